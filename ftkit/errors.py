@@ -1,0 +1,74 @@
+"""One tree of exceptions; every message says where, what was expected, what was found, and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "DataError",
+    "FtkitError",
+    "ModelError",
+    "RecipeError",
+    "RunError",
+    "SampleError",
+    "nearest",
+    "show",
+]
+
+SHOWN_CHARACTERS = 80
+
+
+class FtkitError(Exception):
+    """Base of every error that a user can cause and mend.
+
+    >>> print(FtkitError("data.csv, line 3", expected="2 columns", found="1", remedy="Quote the comma."))
+    data.csv, line 3: expected 2 columns, got 1. Quote the comma.
+    """
+
+    def __init__(self, where: str, *, expected: str = "", found: str = "", remedy: str = "") -> None:
+        self.where, self.expected, self.found, self.remedy = where, expected, found, remedy
+        parts = [part for part in (f"expected {expected}" if expected else "", f"got {found}" if found else "") if part]
+        message = f"{where}: {', '.join(parts)}" if parts else where
+        super().__init__(f"{message.rstrip('.')}. {remedy}".strip())
+
+
+class DataError(FtkitError):
+    """The data can't be read, or is not what the task needs."""
+
+
+class RecipeError(FtkitError):
+    """A setting is unknown, of the wrong type, or out of its bounds."""
+
+
+class ModelError(FtkitError):
+    """An encoder, tokenizer or saved model can't be loaded or doesn't fit."""
+
+
+class RunError(FtkitError):
+    """A run folder is missing, damaged, or busy."""
+
+
+class SampleError(FtkitError):
+    """A sample can't be fetched, or its content is not the pinned one."""
+
+
+def show(value: object, limit: int = SHOWN_CHARACTERS) -> str:
+    """Return the repr of a value, cut to a sane length.
+
+    >>> show("a" * 100, limit=10)
+    "'aaaaaaaa…"
+    """
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return a sentence that offers the closest allowed name, or lists them all.
+
+    >>> nearest("epoch", ["epochs", "seed"])
+    "Did you mean 'epochs'?"
+    """
+    names = list(allowed)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else f"Allowed: {', '.join(names)}."
