@@ -1,0 +1,49 @@
+# `make` alone prints the targets. Another Python: make setup PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lab check bench clean
+
+help:  ## print the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY)  ## make .venv from requirements.lock, with ftkit in it
+
+# torch comes by pip, which alone knows where this machine keeps its build; the rest by uv in a third of pip's time,
+# or by pip where the registry is reached only through pip's own settings.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	  "ftkit needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another: make setup PYTHON=python3.12")'
+	@echo "Installing into .venv: a minute or two, the first time."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) $(shell grep -E '^(torch|uv)==' requirements.lock)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock \
+	  || $(PIP) --requirement requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup  ## run the two shipped recipes from data to evaluation
+	$(BIN)/ftkit run reuters_topics tweet_entities
+
+test: setup  ## run all tests, in a browser too where there is one
+	$(BIN)/python -m pytest $(if $(or $(CHROMIUM),$(wildcard /usr/bin/chromium)),,-m "not browser")
+
+lab: setup  ## open the notebooks in JupyterLab
+	$(BIN)/ftkit lab
+
+check: setup  ## lint, format, types, import directions, notebooks without outputs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: setup  ## repeat the measured comparisons of the README
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what was built and computed here; runs/ stays
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
