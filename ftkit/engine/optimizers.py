@@ -1,0 +1,271 @@
+"""Optimizers with default learning rates, parameter groups, and the course of the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ftkit.engine.layers import count_layers, is_head_parameter, layer_depth, spared_from_decay
+from ftkit.errors import ModelError, RecipeError, nearest
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "OptimizerChoice",
+    "count_layers",
+    "default_learning_rate",
+    "group_parameters",
+    "is_head_parameter",
+    "layer_depth",
+    "make_optimizer",
+    "make_schedule",
+    "schedule_curve",
+]
+
+Group: TypeAlias = dict[str, Any]
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}  # to transformers' names
+FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerChoice:
+    """One optimizer, as tables and defaults need it.
+
+    Attributes:
+        meaning: one sentence on what it does.
+        paper: where it comes from.
+        full_rate: peak learning rate when encoder layers are trained.
+        head_rate: the same when only the head is trained.
+        lora_rate: the same when low-rank adapters are trained.
+    """
+
+    meaning: str
+    paper: str
+    full_rate: float
+    head_rate: float
+    lora_rate: float
+
+
+# The rates of adamw are from Devlin et al., 2019 (2e-5 to 5e-5 for all layers) and Hu et al., 2021 (4e-4 to 5e-4 for
+# adapters of RoBERTa); the others are set so that a step is about as long as adamw's.
+OPTIMIZERS: dict[str, OptimizerChoice] = {
+    "adamw": OptimizerChoice(
+        meaning="Scales each step by running means of gradient and squared gradient; weight decay acts on the weights.",
+        paper="Loshchilov and Hutter, 2019, arXiv:1711.05101",
+        full_rate=5e-5,
+        head_rate=1e-3,
+        lora_rate=5e-4,
+    ),
+    "adam": OptimizerChoice(
+        meaning="As adamw, but weight decay is added to the gradient and so is scaled with it.",
+        paper="Kingma and Ba, 2015, arXiv:1412.6980",
+        full_rate=5e-5,
+        head_rate=1e-3,
+        lora_rate=5e-4,
+    ),
+    "sgd": OptimizerChoice(
+        meaning="Follows the gradient with momentum, one rate for all weights; needs the most care with the rate.",
+        paper="Robbins and Monro, 1951; momentum: Polyak, 1964",
+        full_rate=1e-2,
+        head_rate=1e-1,
+        lora_rate=1e-1,
+    ),
+    "adagrad": OptimizerChoice(
+        meaning="Divides by the root of all squared gradients so far, so that rare features learn longer.",
+        paper="Duchi, Hazan and Singer, 2011, JMLR 12",
+        full_rate=5e-4,
+        head_rate=1e-2,
+        lora_rate=5e-3,
+    ),
+    "adadelta": OptimizerChoice(
+        meaning="Sets the length of its own steps from those before; the learning rate only scales them.",
+        paper="Zeiler, 2012, arXiv:1212.5701",
+        full_rate=1.0,
+        head_rate=1.0,
+        lora_rate=1.0,
+    ),
+    "rmsprop": OptimizerChoice(
+        meaning="Divides by the root of a running mean of the squared gradient, without momentum.",
+        paper="Tieleman and Hinton, 2012, Coursera lecture 6.5",
+        full_rate=2e-5,
+        head_rate=1e-3,
+        lora_rate=2e-4,
+    ),
+    "adafactor": OptimizerChoice(
+        meaning="As adam without momentum, but keeps squared gradients by rows and columns: almost no extra memory.",
+        paper="Shazeer and Stern, 2018, arXiv:1804.04235",
+        full_rate=1e-4,
+        head_rate=1e-3,
+        lora_rate=5e-4,
+    ),
+}
+
+
+def default_learning_rate(optimizer: str, tune: str) -> float:
+    """Return the peak learning rate that `training.learning_rate = 0` stands for.
+
+    Args:
+        optimizer: a name in OPTIMIZERS.
+        tune: what is trained, as `head.tune` has it.
+
+    Raises:
+        RecipeError: there is no such optimizer.
+
+    >>> default_learning_rate("adamw", "full")
+    5e-05
+    """
+    choice = OPTIMIZERS[_check_name("training.optimizer", optimizer, OPTIMIZERS)]
+    return {"head": choice.head_rate, "lora": choice.lora_rate}.get(tune, choice.full_rate)
+
+
+def group_parameters(
+    model: nn.Module, *, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
+) -> list[Group]:
+    """Sort the trainable parameters by layer, and by whether weight decay applies.
+
+    The rate of depth d is `learning_rate * layer_decay ** (L + 1 - d)`, the head having the full one (Howard and
+    Ruder, "Universal Language Model Fine-tuning", 2018). Tied parameters are counted once, where they appear first.
+
+    Args:
+        model: what requires a gradient is trained.
+        learning_rate: peak rate of the head.
+        weight_decay: of weights; biases and normalisation layers are spared.
+        layer_decay: rate of each layer relative to the one above.
+
+    Returns:
+        Groups from the input up, with `params`, `lr`, `weight_decay`, `name` (as `layer 3, decay`, counted from 1)
+        and `depth`.
+
+    Raises:
+        ModelError: nothing is trainable, or layers are to decay and none are found.
+    """
+    layers = count_layers(model)
+    if layer_decay != 1 and not layers:
+        raise ModelError(type(model).__name__, expected="numbered encoder layers for head.layer_decay", found="none",
+                         remedy="Set head.layer_decay to 1.")  # fmt: skip
+    spared = spared_from_decay(model)
+    members: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            members.setdefault((layer_depth(name, layers), name in spared), []).append(parameter)
+    if not members:
+        raise ModelError(type(model).__name__, expected="trainable parameters", found="none",
+                         remedy="Check head.tune.")  # fmt: skip
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * layer_decay ** (layers + 1 - depth),
+            "weight_decay": 0.0 if is_spared else weight_decay,
+            "name": f"{_depth_name(depth, layers)}, {'no decay' if is_spared else 'decay'}",
+            "depth": depth,
+        }
+        for (depth, is_spared), parameters in sorted(members.items(), key=lambda item: item[0])
+    ]
+
+
+def make_optimizer(groups: Sequence[Mapping[str, Any]], *, name: str, momentum: float = 0.9) -> Optimizer:
+    """Make the optimizer of a recipe.
+
+    Args:
+        groups: as `group_parameters` makes them; they are copied.
+        name: in OPTIMIZERS.
+        momentum: of sgd.
+
+    Raises:
+        RecipeError: there is no such optimizer.
+    """
+    _check_name("training.optimizer", name, OPTIMIZERS)
+    own = [dict(group) for group in groups]
+    if name == "adafactor":
+        from transformers import Adafactor
+
+        # Absolute steps, so that the rate means what it means for adamw; torch's would scale it by the weights.
+        return cast(Optimizer, Adafactor(own, scale_parameter=False, relative_step=False))
+    kinds: dict[str, Callable[..., Optimizer]] = {
+        "adamw": partial(torch.optim.AdamW, fused=_can_fuse(own)),
+        "adam": partial(torch.optim.Adam, fused=_can_fuse(own)),
+        "sgd": partial(torch.optim.SGD, momentum=momentum),
+        "adagrad": torch.optim.Adagrad,
+        "adadelta": torch.optim.Adadelta,
+        "rmsprop": torch.optim.RMSprop,
+    }
+    return kinds[name](own)
+
+
+def make_schedule(optimizer: Optimizer, *, schedule: str, warmup_steps: int, total_steps: int) -> LRScheduler:
+    """Make the course of the learning rate: a linear rise, then down to 0 or level.
+
+    Args:
+        optimizer: whose groups hold the peak rates.
+        schedule: a name in SCHEDULES.
+        warmup_steps: steps of the rise.
+        total_steps: all steps.
+
+    Raises:
+        RecipeError: there is no such schedule.
+    """
+    from transformers import get_scheduler
+
+    kind = SCHEDULES[_check_name("training.schedule", schedule, SCHEDULES)]
+    made = get_scheduler(kind, optimizer, num_warmup_steps=warmup_steps, num_training_steps=total_steps)
+    return cast(LRScheduler, made)
+
+
+def schedule_curve(
+    schedule: str, *, warmup_steps: int, total_steps: int, learning_rate: float, points: int = 300
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the learning rate over the steps, for a picture.
+
+    Args:
+        schedule: a name in SCHEDULES.
+        warmup_steps: steps of the rise.
+        total_steps: all steps.
+        learning_rate: the peak.
+        points: at most so many; the peak is always among them.
+
+    Returns:
+        (P,) steps done, from 0 to all; (P,) learning rate of the next step.
+
+    Raises:
+        RecipeError: there is no such schedule.
+    """
+    _check_name("training.schedule", schedule, SCHEDULES)
+    even = np.linspace(0, total_steps, max(2, min(points - 1, total_steps + 1))).round().astype(np.int64)
+    steps = np.union1d(even, [min(warmup_steps, total_steps)])
+    falling = max(1, total_steps - warmup_steps)
+    progress = (steps - warmup_steps) / falling
+    after = {
+        "linear": (total_steps - steps) / falling,
+        "cosine": 0.5 * (1 + np.cos(np.pi * progress)),
+        "constant": np.ones(len(steps)),
+    }[schedule]
+    share = np.where(steps < warmup_steps, steps / max(1, warmup_steps), np.maximum(0, after))
+    return steps, learning_rate * share
+
+
+def _can_fuse(groups: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether one pass over memory can update all weights; torch itself would only complain at the first step."""
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    return all(item.device.type in FUSED_DEVICES and item.is_floating_point() for item in parameters)
+
+
+def _check_name(where: str, name: str, allowed: Mapping[str, object]) -> str:
+    if name not in allowed:
+        hint = nearest(name, allowed)
+        raise RecipeError(where, expected=f"one of {', '.join(allowed)}", found=repr(name),
+                          remedy=hint if hint.startswith("Did") else "")  # fmt: skip
+    return name
+
+
+def _depth_name(depth: int, layers: int) -> str:
+    return "embeddings" if depth == 0 else "head" if depth > layers else f"layer {depth}"
