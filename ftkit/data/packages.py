@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -68,11 +67,13 @@ def download_package(package: Package, folder: Path, *, progress: Progress) -> P
     if importlib.util.find_spec("pip") is None:
         raise SampleError(f"fetching {package.pin}", expected="pip in this environment", found="none",
                           remedy=f"Run `{sys.executable} -m ensurepip`, then repeat.")  # fmt: skip
-    requirements, log, target = folder / "requirements.txt", folder / "pip.log", folder / "package"
+    requirements, target = folder / "requirements.txt", folder / "package"
     requirements.write_text(f"{package.pin} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    code = _run_pip(_pip_command(package, requirements, target), folder, log, lambda done: progress(done, package.size))
+    code, report = _run_pip(
+        _pip_command(package, requirements, target), folder, lambda done: progress(done, package.size)
+    )
     if code != 0:
-        raise _explain_failure(package, log.read_text(encoding="utf-8", errors="replace"), folder.parent)
+        raise _explain_failure(package, report, folder.parent)
     file = next(target.iterdir())
     found = _hash_file(file)
     if found != package.sha256:
@@ -137,25 +138,28 @@ def _pip_command(package: Package, requirements: Path, target: Path) -> list[str
     ]  # fmt: skip
 
 
-def _run_pip(command: list[str], folder: Path, log: Path, progress: Callable[[int], None]) -> int:
-    """Run pip with its temporary files in our folder, where they can be measured and are surely removed."""
+def _run_pip(command: list[str], folder: Path, progress: Callable[[int], None]) -> tuple[int, str]:
+    """Run pip with its temporary files in our folder, where they can be measured and are surely removed.
+
+    Its output comes through a pipe, because a full disk couldn't hold the file that says so.
+    """
     scratch = folder / "scratch"
     scratch.mkdir()
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+    process = subprocess.Popen(
+        command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    with process:
         try:
-            while process.poll() is None:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    report, _ = process.communicate(timeout=POLL_SECONDS)
+                    return process.returncode, report.decode(errors="replace")
                 progress(_count_bytes(scratch))
-                time.sleep(POLL_SECONDS)
         finally:
             # Interrupting a notebook cell reaches this process only, not its children.
             if process.poll() is None:
                 process.kill()
-            process.wait()
-    return process.returncode
 
 
 def _count_bytes(folder: Path) -> int:
@@ -174,7 +178,8 @@ def _explain_failure(package: Package, report: str, home: Path) -> SampleError:
     if "No space left on device" in report or "[Errno 28]" in report:
         return disk_is_full(home, package.size)
     lines = [line.strip() for line in report.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
+    # an exception's own words are the last line; otherwise pip's last error says more than what follows it
+    errors = [line for line in lines if line.startswith("ERROR:") and line != "ERROR: Exception:"]
     last = (errors or lines or ["nothing at all"])[-1]
     return SampleError(f"fetching {package.pin}", expected=f"a download of {describe_size(package.size)} by pip",
                        found=show(last, limit=300),

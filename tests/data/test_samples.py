@@ -326,9 +326,8 @@ def test_a_disk_that_fills_while_unpacking_is_told(registry, cache, monkeypatch)
 
 
 def test_a_disk_that_fills_while_pip_downloads_is_told(registry, monkeypatch):
-    def run_pip(command, folder, log, progress):
-        log.write_text("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n")
-        return 1
+    def run_pip(command, folder, progress):
+        return 1, "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
 
     monkeypatch.setattr(packages, "_run_pip", run_pip)
     with pytest.raises(SampleError, match=r"samples: expected room for a download of 0\.00 MB, got a full disk\."):
