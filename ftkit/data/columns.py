@@ -1,0 +1,208 @@
+"""Which column holds the text and which the label: by what the user says, by usual names, by content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ftkit.errors import DataError, nearest, show
+from ftkit.recipe import Data
+
+__all__ = ["Columns", "choose_columns", "find_column", "is_number", "is_usual", "name_columns", "normalise"]
+
+TEXT_NAMES = (
+    "text", "sentence", "review", "review_text", "review_body", "tweet", "tweet_text", "content", "body", "comment",
+    "comment_text", "message", "document", "utterance", "post", "sms", "text_a", "article", "headline", "question",
+    "query", "abstract", "description", "summary", "phrase", "snippet", "input", "title", "words", "tokens",
+)  # fmt: skip
+PAIR_NAMES = (
+    ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("premise", "hypothesis"), ("question1", "question2"),
+    ("text1", "text2"), ("text_1", "text_2"), ("text_a", "text_b"), ("text", "text_pair"), ("question", "sentence"),
+    ("sentence_a", "sentence_b"), ("1_string", "2_string"), ("query", "passage"), ("claim", "evidence"),
+)  # fmt: skip
+LABEL_NAMES = (
+    "label", "labels", "gold_label", "label_text", "label_name", "class", "classes", "category", "categories",
+    "sentiment", "target", "topic", "intent", "emotion", "emotions", "polarity", "tag", "tags", "ner_tags", "upos",
+    "pos_tags", "is_duplicate", "quality", "score", "rating", "ratings", "stars", "similarity", "toxic", "spam", "y",
+    "airline_sentiment", "coarse_label", "annotation", "genre",
+)  # fmt: skip
+SENTENCE_WORDS = ("words", "tokens")
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Positions of the columns that are used, and why these."""
+
+    text: int
+    pair: int | None
+    label: int | None
+    why: str
+
+
+def choose_columns(
+    names: Sequence[str], sample: Sequence[Sequence[Any]], settings: Data, *, where: str, need_label: bool = True
+) -> Columns:
+    """Choose the columns of text, second text and label.
+
+    Args:
+        names: (C,) names of the columns; their numbers where there is no header.
+        sample: rows of C values, from the head of the data and from further down.
+        settings: what the user says comes first.
+        where: file, for errors.
+        need_label: False where a split may be unlabelled.
+
+    Raises:
+        DataError: a named column is not there, or no text or label column can be made out.
+    """
+    plain = [normalise(name) for name in names]
+    label = find_column(settings.label_column, names, where=where, setting="label_column", optional=not need_label)
+    text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, label=label)
+    label_why = "as set"
+    if label is None:
+        label, label_why = _choose_label(plain, sample, taken={text, pair}, numeric=settings.problem_type)
+    if label is None and need_label:
+        raise _no_label_error(names, text, where)
+    told = f"text is column {names[text]!r} ({why})"
+    told += f", its pair {names[pair]!r}" if pair is not None else ""
+    told += f", label {names[label]!r} ({label_why})" if label is not None else ", no label"
+    unused = [name for index, name in enumerate(names) if index not in (text, pair, label)]
+    told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
+    return Columns(text=text, pair=pair, label=label, why=told)
+
+
+def find_column(wanted: str, names: Sequence[str], *, where: str, setting: str, optional: bool = False) -> int | None:
+    """Return the position of a column given by name or by number from 0; None if nothing is wanted.
+
+    Raises:
+        DataError: there is no such column (unless optional).
+    """
+    if not wanted:
+        return None
+    if wanted in names:
+        return list(names).index(wanted)
+    alike = [index for index, name in enumerate(names) if normalise(name) == normalise(wanted)]
+    if alike:
+        return alike[0]
+    if wanted.isdecimal() and int(wanted) < len(names):
+        return int(wanted)
+    if optional:
+        return None
+    expected = f"the column {wanted!r} (data.{setting})"
+    found = f"the columns {show(', '.join(names), 200)[1:-1]}"
+    raise DataError(where, expected=expected, found=found, remedy=nearest(wanted, names))
+
+
+def name_columns(settings: Data, names: Sequence[str], columns: Columns) -> Data:
+    """Return settings that name the columns chosen for train, so that the other splits use the same."""
+    return replace(
+        settings,
+        text_column=names[columns.text],
+        text_pair_column="" if columns.pair is None else names[columns.pair],
+        label_column="" if columns.label is None else names[columns.label],
+    )
+
+
+def normalise(name: str) -> str:
+    """Return a column name in lower case with underscores.
+
+    >>> normalise("#1 String"), normalise("Review-Text")
+    ('1_string', 'review_text')
+    """
+    return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
+
+
+def is_usual(name: str) -> bool:
+    """Tell whether a name is one that columns of texts or labels often have."""
+    plain = normalise(name)
+    return plain in TEXT_NAMES or plain in LABEL_NAMES or any(plain in pair for pair in PAIR_NAMES)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number, or text that writes one.
+
+    >>> is_number("1e-3"), is_number(2.5), is_number("12 Monkeys"), is_number(True)
+    (True, True, False, False)
+    """
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value) is not None
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _choose_text(
+    plain: list[str], sample: Sequence[Sequence[Any]], settings: Data, *, names: Sequence[str], where: str,
+    label: int | None,
+) -> tuple[int, int | None, str]:  # fmt: skip
+    text = find_column(settings.text_column, names, where=where, setting="text_column")
+    pair = find_column(settings.text_pair_column, names, where=where, setting="text_pair_column")
+    if text is not None:
+        return text, pair, "as set"
+    for first, second in PAIR_NAMES:
+        if pair is None and first in plain and second in plain:
+            return plain.index(first), plain.index(second), "a usual pair"
+    free = [index for index in range(len(plain)) if index not in (label, pair)]
+    for name in TEXT_NAMES:
+        usual = [index for index in free if plain[index] == name and not _all_numbers(sample, index)]
+        if usual:
+            return usual[0], pair, "a usual name"
+    lengths = {index: _mean_length(sample, index) for index in free if not _all_numbers(sample, index)}
+    if not lengths:
+        remedy = "Name it in data.text_column."
+        raise DataError(where, expected="a column of text", found=f"only {', '.join(names)}", remedy=remedy)
+    return max(lengths, key=lambda index: (lengths[index], -index)), pair, "the longest strings"
+
+
+def _choose_label(
+    plain: list[str], sample: Sequence[Sequence[Any]], *, taken: set[int | None], numeric: str
+) -> tuple[int | None, str]:
+    free = [index for index in range(len(plain)) if index not in taken]
+    for name in LABEL_NAMES:
+        usual = [index for index in free if plain[index] == name]
+        if usual:
+            return usual[0], "a usual name"
+    if numeric == "regression":
+        numbers = [index for index in free if _all_numbers(sample, index)]
+        return (numbers[-1], "the only numbers") if len(numbers) == 1 else (None, "")
+    varied = {index: _distinct(sample, index) for index in free}
+    # Few against the rows: a column of names or dates is not a label. Columns with one value say nothing.
+    few = {index: count for index, count in varied.items() if 1 < count <= max(2, len(sample) // 3)}
+    if few:
+        return min(few, key=lambda index: (few[index], index)), "few distinct values"
+    constant = [index for index, count in varied.items() if count == 1]
+    if len(free) == 1 and constant:
+        return constant[0], "the only other column"
+    scores = [index for index in free if _all_numbers(sample, index) and _any_fraction(sample, index)]
+    return (scores[0], "numbers with fractions") if len(scores) == 1 else (None, "")
+
+
+def _no_label_error(names: Sequence[str], text: int, where: str) -> DataError:
+    others = [name for index, name in enumerate(names) if index != text]
+    if not others:
+        remedy = "Add a column with the label of each text."
+        return DataError(where, expected="a text and a label", found=f"one column, {show(names[text])}", remedy=remedy)
+    found = f"no column with few distinct values among {show(', '.join(others), 200)[1:-1]}"
+    return DataError(where, expected="a column of labels", found=found, remedy="Name it in data.label_column.")
+
+
+def _values(sample: Sequence[Sequence[Any]], index: int) -> list[Any]:
+    return [row[index] for row in sample if row[index] not in (None, "")]
+
+
+def _all_numbers(sample: Sequence[Sequence[Any]], index: int) -> bool:
+    values = _values(sample, index)
+    return bool(values) and all(is_number(value) for value in values)
+
+
+def _any_fraction(sample: Sequence[Sequence[Any]], index: int) -> bool:
+    return any(float(value) % 1 for value in _values(sample, index))
+
+
+def _mean_length(sample: Sequence[Sequence[Any]], index: int) -> float:
+    values = _values(sample, index)
+    return sum(len(value) if isinstance(value, str) else 0 for value in values) / max(1, len(values))
+
+
+def _distinct(sample: Sequence[Sequence[Any]], index: int) -> int:
+    return len({str(value) for value in _values(sample, index)})

@@ -1,0 +1,201 @@
+"""Column files with a word a line and a blank line between sentences: CoNLL in any column order, and CoNLL-U."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeAlias
+
+from ftkit.data.columns import find_column
+from ftkit.data.reading import Example, Notes, Part, Reading
+from ftkit.data.textfiles import TextFile
+from ftkit.errors import DataError, show
+from ftkit.recipe import Data
+
+__all__ = ["CONLLU_COLUMNS", "open_conll", "open_conllu", "split_cells"]
+
+CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+DOCSTART = "-DOCSTART-"
+BLANKS = re.compile(r"[ \t]+")
+
+Cells: TypeAlias = tuple[int, list[str]]
+"""(line from 1, its cells)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a column file is written: width of the first line, and which columns are used."""
+
+    tabs: bool
+    width: int
+    word: int
+    tag: int | None
+
+
+def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open column files: the word is in the first column (after a word number), the tag in the last, unless set.
+
+    Raises:
+        DataError: a column that is set is not there, or (while streaming) a line has other columns than the first.
+    """
+    parts: list[Part] = []
+    model: Layout | None = None
+    for split, file in files.items():
+        layout = _find_layout(file, settings, split=split, model=model)
+        model = model or layout
+        tag = "no tags" if layout.tag is None else f"tags in column {layout.tag}"
+        apart = "tabs" if layout.tabs else "blanks"
+        notes.say(f"{file.path.name}: columns apart by {apart}, words in column {layout.word}, {tag} (from 0).")
+        stream = partial(_examples, partial(_conll_sentences, file, layout, notes), layout.word, layout.tag)
+        parts.append(Part(split=split, path=file.path, examples=stream))
+    return Reading(parts=tuple(parts), task="token-classification")
+
+
+def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open CoNLL-U files: tags are UPOS unless `label_column` names another column; ranges and empty nodes skipped.
+
+    Raises:
+        DataError: there is no such column, or (while streaming) a line has other than ten columns.
+    """
+    parts = []
+    for split, file in files.items():
+        where = str(file.path)
+        word = find_column(settings.text_column or "form", CONLLU_COLUMNS, where=where, setting="text_column")
+        tag = find_column(settings.label_column or "upos", CONLLU_COLUMNS, where=where, setting="label_column")
+        assert word is not None
+        assert tag is not None
+        notes.say(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
+        stream = partial(_examples, partial(_conllu_sentences, file, notes), word, tag, missing="_")
+        parts.append(Part(split=split, path=file.path, examples=stream))
+    return Reading(parts=tuple(parts), task="token-classification")
+
+
+def split_cells(line: str, *, tabs: bool) -> list[str]:
+    r"""Return the cells of a line; runs of blanks are one separator, a no-break space is part of a word.
+
+    >>> split_cells("Rome  B-loc\r\n", tabs=False)
+    ['Rome', 'B-loc']
+    """
+    if tabs:
+        return [cell.strip(" ") for cell in line.rstrip("\r\n").split("\t")]
+    return BLANKS.split(line.strip(" \t\r\n"))
+
+
+def _find_layout(file: TextFile, settings: Data, *, split: str, model: Layout | None) -> Layout:
+    first = list(islice(_word_lines(file), 200))
+    if not first:
+        raise DataError(str(file.path), expected="words, one a line", found="only blank lines or comments")
+    tabs = any("\t" in line for _, line in first)
+    rows = [split_cells(line, tabs=tabs) for _, line in first]
+    width = len(rows[0])
+    place = f"{file.path}, line {first[0][0]}"
+    word = _column(settings.text_column, width, place=place, setting="text_column")
+    if word is None:
+        word = model.word if model else _word_column(rows)
+    if width <= word:
+        raise DataError(place, expected=f"a word in column {word} (from 0)", found=show(first[0][1].strip()))
+    if model and model.tag is not None and width <= model.tag and split.startswith("test"):
+        return Layout(tabs=tabs, width=width, word=word, tag=None)
+    tag = _column(settings.label_column, width, place=place, setting="label_column")
+    if tag is None:
+        tag = width - 1 if model is None or model.tag is None else model.tag
+    if tag == word or tag >= width:
+        found = f"{width} column(s): {show(first[0][1].strip())}"
+        raise DataError(place, expected="a word and a tag", found=found, remedy="Add the column of tags.")
+    return Layout(tabs=tabs, width=width, word=word, tag=tag)
+
+
+def _word_lines(file: TextFile) -> Iterator[tuple[int, str]]:
+    """Yield the lines that hold words, as far as they can be told before the layout is known."""
+    for number, line in enumerate(file.lines(), 1):
+        if line.strip() and not line.startswith(DOCSTART) and not re.match(r"#( |$)[^\t]*$", line):
+            yield number, line
+
+
+def _column(wanted: str, width: int, *, place: str, setting: str) -> int | None:
+    if not wanted:
+        return None
+    number = int(wanted) if re.fullmatch(r"-?\d+", wanted) else None
+    if number is None or not -width <= number < width:
+        remedy = f"Give a number from 0 to {width - 1}."
+        expected = f"the column {wanted!r} (data.{setting})"
+        raise DataError(place, expected=expected, found=f"{width} columns without names", remedy=remedy)
+    return number % width
+
+
+def _word_column(rows: list[list[str]]) -> int:
+    """Return 1 where the first column only numbers the words, else 0."""
+    counted = len(rows[0]) > 2 and rows[0][0] in ("0", "1") and all(cells[0].isdecimal() for cells in rows)
+    return int(counted)
+
+
+def _examples(
+    sentences: Callable[[], Iterator[list[Cells]]], word: int, tag: int | None, *, missing: str = ""
+) -> Iterator[Example]:
+    for row, sentence in enumerate(sentences()):
+        words = [cells[word] for _, cells in sentence]
+        tags = None if tag is None else [cells[tag] for _, cells in sentence]
+        if tags is not None and missing and all(name == missing for name in tags):
+            tags = None
+        yield Example(row, sentence[0][0], words, None, tags)
+
+
+def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[list[Cells]]:
+    sentence: list[Cells] = []
+    for number, line in enumerate(file.lines(), 1):
+        if not line.strip():
+            if sentence:
+                yield sentence
+                sentence = []
+            continue
+        if line.startswith(DOCSTART):
+            notes.count(f"{DOCSTART} line(s) skipped", f"{file.path.name}, line {number}")
+            continue
+        cells = split_cells(line, tabs=layout.tabs)
+        if len(cells) != layout.width:
+            if line.startswith("#") and (not layout.tabs or "\t" not in line):
+                notes.count("comment line(s) skipped", f"{file.path.name}, line {number}")
+                continue
+            raise _width_error(file, number, line, len(cells), layout.width)
+        if layout.tag is not None and not cells[layout.tag]:
+            remedy = "Every word needs a tag; O stands for none."
+            raise DataError(f"{file.path}, line {number}", expected="a tag", found=show(line.rstrip("\r\n")),
+                            remedy=remedy)  # fmt: skip
+        if not cells[layout.word]:
+            notes.count("empty word(s) kept", f"{file.path.name}, line {number}")
+        sentence.append((number, cells))
+    if sentence:
+        yield sentence
+
+
+def _width_error(file: TextFile, number: int, line: str, found: int, width: int) -> DataError:
+    return DataError(
+        f"{file.path}, line {number}",
+        expected=f"{width} columns as in the first line of words",
+        found=f"{found}: {show(line.rstrip())}",
+        remedy="Add what is missing, or put a blank line between sentences.",
+    )
+
+
+def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[list[Cells]]:
+    sentence: list[Cells] = []
+    for number, line in enumerate(file.lines(), 1):
+        if not line.strip():
+            if sentence:
+                yield sentence
+                sentence = []
+            continue
+        if line.startswith("#"):
+            continue
+        cells = line.rstrip("\r\n").split("\t")
+        if len(cells) != len(CONLLU_COLUMNS):
+            raise _width_error(file, number, line, len(cells), len(CONLLU_COLUMNS))
+        if "-" in cells[0] or "." in cells[0]:
+            notes.count("multiword range(s) and empty node(s) skipped", f"{file.path.name}, line {number}")
+            continue
+        sentence.append((number, cells))
+    if sentence:
+        yield sentence

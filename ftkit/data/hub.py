@@ -1,0 +1,100 @@
+"""Data sets of the Hugging Face hub: `hub:id` or `hub:id/config`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ftkit.data.reading import Notes, Reading
+from ftkit.data.records import Row, Table, open_records
+from ftkit.errors import DataError, show
+from ftkit.recipe import Data
+
+__all__ = ["open_hub", "parse_hub_id"]
+
+SPLITS = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "dev", "validation_matched"),
+    "test": ("test", "test_matched"),
+    "validation_mismatched": ("validation_mismatched",),
+    "test_mismatched": ("test_mismatched",),
+}
+
+
+def parse_hub_id(source: str) -> tuple[str, str | None]:
+    """Return id and configuration of `hub:id[/config]`; an id has one slash at most.
+
+    >>> parse_hub_id("hub:nyu-mll/glue/cola"), parse_hub_id("hub:imdb")
+    (('nyu-mll/glue', 'cola'), ('imdb', None))
+    """
+    words = source.removeprefix("hub:").strip("/").split("/")
+    return "/".join(words[:2]), "/".join(words[2:]) or None
+
+
+def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
+    """Open a data set of the hub; code of the data set is never run.
+
+    Raises:
+        DataError: it can't be loaded (no network, no such id or configuration), or has no train split.
+    """
+    splits = _load(source)
+    names = {split: next((name for name in known if name in splits), "") for split, known in SPLITS.items()}
+    if not names["train"]:
+        found = ", ".join(map(str, splits))
+        raise DataError(source, expected="a split named train", found=found, remedy="Download the files and name one.")
+    unused = [str(name) for name in splits if name not in names.values()]
+    if unused:
+        notes.say(f"{source}: not used: {', '.join(unused)}.")
+    tables = {
+        split: Table(
+            path=Path(f"{source}/{name}"), rows=partial(_rows, splits[name]), unit="row",
+            names=tuple(splits[name].column_names),
+        )
+        for split, name in names.items() if name
+    }  # fmt: skip
+    orders = {name: _class_names(feature) for name, feature in splits[names["train"]].features.items()}
+    return open_records(tables, settings, notes, orders=orders)
+
+
+def _load(source: str) -> Mapping[str, Any]:
+    import datasets
+
+    name, config = parse_hub_id(source)
+    try:
+        loaded: Any = datasets.load_dataset(name, config)
+    except Exception as error:  # the hub, the network and the disk each raise their own kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        remedy = (
+            "Check the id, the configuration (hub:id/config) and the network; "
+            "offline, give the path of downloaded files as data.source."
+        )
+        raise DataError(source, expected="a data set that the hub gives", found=show(reason, 200),
+                        remedy=remedy) from error  # fmt: skip
+    return loaded if isinstance(loaded, Mapping) else {"train": loaded}
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Return the names of a ClassLabel, or of a list of them; () for other features."""
+    names = getattr(getattr(feature, "feature", feature), "names", None)
+    return tuple(names) if names else ()
+
+
+def _rows(dataset: Any) -> Iterator[tuple[int, Row]]:
+    classes = {name: _class_names(feature) for name, feature in dataset.features.items()}
+    number = 0
+    for batch in dataset.iter(batch_size=1000):
+        for values in zip(*batch.values(), strict=True):
+            number += 1
+            fields = zip(batch, values, strict=True)
+            yield number, {name: _decode(value, classes[name]) for name, value in fields}
+
+
+def _decode(value: Any, names: tuple[str, ...]) -> Any:
+    """Turn ids of a ClassLabel into names; a negative id means that there is no label."""
+    if not names:
+        return value
+    if isinstance(value, list):
+        return [names[item] for item in value] if all(item >= 0 for item in value) else None
+    return names[value] if value is not None and value >= 0 else None

@@ -1,0 +1,144 @@
+"""Which example goes to which split: validation and test made from train, and the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.encoding import Encoder
+from ftkit.data.reading import Notes, plural
+from ftkit.data.sampling import draw_stratified
+from ftkit.data.staging import Staged, read_staged
+from ftkit.errors import DataError
+from ftkit.recipe import Data
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["DROPPED", "Allotment", "allot_part", "collect_strata", "made_splits"]
+
+DROPPED = -1  # in an allotment: the example goes nowhere
+MISSING = -2  # as a stratum: the example has no label
+LARGEST_SHARE = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allotment:
+    """Where the examples of one staged part go."""
+
+    names: tuple[str, ...]
+    targets: np.ndarray
+    """(N,) position in names, or DROPPED."""
+
+
+def made_splits(given: Sequence[str], settings: Data) -> dict[str, float]:
+    """Return the splits that are to be made from train, with their share of it.
+
+    Raises:
+        DataError: the shares leave too little for training.
+    """
+    shares = {"validation": settings.validation_fraction, "test": settings.test_fraction}
+    made = {split: share for split, share in shares.items() if split not in given}
+    if sum(made.values()) > LARGEST_SHARE:
+        raise DataError(
+            "data.validation_fraction and data.test_fraction",
+            expected=f"together at most {LARGEST_SHARE}",
+            found=f"{sum(made.values()):g}",
+            remedy="Leave more for training.",
+        )
+    return made
+
+
+def collect_strata(staged: Staged, encoder: Encoder) -> np.ndarray:
+    """Return (N,) strata of a labelled part; MISSING where there is no label."""
+    import numpy as np
+
+    chunks = []
+    known: dict[str | None, int] = {None: MISSING}
+    for batch in read_staged(staged):
+        labels = batch.column("label").to_pylist()
+        if encoder.column == "label" and len(known) < 100_000:
+            known.update({packed: encoder.stratum(packed) for packed in set(labels) - known.keys()})
+        strata = [known[packed] if packed in known else encoder.stratum(packed) for packed in labels]
+        chunks.append(np.array(strata, dtype=np.int32))
+    return np.concatenate(chunks)
+
+
+def allot_part(
+    staged: Staged, strata: np.ndarray | None, made: dict[str, float], settings: Data, notes: Notes, *, how: str
+) -> Allotment:
+    """Decide where each example of a part goes.
+
+    Args:
+        staged: the part.
+        strata: (N,) of its examples; None if the split is unlabelled.
+        made: shares of the splits to be made, empty unless this is train.
+        settings: seed and limit.
+        notes: told of every example that is not used, and of splits made.
+        how: names the stratification, "by label".
+
+    Raises:
+        DataError: too few examples to make the splits.
+    """
+    import numpy as np
+
+    targets = np.zeros(staged.count, dtype=np.int8)
+    if strata is not None:
+        targets[strata == MISSING] = DROPPED
+    names = (staged.part.split, *made)
+    free = np.flatnonzero(targets == 0)
+    if made:
+        _make_splits(staged, targets, free, strata, made, settings, notes, how=how)
+    if settings.limit:
+        _limit(targets, names, strata, settings, notes, how=how)
+    return Allotment(names=names, targets=targets)
+
+
+def _make_splits(
+    staged: Staged, targets: Any, free: Any, strata: Any, made: dict[str, float], settings: Data, notes: Notes, *,
+    how: str,
+) -> None:  # fmt: skip
+    """Draw the splits from the given train; their shares are of all of it."""
+    total = len(free)
+    if total <= len(made):
+        remedy = "Give more examples, or files for validation and test."
+        raise DataError(str(staged.part.path), expected=f"more than {len(made)} labelled examples",
+                        found=str(total), remedy=remedy)  # fmt: skip
+    for position, (split, share) in enumerate(made.items(), 1):
+        rest = free[targets[free] == 0]
+        count = max(1, round(total * share))
+        drawn = draw_stratified(strata[rest], count, seed=settings.split_seed, spare_one=True)
+        if not len(drawn):  # every label has a single example left
+            drawn = draw_stratified(strata[rest] * 0, 1, seed=settings.split_seed, spare_one=True)
+        targets[rest[drawn]] = position
+        told = f"{plural(len(drawn), 'example')}, {share:.0%} of {total:,}, seed {settings.split_seed}"
+        notes.say(f"No {split} split was given: made from train, stratified {how} ({told}).")
+    _tell_rare(strata[free], notes)
+
+
+def _tell_rare(strata: Any, notes: Notes) -> None:
+    import numpy as np
+
+    _, sizes = np.unique(strata, return_counts=True)
+    single = int((sizes == 1).sum())
+    if single:
+        notes.say(f"{plural(single, 'label')} with a single example can't be stratified: kept in train.")
+
+
+def _limit(targets: Any, names: tuple[str, ...], strata: Any, settings: Data, notes: Notes, *, how: str) -> None:
+    import numpy as np
+
+    for position, split in enumerate(names):
+        members = np.flatnonzero(targets == position)
+        if len(members) <= settings.limit:
+            continue
+        codes = np.zeros(len(members), dtype=np.int32) if strata is None else strata[members]
+        drawn = draw_stratified(codes, settings.limit, seed=settings.split_seed, spare_one=False)
+        targets[members] = DROPPED
+        targets[members[drawn]] = position
+        told = "drawn at random" if strata is None else f"stratified {how}"
+        notes.say(
+            f"limit={settings.limit}: {settings.limit:,} of {len(members):,} {split} examples, {told}, "
+            f"seed {settings.split_seed}."
+        )

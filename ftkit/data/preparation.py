@@ -1,0 +1,275 @@
+"""From an opened source to finished splits: staging, label ids, allotment, Arrow files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.encoding import Encoder, TagEncoder, make_encoder
+from ftkit.data.labels import LabelStats, collect_labels, find_unknown, is_unlabelled, plan_labels
+from ftkit.data.partition import Allotment, allot_part, collect_strata, made_splits
+from ftkit.data.reading import Notes, Reading, plural
+from ftkit.data.staging import Progress, Staged, read_staged, stage_part, unpack_label
+from ftkit.data.tagging import TagStats, find_scheme, order_tags, tag_type
+from ftkit.errors import DataError, nearest, show
+from ftkit.recipe import Data
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["Prepared", "prepare_splits"]
+
+ORDER = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What the Arrow files of a folder mean."""
+
+    splits: tuple[str, ...]
+    task: str
+    problem_type: str
+    labels: tuple[str, ...]
+    tag_scheme: str
+    labelled: dict[str, bool]
+    decisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """The labels of a source, once all of them have been seen."""
+
+    problem_type: str
+    labels: tuple[str, ...]
+    tag_scheme: str
+    encoder: Encoder
+    unlabelled: frozenset[str]
+    how: str
+    """Names the stratification."""
+
+
+def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes, progress: Progress | None) -> Prepared:
+    """Write `<split>.arrow` for every split into a folder.
+
+    Raises:
+        DataError: the readers' errors; the task doesn't fit the data; labels that train doesn't have.
+    """
+    _check_task(reading, settings)
+    tagging = reading.task == "token-classification"
+    made = made_splits([part.split for part in reading.parts], settings)
+    staged = {
+        part.split: stage_part(
+            part, folder / f"{part.split}.staged", tagging=tagging, pairs=reading.pairs, notes=notes, progress=progress
+        )
+        for part in reading.parts
+    }
+    meaning = _mean_tags(staged, notes) if tagging else _mean_labels(staged, reading, settings, notes)
+    sizes: dict[str, int] = {}
+    for split, part in staged.items():
+        strata = None if split in meaning.unlabelled else collect_strata(part, meaning.encoder)
+        from_train = made if split == "train" else {}
+        allotment = allot_part(part, strata, from_train, settings, notes, how=meaning.how)
+        sizes |= _write(part, allotment, folder, meaning, pairs=reading.pairs, labelled=strata is not None)
+        part.path.unlink()
+        if progress:
+            progress(f"{part.part.path.name}: {plural(part.count, 'example')} written")
+    names = (*ORDER, *(name for name in sizes if name not in ORDER))
+    notes.say("Sizes: " + ", ".join(f"{name} {sizes[name]:,}" for name in names) + ".")
+    return Prepared(
+        splits=names,
+        task=reading.task,
+        problem_type=meaning.problem_type,
+        labels=meaning.labels,
+        tag_scheme=meaning.tag_scheme,
+        labelled={name: name not in meaning.unlabelled for name in names},
+        decisions=notes.sentences(),
+    )
+
+
+def _check_task(reading: Reading, settings: Data) -> None:
+    if settings.task not in ("auto", reading.task):
+        found = "words with tags" if reading.task == "token-classification" else "texts with labels"
+        expected = f"data for {settings.task} (data.task)"
+        raise DataError(str(reading.parts[0].path), expected=expected, found=found,
+                        remedy="Set data.task=auto, or data.format to the right one.")  # fmt: skip
+    if reading.task == "token-classification" and settings.problem_type not in ("auto", "single_label"):
+        raise DataError("data.problem_type", expected="auto or single_label for tagging",
+                        found=show(settings.problem_type))  # fmt: skip
+
+
+def _mean_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data, notes: Notes) -> Meaning:
+    stats = {split: collect_labels(part) for split, part in staged.items()}
+    train = stats["train"]
+    plan = plan_labels(
+        staged["train"], train, settings, notes, known=reading.problem_type, order=reading.label_order
+    )  # fmt: skip
+    unlabelled = {split for split in staged if split != "train" and is_unlabelled(stats[split], train)}
+    for split, part in staged.items():
+        if split in unlabelled:
+            _accept_unlabelled(part, notes)
+            continue
+        _tell_missing(part, stats[split], notes)
+        unknown = find_unknown(stats[split], plan, part)
+        if unknown:
+            raise unknown
+    several = plan.problem_type == "multi_label"
+    how = "by the rarest label of each text" if several else "by label"
+    return Meaning(
+        problem_type=plan.problem_type,
+        labels=plan.labels,
+        tag_scheme="",
+        encoder=make_encoder(plan, train.counts),
+        unlabelled=frozenset(unlabelled),
+        how="by nothing (numbers)" if plan.problem_type == "regression" else how,
+    )
+
+
+def _accept_unlabelled(part: Staged, notes: Notes) -> None:
+    if not part.part.split.startswith("test"):
+        remedy = "Add the labels, or take the file away: then validation is made from train."
+        raise DataError(str(part.part.path), expected=f"labels in {part.part.split}", found="none", remedy=remedy)
+    notes.say(f"{part.part.path.name}: {part.part.split} has no labels; it can be predicted, not scored.")
+
+
+def _tell_missing(part: Staged, stats: LabelStats, notes: Notes) -> None:
+    if stats.missing:
+        place = f"{part.part.path.name}, {part.part.unit} {stats.first_missing}"
+        notes.count("example(s) without a label left out", place, stats.missing)
+
+
+def _mean_tags(staged: Mapping[str, Staged], notes: Notes) -> Meaning:
+    stats = {split: _collect_tags(part, notes) for split, part in staged.items()}
+    unlabelled = {split for split, found in stats.items() if not found.tags}
+    for split in unlabelled - {"train"}:
+        _accept_unlabelled(staged[split], notes)
+    train = stats["train"]
+    if "train" in unlabelled:
+        remedy = "Name the column of tags in data.label_column."
+        raise DataError(str(staged["train"].part.path), expected="tags", found="none", remedy=remedy)
+    schemes = {
+        split: find_scheme(stats[split], staged[split].part.place) for split in staged if split not in unlabelled
+    }
+    bio = bool(schemes["train"])
+    labels = order_tags(train.tags, bio=bio)
+    if len(labels) < 2:
+        found = f"only {show(labels[0])}"
+        raise DataError(str(staged["train"].part.path), expected="two tags or more", found=found,
+                        remedy="Name another column in data.label_column.")  # fmt: skip
+    for split, scheme in schemes.items():
+        _tell_scheme(staged[split], stats[split], scheme, notes)
+        _check_tags(staged[split], stats[split], labels, bio=bio)
+    return Meaning(
+        problem_type="single_label",
+        labels=labels,
+        tag_scheme="BIO" if bio else "",
+        encoder=TagEncoder(labels, train.tags, bio=bio),
+        unlabelled=frozenset(unlabelled),
+        how="by the rarest entity type of each sentence" if bio else "by the rarest tag of each sentence",
+    )
+
+
+def _collect_tags(part: Staged, notes: Notes) -> TagStats:
+    stats = TagStats()
+    missing, first = 0, 0
+    for batch in read_staged(part):
+        lines, words = batch.column("line").to_pylist(), batch.column("words").value_lengths().to_pylist()
+        for line, count, packed in zip(lines, words, batch.column("label").to_pylist(), strict=True):
+            if packed is None:
+                missing, first = missing + 1, first or line
+                continue
+            tags = unpack_label(packed)
+            if len(tags) != count:
+                raise DataError(part.part.place(line), expected=f"{plural(count, 'tag')}, one a word",
+                                found=str(len(tags)))  # fmt: skip
+            stats.add(tags, line)
+    if missing and stats.tags:
+        notes.count("sentence(s) without tags left out", f"{part.part.path.name}, {part.part.unit} {first}", missing)
+    return stats
+
+
+def _tell_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> None:
+    name = part.part.path.name
+    if not scheme:
+        notes.say(f"{name}: {plural(len(stats.tags), 'plain tag')}, no entity scheme.")
+        return
+    notes.say(f"{name}: entity tags in the scheme {scheme}{'' if scheme == 'BIO' else ', converted to BIO'}.")
+    if scheme == "BIO" and stats.loose_starts and stats.first_loose:
+        place = f"{name}, {part.part.unit} {stats.first_loose[0]}, word {stats.first_loose[1] + 1}"
+        notes.count("I tag(s) that continued no entity made B", place, stats.loose_starts)
+    elif scheme not in ("BIO", "IOB1") and stats.unclosed + stats.loose_starts:
+        first = min(found for found in (stats.first_unclosed, stats.first_loose) if found)
+        place = f"{name}, {part.part.unit} {first[0]}, word {first[1] + 1}"
+        notes.count(f"break(s) of the scheme {scheme} mended", place, stats.unclosed + stats.loose_starts)
+
+
+def _check_tags(part: Staged, stats: TagStats, labels: Sequence[str], *, bio: bool) -> None:
+    """Check that train has every tag, of entities every type."""
+    known = {tag_type(tag) for tag in labels} if bio else set(labels)
+    for tag, (line, position) in stats.first.items():
+        kind = tag[2:] if bio and tag != "O" else tag
+        if kind not in known:
+            hint = nearest(kind, sorted(known))
+            remedy = f"{hint} " if hint.startswith("Did") else ""
+            raise DataError(
+                f"{part.part.place(line)}, word {position + 1} of the sentence",
+                expected=f"a tag of the train split ({show(', '.join(labels), 200)[1:-1]})",
+                found=show(tag),
+                remedy=f"{remedy}Correct the tag, or add examples of it to train.",
+            )
+
+
+def _write(
+    part: Staged, allotment: Allotment, folder: Path, meaning: Meaning, *, pairs: bool, labelled: bool
+) -> dict[str, int]:
+    """Write the splits of one part; return their sizes."""
+    import numpy as np
+    import pyarrow as pa
+
+    features = _features(meaning.encoder, pairs=pairs)
+    schema, sizes, start = features.arrow_schema, Counter(dict.fromkeys(allotment.names, 0)), 0
+    with ExitStack() as stack:
+        writers = []
+        for name in allotment.names:
+            sink = stack.enter_context(pa.OSFile(str(folder / f"{name}.arrow"), "wb"))
+            writers.append(stack.enter_context(pa.ipc.new_stream(sink, schema)))
+        for batch in read_staged(part):
+            targets = allotment.targets[start : start + batch.num_rows]
+            start += batch.num_rows
+            finished = _finish_batch(batch, schema, meaning.encoder, labelled=labelled, wanted=targets >= 0)
+            kept = targets[targets >= 0]
+            for position, name in enumerate(allotment.names):
+                chosen = np.flatnonzero(kept == position)
+                if len(chosen):
+                    writers[position].write_batch(finished.take(pa.array(chosen)))
+                    sizes[name] += len(chosen)
+    return dict(sizes)
+
+
+def _features(encoder: Encoder, *, pairs: bool) -> datasets.Features:
+    import datasets
+
+    tagging = encoder.column == "tags"
+    text: dict[str, Any] = (
+        {"words": datasets.List(datasets.Value("string"))} if tagging else {"text": datasets.Value("string")}
+    )
+    text |= {"text_pair": datasets.Value("string")} if pairs else {}
+    return datasets.Features({"row": datasets.Value("int64"), **text, encoder.column: encoder.feature()})
+
+
+def _finish_batch(batch: Any, schema: Any, encoder: Encoder, *, labelled: bool, wanted: Any) -> Any:
+    """Replace the text of labels by ids, for the wanted examples."""
+    import pyarrow as pa
+
+    batch = batch.filter(pa.array(wanted))
+    packed = batch.column("label").to_pylist() if labelled else [None] * batch.num_rows
+    if encoder.column == "tags":
+        lengths = batch.column("words").value_lengths().to_pylist()
+    else:
+        lengths = [0] * batch.num_rows
+    values = [encoder.encode(label, length) for label, length in zip(packed, lengths, strict=True)]
+    kept = [batch.column(name) for name in schema.names[:-1]]
+    return pa.RecordBatch.from_arrays([*kept, pa.array(values, type=schema.types[-1])], schema=schema)

@@ -1,0 +1,92 @@
+"""What every reader gives: parts that stream examples, and notes of what was decided on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+__all__ = ["Example", "Notes", "Part", "Reading", "plural"]
+
+Label: TypeAlias = str | list[str] | None
+
+
+class Example(NamedTuple):
+    """One example as its file has it, before labels have ids."""
+
+    row: int
+    """Data row of its file, from 0; the header is not counted."""
+    line: int
+    """Place of the example in its file, from 1, as errors name it (a line; in binary files a row)."""
+    text: str | list[str]
+    """The text; for tagging the words."""
+    pair: str | None
+    """The second text, if there are pairs."""
+    label: Label
+    """Label, labels, or the tags of the words; None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One split as its format reads it; `examples` starts a new pass over the file."""
+
+    split: str
+    path: Path
+    examples: Callable[[], Iterator[Example]]
+    unit: str = "line"
+
+    def place(self, line: int) -> str:
+        """Return where an example is, as errors name it."""
+        return f"{self.path}, {self.unit} {line}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A source opened by its format."""
+
+    parts: tuple[Part, ...]
+    task: str = "text-classification"
+    pairs: bool = False
+    problem_type: str = ""
+    """Where the format itself says it (STS-B is regression); empty: decided from the labels."""
+    label_order: tuple[str, ...] = ()
+    """Names by id where the source defines them; empty: sorted."""
+
+
+@dataclass
+class Notes:
+    """Decisions as readable sentences; what happens often is counted and told once, with its first place."""
+
+    said: list[str] = field(default_factory=list)
+    counted: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def say(self, sentence: str) -> None:
+        """Add a sentence, once."""
+        if sentence not in self.said:
+            self.said.append(sentence)
+
+    def count(self, what: str, place: str, times: int = 1) -> None:
+        """Count an event; `what` follows the number: "blank lines skipped"."""
+        before, first = self.counted.get(what, (0, place))
+        self.counted[what] = (before + times, first)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return everything noted.
+
+        >>> notes = Notes()
+        >>> notes.count("blank line(s) skipped", "a.csv, line 4")
+        >>> notes.sentences()
+        ('1 blank line(s) skipped (first: a.csv, line 4).',)
+        """
+        told = [f"{times:,} {what} (first: {place})." for what, (times, place) in self.counted.items()]
+        return (*self.said, *told)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "text"), plural(1200, "text")
+    ('1 text', '1,200 texts')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,149 @@
+"""From a source to train, validation and test: memory-mapped, with label ids, and with every decision said."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.formats import open_source
+from ftkit.data.preparation import Prepared, prepare_splits
+from ftkit.data.reading import Notes
+from ftkit.data.sources import fingerprint_source, resolve_source
+from ftkit.errors import DataError
+from ftkit.recipe import Data
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["Splits", "load_splits", "source_fingerprint"]
+
+MEANING = "splits.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """The examples of a source, split and with label ids.
+
+    Columns of a classification split: `row` int64, `text`, `text_pair` (only for pairs), `label`: int64, -1 if
+    unlabelled; for multi_label a sorted list of int64; for regression float64, NaN if unlabelled.
+    Columns of a tagging split: `row` int64, `words` list of string, `tags` list of int64, -1 if unlabelled.
+    """
+
+    datasets: Mapping[str, datasets.Dataset]
+    """train, validation, test, and further named ones such as test_mismatched."""
+    task: str
+    """text-classification or token-classification."""
+    problem_type: str
+    """single_label (also for tagging), multi_label or regression."""
+    labels: tuple[str, ...]
+    """Label names by id; () for regression."""
+    tag_scheme: str
+    """BIO where tags are entity spans, else empty."""
+    labelled: Mapping[str, bool]
+    """Whether each split has gold labels."""
+    source: str
+    """As given."""
+    decisions: tuple[str, ...]
+    """What was found out and decided, as sentences."""
+    fingerprint: str
+    """Of the content of the source and the settings that matter."""
+
+
+def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None) -> Splits:
+    """Read a source into train, validation and test.
+
+    The result lies as Arrow files in the cache and is reused while content and settings are the same.
+
+    Args:
+        settings: the [data] section.
+        progress: told in words about every second while files are read.
+
+    Raises:
+        DataError: the source is not there or can't be read as what it should be; the message names the place.
+        SampleError: a sample can't be fetched.
+    """
+    from ftkit.data.samples import cache_dir
+
+    fingerprint = source_fingerprint(settings)
+    home = cache_dir() / "data"
+    folder = home / fingerprint
+    if settings.source.startswith("hub:") or settings.format == "hub" or not (folder / MEANING).is_file():
+        _make(settings, folder, progress)
+    return _open(folder, settings, fingerprint)
+
+
+def source_fingerprint(settings: Data) -> str:
+    """Return a hash of the source's content and the settings that matter, without parsing.
+
+    Of a sample its pinned content counts, of a hub source its id.
+
+    Raises:
+        DataError: the source is not there or can't be read.
+    """
+    return fingerprint_source(settings)
+
+
+def _make(settings: Data, folder: Path, progress: Callable[[str], None] | None) -> None:
+    """Read the source into a folder that appears whole or not at all."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
+    except OSError as error:
+        remedy = "Set FTKIT_CACHE to a folder that can be written."
+        raise DataError(str(folder.parent), expected="a cache folder that can be written", found=str(error),
+                        remedy=remedy) from error  # fmt: skip
+    try:
+        source = resolve_source(settings, progress=progress)
+        notes = Notes()
+        prepared = prepare_splits(open_source(source, notes), source.settings, temporary, notes, progress)
+        _write_meaning(prepared, temporary / MEANING)
+        _publish(temporary, folder)
+    except OSError as error:
+        remedy = "Check the room on the disk and the permissions."
+        raise DataError(str(error.filename or folder.parent), expected="to read the data and write the cache",
+                        found=error.strerror or str(error), remedy=remedy) from error  # fmt: skip
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    """Rename the finished folder; where another process was faster, its result is as good."""
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not (folder / MEANING).is_file():
+            raise
+
+
+def _write_meaning(prepared: Prepared, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(prepared), file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _open(folder: Path, settings: Data, fingerprint: str) -> Splits:
+    import datasets
+
+    meaning: dict[str, Any] = json.loads((folder / MEANING).read_text(encoding="utf-8"))
+    opened = {split: datasets.Dataset.from_file(str(folder / f"{split}.arrow")) for split in meaning["splits"]}
+    return Splits(
+        datasets=opened,
+        task=meaning["task"],
+        problem_type=meaning["problem_type"],
+        labels=tuple(meaning["labels"]),
+        tag_scheme=meaning["tag_scheme"],
+        labelled=meaning["labelled"],
+        source=settings.source,
+        decisions=tuple(meaning["decisions"]),
+        fingerprint=fingerprint,
+    )

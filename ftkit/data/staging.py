@@ -1,0 +1,156 @@
+"""Examples on disk as Arrow: first as read, with labels still text; then as splits, with label ids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.reading import Example, Label, Notes, Part
+from ftkit.errors import DataError, show
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["LIST_MARK", "Progress", "Staged", "pack_label", "read_staged", "stage_part", "unpack_label"]
+
+Progress = Callable[[str], None]
+
+BATCH_EXAMPLES = 10_000
+BATCH_CHARACTERS = 8_000_000
+LIST_MARK = "\0"  # can't be in a text file: readers refuse it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """One split as read, on disk: columns row, line, text (or words), text_pair, label (packed text)."""
+
+    part: Part
+    path: Path
+    count: int
+    lists: bool
+    """Whether some labels are lists."""
+
+
+def pack_label(label: Label) -> str | None:
+    r"""Write a label, or a list of labels, as one string; None where it is missing.
+
+    >>> pack_label(" good "), pack_label(["a", "b"]), pack_label(" ")
+    ('good', '\x00a\x00b', None)
+    """
+    if isinstance(label, list):
+        return "".join(LIST_MARK + name for name in label) or LIST_MARK
+    return (label.strip() or None) if label is not None else None
+
+
+def unpack_label(packed: str) -> list[str]:
+    r"""Return the labels of a packed string.
+
+    >>> unpack_label("good"), unpack_label("\x00a\x00b"), unpack_label("\x00")
+    (['good'], ['a', 'b'], [])
+    """
+    if not packed.startswith(LIST_MARK):
+        return [packed]
+    return packed[1:].split(LIST_MARK) if len(packed) > 1 else []
+
+
+def stage_part(
+    part: Part, path: Path, *, tagging: bool, pairs: bool, notes: Notes, progress: Progress | None
+) -> Staged:
+    """Stream a part to an Arrow file, holding one batch at a time.
+
+    Raises:
+        DataError: the reader's; no examples; every text is empty; text that no encoding can write.
+    """
+    import pyarrow as pa
+
+    schema = _schema(tagging=tagging, pairs=pairs)
+    count, blank, lists, told = 0, 0, False, time.monotonic()
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for batch in _batches(part):
+            writer.write_batch(_record_batch(batch, schema, part))
+            count += len(batch)
+            lists = lists or (not tagging and any(isinstance(example.label, list) for example in batch))
+            blank += 0 if tagging else _count_blank(batch, part, notes)
+            if progress and time.monotonic() - told > 1:
+                progress(f"{part.path.name}: {count:,} examples read")
+                told = time.monotonic()
+    if not count:
+        remedy = "Check that it was saved completely."
+        raise DataError(str(part.path), expected="examples", found="none", remedy=remedy)
+    if blank == count:
+        remedy = "Name the right column in data.text_column."
+        raise DataError(str(part.path), expected="texts", found=f"{count:,} empty ones", remedy=remedy)
+    return Staged(part=part, path=path, count=count, lists=lists)
+
+
+def read_staged(staged: Staged) -> Iterator[pa.RecordBatch]:
+    """Stream the batches; the file is read, not mapped, so that it doesn't count as memory of the process."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(staged.path), "rb") as source, pa.ipc.open_stream(source) as reader:
+        yield from reader
+
+
+def _schema(*, tagging: bool, pairs: bool) -> pa.Schema:
+    import pyarrow as pa
+
+    text: dict[str, Any] = {"words": pa.list_(pa.string())} if tagging else {"text": pa.string()}
+    text |= {"text_pair": pa.string()} if pairs else {}
+    return pa.schema({"row": pa.int64(), "line": pa.int64(), **text, "label": pa.string()})
+
+
+def _batches(part: Part) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    size = 0
+    for example in part.examples():
+        batch.append(example)
+        size += len(example.text) + len(example.pair or "")
+        if len(batch) == BATCH_EXAMPLES or size > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    rows, lines, texts, pairs, labels = zip(*batch, strict=True)
+    columns: list[Any] = [rows, lines, texts, [pack_label(label) for label in labels]]
+    if "text_pair" in schema.names:
+        columns.insert(3, pairs)
+    try:
+        arrays = [pa.array(column, type=kind) for column, kind in zip(columns, schema.types, strict=True)]
+    except UnicodeEncodeError as error:
+        raise _surrogate_error(batch, part) from error
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _surrogate_error(batch: list[Example], part: Part) -> DataError:
+    def broken(example: Example) -> bool:
+        try:
+            str((example.text, example.pair, example.label)).encode()
+            "".join([*example.text, example.pair or "", *(example.label or "")]).encode()
+        except UnicodeEncodeError:
+            return True
+        return False
+
+    example = next(filter(broken, batch), batch[0])
+    found = f"half of a surrogate pair in {show(example.text)}"
+    remedy = "Remove the broken \\ud800-\\udfff escape."
+    return DataError(part.place(example.line), expected="text", found=found, remedy=remedy)
+
+
+def _count_blank(batch: list[Example], part: Part, notes: Notes) -> int:
+    blank = 0
+    for example in batch:
+        if not example.text or (isinstance(example.text, str) and example.text.isspace()):
+            blank += 1
+            if example.label is None or not pack_label(example.label):
+                continue  # neither text nor label: told as unlabelled, or an unlabelled split
+            place = f"{part.path.name}, {part.unit} {example.line}"
+            notes.count("text(s) empty or only blanks, kept", place)
+    return blank
