@@ -12,6 +12,7 @@ __all__ = [
     "RecipeError",
     "RunError",
     "SampleError",
+    "Suspended",
     "nearest",
     "show",
 ]
@@ -47,6 +48,10 @@ class ModelError(FtkitError):
 
 class RunError(FtkitError):
     """A run folder is missing, damaged, or busy."""
+
+
+class Suspended(RunError):
+    """A training was put down at a checkpoint, to be gone on with later."""
 
 
 class SampleError(FtkitError):

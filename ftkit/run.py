@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from ftkit.errors import FtkitError, RunError, show
+from ftkit.errors import FtkitError, RunError, Suspended, show
 from ftkit.recipe import SECTIONS, STAGES, Recipe, describe_settings, read_recipe, write_recipe
 
 __all__ = ["STATES", "Run", "StageStatus", "open_run", "read_json", "write_bytes", "write_json", "write_text"]
@@ -155,9 +155,9 @@ class Run:
         try:
             yield
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
+            stopped = isinstance(error, KeyboardInterrupt | Suspended)
             cause = str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}"
-            mark("stopped" if stopped else "failed", "interrupted" if stopped else cause)
+            mark("stopped" if stopped else "failed", cause)
             raise
         mark("done")
 

@@ -1,0 +1,1 @@
+"""The engine: encoding, batches, losses, optimizers, metrics, events."""

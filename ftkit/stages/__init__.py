@@ -1,0 +1,1 @@
+"""The five stages: inspection, preprocessing, head, training, evaluation; plain functions, no display."""

@@ -1,0 +1,109 @@
+"""Encoders, tokenizers and configurations by sample name, folder, run folder, or hub id."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ftkit.errors import ModelError
+
+__all__ = ["encoder_fingerprint", "load_config", "load_tokenizer", "longest_input", "resolve_encoder"]
+
+UNBOUNDED = 1_000_000  # tokenizers without a limit claim a length of about 1e30
+
+
+def resolve_encoder(name: str) -> str:
+    """Return the folder or hub id of an encoder; a sample is fetched if it isn't in the cache.
+
+    Args:
+        name: folder with a config.json, run folder, sample name, or hub id.
+
+    Raises:
+        ModelError: the folder holds no model.
+        SampleError: the sample can't be fetched.
+    """
+    from ftkit.data.samples import fetch_sample, read_catalogue
+
+    folder = Path(name)
+    if folder.is_dir():
+        for candidate in (folder / "model", folder):
+            if (candidate / "config.json").is_file():
+                return str(candidate)
+        raise ModelError(name, expected="a folder with a model (config.json, model.safetensors)", found="none",
+                         remedy="Name the folder of the model, or a run that was trained.")  # fmt: skip
+    sample = read_catalogue().get(name.removeprefix("sample:"))
+    return str(fetch_sample(sample.name)) if sample and sample.kind == "model" else name
+
+
+def encoder_fingerprint(name: str) -> str:
+    """Return a hash that changes when the encoder does, without loading it: pins, file sizes and times, or the id."""
+    folder = Path(name)
+    parts = [name]
+    if folder.is_dir():
+        files = sorted(Path(resolve_encoder(name)).glob("*.*"))
+        parts = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files if path.is_file()]
+    else:
+        from ftkit.data.samples import read_catalogue
+
+        sample = read_catalogue().get(name.removeprefix("sample:"))
+        parts += [sample.sha256] if sample else []
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def load_config(name: str) -> Any:
+    """Load the configuration of an encoder.
+
+    Raises:
+        ModelError: there is none, or the hub can't be reached.
+    """
+    from transformers import AutoConfig
+
+    return _load(AutoConfig.from_pretrained, name, "configuration")
+
+
+def load_tokenizer(name: str, *, words: bool) -> Any:
+    """Load the tokenizer of an encoder.
+
+    Args:
+        name: see `resolve_encoder`.
+        words: texts come as lists of words; byte-level tokenizers then need a blank before each.
+
+    Raises:
+        ModelError: there is none, or it can't tell which word a token belongs to.
+    """
+    from transformers import AutoTokenizer
+
+    extra = {"add_prefix_space": True} if words and _is_byte_level(name) else {}
+    tokenizer = _load(AutoTokenizer.from_pretrained, name, "tokenizer", **extra)
+    if not tokenizer.is_fast:
+        raise ModelError(name, expected="a fast tokenizer (tokenizer.json)", found=type(tokenizer).__name__,
+                         remedy="Convert it with transformers and save it again.")  # fmt: skip
+    if tokenizer.pad_token_id is None:
+        raise ModelError(name, expected="a tokenizer with a padding token", found="none",
+                         remedy="Set tokenizer.pad_token and save it again.")  # fmt: skip
+    return tokenizer
+
+
+def longest_input(tokenizer: Any, config: Any) -> int:
+    """Return the most tokens that the encoder takes, special tokens included."""
+    positions = getattr(config, "max_position_embeddings", None) or UNBOUNDED
+    # RoBERTa and its kin count positions from the padding id on.
+    if config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "xlm-roberta-xl"}:
+        positions -= (config.pad_token_id or 0) + 1
+    return int(min(positions, tokenizer.model_max_length if tokenizer.model_max_length < UNBOUNDED else positions))
+
+
+def _is_byte_level(name: str) -> bool:
+    return load_config(name).model_type in {"roberta", "longformer", "deberta", "bart", "modernbert", "gpt2"}
+
+
+def _load(loader: Any, name: str, what: str, **extra: Any) -> Any:
+    source = resolve_encoder(name)
+    try:
+        return loader(source, trust_remote_code=False, **extra)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"head.encoder {name!r}: its {what} can't be loaded", found=first[:300],
+                         remedy="Give a sample name (ftkit samples), a folder, or a hub id where the hub can be "
+                         "reached.") from error  # fmt: skip

@@ -1,0 +1,131 @@
+"""Predictions for a whole split in bounded memory: sorted by length inside a chunk, the order restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ftkit.engine.batching import Collator, sort_batches
+from ftkit.engine.encoding import NO_WORD
+from ftkit.engine.losses import Loss
+
+__all__ = ["Chunk", "predict_chunks"]
+
+CHUNK = 4096  # rows encoded, scored and handed on together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Predictions for a stretch of consecutive texts.
+
+    Attributes:
+        texts: (N,) positions in the split.
+        probabilities: classification: (N, C) probabilities, or (N, 1) values in regression.
+        tags: tagging: for each text word -> (label id, probability of that label).
+        loss: sum of the losses.
+        weight: what the sum is divided by for a mean.
+    """
+
+    texts: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32] | None
+    tags: list[dict[int, tuple[int, float]]] | None
+    loss: float
+    weight: float
+
+
+def predict_chunks(
+    model: Any, data: Any, collator: Collator, loss: Loss, *, batch_size: int, precision: str, chunk: int = CHUNK
+) -> Iterator[Chunk]:
+    """Run a model over encoded rows.
+
+    Args:
+        model: a sequence or token classification model; it is left in the mode it was in.
+        data: encoded Arrow rows, the windows of a text one after the other.
+        collator: makes batches.
+        loss: summed up for labelled rows.
+        batch_size: rows of a forward pass.
+        precision: `fp32` or `bf16` (autocast).
+        chunk: rows kept at a time; texts are never torn apart.
+
+    Yields:
+        Chunks in the order of the texts.
+    """
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    try:
+        for rows in _row_chunks(np.asarray(data["text"]), chunk):
+            yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
+                           device)  # fmt: skip
+    finally:
+        model.train(training)
+
+
+def forward(model: Any, batch: dict[str, Tensor], *, precision: str, device: torch.device) -> Tensor:
+    """Return the logits of a batch in float32, without gradient."""
+    inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = model(**inputs).logits
+    return logits.float().cpu()
+
+
+def _row_chunks(texts: npt.NDArray[np.int64], size: int) -> Iterator[range]:
+    start = 0
+    while start < len(texts):
+        stop = min(start + size, len(texts))
+        while stop < len(texts) and texts[stop] == texts[stop - 1]:
+            stop += 1
+        yield range(start, stop)
+        start = stop
+
+
+def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str,
+             device: torch.device) -> Chunk:  # fmt: skip
+    texts = np.asarray(rows["text"])
+    positions, of = np.unique(texts, return_inverse=True)
+    tagging = collator.task == "token-classification"
+    tags: list[dict[int, tuple[int, float]]] = [{} for _ in positions]
+    sums, windows = None, np.bincount(of, minlength=len(positions))
+    total = weight = 0.0
+    golds: list[Any] = [None] * len(positions)
+    for batch_rows in sort_batches(np.asarray(rows["length"]), batch_size):
+        picked = [rows[int(at)] for at in batch_rows]
+        batch = collator(picked)
+        logits = forward(model, batch, precision=precision, device=device)
+        if tagging:
+            part = loss.parts(logits, batch["labels"])
+            total, weight = total + float(part[0]), weight + float(part[1])
+            _collect_tags(logits, picked, of[batch_rows], tags)
+            continue
+        sums = np.zeros((len(positions), logits.shape[-1]), np.float32) if sums is None else sums
+        np.add.at(sums, of[batch_rows], logits.numpy())
+        for text, gold in zip(of[batch_rows], batch["labels"], strict=True):
+            golds[text] = gold
+    if tagging or sums is None:
+        return Chunk(texts=positions, probabilities=None, tags=tags, loss=total, weight=weight)
+    mean = torch.from_numpy(sums / windows[:, None])  # (N, C) logits averaged over the windows of a text
+    part = loss.parts(mean, torch.stack(golds))
+    return Chunk(texts=positions, probabilities=_probabilities(mean, collator.problem_type), tags=None,
+                 loss=float(part[0]), weight=float(part[1]))  # fmt: skip
+
+
+def _probabilities(logits: Tensor, problem_type: str) -> npt.NDArray[np.float32]:
+    if problem_type == "regression":
+        return logits.numpy()
+    return (logits.sigmoid() if problem_type == "multi_label" else logits.softmax(-1)).numpy()
+
+
+def _collect_tags(logits: Tensor, rows: list[Any], of: Any, tags: list[dict[int, tuple[int, float]]]) -> None:
+    """Note the predicted label of each word at its first token in the window that owns it."""
+    probabilities, predicted = logits.softmax(-1).max(-1)  # (B, T)
+    best, ids = probabilities.numpy(), predicted.numpy()
+    for at, (row, text) in enumerate(zip(rows, of, strict=True)):
+        seen = tags[text]
+        for position, word in enumerate(row["words"]):
+            if word != NO_WORD and word not in seen:
+                seen[word] = (int(ids[at, position]), float(best[at, position]))

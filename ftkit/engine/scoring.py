@@ -1,0 +1,120 @@
+"""Score a model on an encoded split, chunk by chunk; the full gold counts, whatever was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.data.splits import Splits
+from ftkit.engine.batching import Collator
+from ftkit.engine.inference import Chunk, predict_chunks
+from ftkit.engine.losses import Loss
+from ftkit.engine.metrics import score_multi_label, score_regression, score_single_label
+from ftkit.engine.scores import Scores
+from ftkit.engine.tagging import score_tagging
+
+__all__ = ["THRESHOLD", "Predictions", "predict_split", "score_predictions", "word_tags"]
+
+THRESHOLD = 0.5  # a label with at least this probability is predicted, with many labels
+OUTSIDE = "O"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a model says of a split.
+
+    Attributes:
+        predicted: (N,) label ids, (N, C) yes or no with many labels, (N,) numbers in regression, or the tags of each
+            text.
+        loss: mean loss; nan where nothing is labelled.
+    """
+
+    predicted: Any
+    loss: float
+
+
+def predict_split(
+    model: Any,
+    rows: Any,
+    splits: Splits,
+    collator: Collator,
+    loss: Loss,
+    *,
+    words: Sequence[Sequence[str]] | None,
+    batch_size: int,
+    precision: str,
+    on_chunk: Callable[[Chunk], None] | None = None,
+) -> Predictions:
+    """Run a model over an encoded split; probabilities are handed on and dropped.
+
+    Args:
+        model: with its head.
+        rows: encoded Arrow rows of the split.
+        splits: problem type and labels.
+        collator: makes batches.
+        loss: summed over labelled rows.
+        words: the words of each text, in tagging.
+        batch_size: rows of a forward pass.
+        precision: `fp32` or `bf16`.
+        on_chunk: gets each chunk, with its probabilities.
+    """
+    parts: list[Any] = []
+    total = weight = 0.0
+    for chunk in predict_chunks(model, rows, collator, loss, batch_size=batch_size, precision=precision):
+        total, weight = total + chunk.loss, weight + chunk.weight
+        parts.append(_decide(chunk, splits, words))
+        if on_chunk:
+            on_chunk(chunk)
+    predicted = [tags for part in parts for tags in part] if words is not None else np.concatenate(parts)
+    return Predictions(predicted=predicted, loss=total / weight if weight else float("nan"))
+
+
+def word_tags(tags: dict[int, tuple[int, float]], words: int, splits: Splits) -> tuple[list[str], list[float]]:
+    """Return one tag and its probability a word; a word without a token can't be seen and is outside."""
+    fallback = splits.labels.index(OUTSIDE) if OUTSIDE in splits.labels else 0
+    found = [tags.get(word, (fallback, 0.0)) for word in range(words)]
+    return [splits.labels[item[0]] for item in found], [item[1] for item in found]
+
+
+def score_predictions(predictions: Predictions, data: Any, splits: Splits, **resampling: Any) -> Scores:
+    """Score predictions against the gold labels of a split.
+
+    Args:
+        predictions: of every text of the split, in order.
+        data: the split, not encoded.
+        splits: problem type and labels.
+        resampling: confidence, resamples, seed; see `score_single_label`.
+    """
+    predicted = predictions.predicted
+    if splits.task == "token-classification":
+        gold_tags = [[splits.labels[tag] for tag in tags] for tags in data["tags"]]
+        return score_tagging(gold_tags, predicted, splits.labels, splits.tag_scheme, **resampling)
+    if splits.problem_type == "regression":
+        return score_regression(np.asarray(data["label"], dtype=np.float64), predicted, **resampling)
+    if splits.problem_type == "multi_label":
+        return score_multi_label(_indicator(data["label"], len(splits.labels)), predicted, splits.labels, **resampling)
+    return score_single_label(np.asarray(data["label"]), predicted, splits.labels, **resampling)
+
+
+def _decide(chunk: Chunk, splits: Splits, words: Sequence[Sequence[str]] | None) -> Any:
+    if words is not None and chunk.tags is not None:
+        return [
+            word_tags(tags, len(words[int(text)]), splits)[0]
+            for text, tags in zip(chunk.texts, chunk.tags, strict=True)
+        ]
+    probabilities = chunk.probabilities
+    assert probabilities is not None
+    if splits.problem_type == "regression":
+        return probabilities[:, 0]
+    return probabilities >= THRESHOLD if splits.problem_type == "multi_label" else probabilities.argmax(-1)
+
+
+def _indicator(labels: Sequence[Sequence[int]], classes: int) -> npt.NDArray[np.bool_]:
+    gold = np.zeros((len(labels), classes), dtype=bool)
+    for at, item in enumerate(labels):
+        gold[at, item] = True
+    return gold

@@ -1,0 +1,165 @@
+"""One encoder of examples for training, scoring and new texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftkit.engine.encoding import NO_WORD, Window, align_labels, cut_body, cut_windows, own_words
+from ftkit.engine.losses import IGNORE_INDEX
+from ftkit.recipe import Preprocessing
+
+__all__ = ["Encoder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Turns one example into windows of token ids, the same way for training, scoring and new texts."""
+
+    tokenizer: Any
+    settings: Preprocessing
+    task: str
+    labels: Sequence[str] = ()
+    max_length: int = 0
+    inside: Sequence[int] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Look up the label that continues each label, for label_subwords = all."""
+        if self.task == "token-classification" and self.settings.label_subwords == "all":
+            ids = {label: at for at, label in enumerate(self.labels)}
+            inside = [ids.get(f"I-{label[2:]}" if label.startswith("B-") else label, at) for label, at in ids.items()]
+            object.__setattr__(self, "inside", inside)
+
+    @property
+    def room(self) -> int:
+        """Return the tokens of one window without its special tokens."""
+        return self.max_length - int(self.tokenizer.num_special_tokens_to_add())
+
+    def measure(self, examples: Mapping[str, Sequence[Any]]) -> list[int]:
+        """Return the tokens of each example, special tokens included, nothing cut."""
+        if self.task == "token-classification":
+            specials = int(self.tokenizer.num_special_tokens_to_add())
+            return [len(ids) + specials for ids in self._words(examples["words"])["input_ids"]]
+        pairs = examples.get("text_pair")
+        return [len(ids) for ids in self._texts(examples["text"], pairs)["input_ids"]]
+
+    def encode(self, example: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the windows of one example; see `encode_batch`."""
+        return [window for windows in self.encode_batch({k: [v] for k, v in example.items()})[0] for window in windows]
+
+    def encode_batch(
+        self, examples: Mapping[str, Sequence[Any]]
+    ) -> tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]:
+        """Encode examples.
+
+        Args:
+            examples: columns of a split.
+
+        Returns:
+            For each example its windows, and a record of tokens, tokens_cut and, in tagging, words without a token.
+        """
+        encode = self._tagging if self.task == "token-classification" else self._classification
+        return encode(examples)
+
+    def _classification(self, examples: Mapping[str, Sequence[Any]]) -> Any:
+        pairs, labels = examples.get("text_pair"), examples.get("label")
+        encoded = self._texts(examples["text"], pairs)
+        windows, records = [], []
+        for at, ids in enumerate(encoded["input_ids"]):
+            if pairs is not None:
+                types, kept = encoded["token_type_ids"][at], self._cut_pair(encoded[at], len(ids))
+                parts = [{"input_ids": [ids[i] for i in kept], "token_type_ids": [types[i] for i in kept]}]
+                used = len(kept)
+            else:
+                parts, used = self._cut_text(ids, encoded["special_tokens_mask"][at])
+            label = labels[at] if labels is not None else -1
+            windows.append([{**part, "length": len(part["input_ids"]), "labels": label} for part in parts])
+            records.append({"tokens": len(ids), "tokens_cut": len(ids) - used, "words_lost": 0})
+        return windows, records
+
+    def _cut_text(self, ids: list[int], special: list[int]) -> tuple[list[dict[str, Any]], int]:
+        """Return the inputs made of one text and how many of its tokens they hold."""
+        begin = next((at for at, flag in enumerate(special) if not flag), len(ids))
+        end = len(ids) - next((at for at, flag in enumerate(reversed(special)) if not flag), 0)
+        begin = min(begin, end)
+        if len(ids) <= self.max_length:
+            return [{"input_ids": ids}], len(ids)
+        body, keep = ids[begin:end], self.settings.long_texts
+        room = self.max_length - begin - (len(ids) - end)
+        if keep == "windows":
+            windows = cut_windows(len(body), room=room, stride=self.settings.stride)[: self.settings.max_windows]
+            used, groups = windows[-1].stop, [[window] for window in windows]
+        else:
+            groups = [cut_body(len(body), room=room, keep=keep)]
+            used = sum(window.stop - window.start for window in groups[0])
+        parts = [
+            {"input_ids": ids[:begin] + [i for w in group for i in body[w.start : w.stop]] + ids[end:]}
+            for group in groups
+        ]
+        return parts, used + len(ids) - len(body)
+
+    def _cut_pair(self, encoding: Any, length: int) -> list[int]:
+        """Return the positions kept of a pair: the longer text loses its last token until both fit."""
+        sides = {side: [at for at, of in enumerate(encoding.sequence_ids) if of == side] for side in (0, 1)}
+        drop: set[int] = set()
+        while length - len(drop) > self.max_length:
+            longer = 0 if len(sides[0]) >= len(sides[1]) else 1
+            drop.add(sides[longer].pop())
+        return [at for at in range(length) if at not in drop]
+
+    def _tagging(self, examples: Mapping[str, Sequence[Any]]) -> Any:
+        encoded, tags = self._words(examples["words"]), examples.get("tags")
+        prefix, suffix = self._frame()
+        windows, records = [], []
+        for at, ids in enumerate(encoded["input_ids"]):
+            word_ids = [word for word in encoded.word_ids(at) if word is not None]
+            labels = tags[at] if tags is not None else [-1] * len(examples["words"][at])
+            cuts = cut_windows(len(ids), room=self.room, stride=self.settings.stride)
+            owners = own_words(word_ids, cuts)
+            made = [self._tag_window(ids, word_ids, labels, cut, index, owners) for index, cut in enumerate(cuts)]
+            windows.append([_framed(window, prefix, suffix) for window in made])
+            records.append({
+                "tokens": len(ids) + len(prefix) + len(suffix), "tokens_cut": 0,
+                "words_lost": len(labels) - len(owners),
+                "words_plain": {word_ids[at] for at in owners if at < self.room},
+            })  # fmt: skip
+        return windows, records
+
+    def _tag_window(
+        self, ids: list[int], word_ids: list[int], labels: list[int], cut: Window, index: int, owners: dict[int, int]
+    ) -> dict[str, Any]:
+        words, owned = [], False
+        for at in range(cut.start, cut.stop):
+            if at == 0 or word_ids[at] != word_ids[at - 1]:
+                owned = owners.get(at) == index
+            elif at == cut.start:
+                owned = False  # a window that begins inside a word doesn't own it
+            words.append(word_ids[at] if owned else NO_WORD)
+        return {"input_ids": ids[cut.start : cut.stop], "words": words,
+                "labels": align_labels(words, labels, inside=self.inside)}  # fmt: skip
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """Return the special tokens before and after a single text."""
+        encoded = self.tokenizer([["a"]], is_split_into_words=True, return_special_tokens_mask=True)
+        ids, special = encoded["input_ids"][0], encoded["special_tokens_mask"][0]
+        begin = special.index(0) if 0 in special else len(ids)
+        end = len(ids) - (special[::-1].index(0) if 0 in special else 0)
+        return ids[:begin], ids[end:]
+
+    def _texts(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Any:
+        return self.tokenizer(list(texts), list(pairs) if pairs is not None else None, return_attention_mask=False,
+                              return_token_type_ids=pairs is not None, return_special_tokens_mask=True,
+                              verbose=False)  # fmt: skip
+
+    def _words(self, words: Sequence[Sequence[str]]) -> Any:
+        return self.tokenizer([list(item) for item in words], is_split_into_words=True, add_special_tokens=False,
+                              return_attention_mask=False, return_token_type_ids=False, verbose=False)  # fmt: skip
+
+
+def _framed(window: dict[str, Any], prefix: list[int], suffix: list[int]) -> dict[str, Any]:
+    ids = prefix + window["input_ids"] + suffix
+    around = [NO_WORD] * len(prefix), [NO_WORD] * len(suffix)
+    ignored = [IGNORE_INDEX] * len(prefix), [IGNORE_INDEX] * len(suffix)
+    return {"input_ids": ids, "length": len(ids), "words": around[0] + window["words"] + around[1],
+            "labels": ignored[0] + window["labels"] + ignored[1]}  # fmt: skip

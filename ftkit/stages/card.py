@@ -1,0 +1,79 @@
+"""The model card: what the model is, what it was made from, what it scores, and how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftkit.run import Run, write_text
+
+__all__ = ["write_model_card"]
+
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: {task}
+tags:
+- ftkit
+---
+
+# {name}
+
+A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` with ftkit.
+{counts}
+
+## Scores on {split} ({examples} examples)
+
+| metric | value | {confidence:.0%} interval | {baseline_names} |
+|---|---|---|{baseline_rule}
+{rows}
+
+## How it was made
+
+- Trained: {tune}; {optimizer}, peak learning rate {rate:g}, {epochs:g} epochs of batch size {batch}.
+- Longest input: {max_length} tokens; texts that are longer: {long_texts}.
+{decisions}
+
+The recipe that repeats it is `recipe.toml`, the machine and versions are in `environment.json`, beside this folder.
+
+## How to use it
+
+```python
+from transformers import pipeline
+
+model = pipeline("{task}", model="path/to/this/folder")
+print(model("{example}"))
+```
+"""
+
+
+def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
+    """Write model/README.md from the scores, the recipe and the summaries of the stages."""
+    from ftkit.run import read_json
+
+    recipe, summary = run.recipe, read_json(run.path / "training" / "summary.json")
+    names = list(metrics["baselines"])
+    counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
+    text = CARD.format(
+        task=metrics["task"], name=run.name, problem_type=metrics["problem_type"], encoder=recipe.head.encoder,
+        source=recipe.data.source, counts=f"Examples: {counts}; labels: {len(splits.labels)}.",
+        split=metrics["split"], examples=metrics["examples"], confidence=metrics["confidence"],
+        baseline_names=" | ".join(names) or "baseline", baseline_rule="---|" * max(1, len(names)),
+        rows="\n".join(_row(name, item, metrics["baselines"]) for name, item in metrics["metrics"].items()),
+        tune=recipe.head.tune, optimizer=recipe.training.optimizer, rate=summary["learning_rate"],
+        epochs=recipe.training.epochs, batch=recipe.training.batch_size * recipe.training.accumulation,
+        max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
+        long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",
+        decisions="\n".join(f"- {sentence}" for sentence in splits.decisions), example="A text.",
+    )  # fmt: skip
+    write_text(run.path / "model" / "README.md", text)
+
+
+def _row(name: str, item: Mapping[str, float | None], baselines: Mapping[str, Any]) -> str:
+    others = [_number(scores.get(name, {}).get("value")) for scores in baselines.values()] or ["–"]
+    interval = f"{_number(item['low'])} – {_number(item['high'])}"
+    return f"| {name} | {_number(item['value'])} | {interval} | {' | '.join(others)} |"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,290 @@
+"""The work inside a training: phases, Trainer, checkpoints, and the best model saved whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ftkit.engine.control import Mailbox
+from ftkit.engine.events import EventLog
+from ftkit.recipe import Recipe
+from ftkit.run import Run, write_json
+from ftkit.stages import head, preprocessing
+
+__all__ = ["fit", "make_collator", "newest_checkpoint", "save_model"]
+
+NEVER = 10**9
+KEPT = 2  # checkpoints: the best and the newest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of training in which the same parameters are trained."""
+
+    tune: str
+    epochs: float
+    steps: int
+    folder: Path
+
+
+def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str, Any]:
+    """Train the model of a run and save the best one.
+
+    Args:
+        run: head and preprocessing are made.
+        mailbox: where commands come from.
+        log: where events go.
+        resume: go on from the newest whole checkpoint.
+
+    Returns:
+        The content of training/summary.json.
+    """
+    from transformers import set_seed
+
+    from ftkit.engine.trainer import Meter
+
+    recipe, folder = run.recipe, run.folder("training")
+    encoded = preprocessing.load(run)
+    precision = _prepare_machine(run, encoded.splits.fingerprint)
+    set_seed(recipe.training.seed)
+    model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
+    phases = plan_phases(recipe, len(encoded.datasets["train"]), folder)
+    done, steering, started = 0, None, _finished_phases(folder, phases) if resume else 0
+    for number, phase in enumerate(phases):
+        if number < started:
+            model, done = _load_phase(folder, model), done + phase.steps
+            continue
+        later = sum(item.steps for item in phases[number + 1 :])
+        steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
+        model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
+        trainer = _make_trainer(recipe, encoded, phase, model, steering, meter, precision)
+        checkpoint = newest_checkpoint(phase.folder) if resume else None
+        if checkpoint:
+            log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        done += trainer.state.global_step
+        if steering.outcome == "suspended":
+            return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)
+        _load_best(trainer.model, phase.folder, steering.best_step, trainer.state.global_step)
+        model = trainer.model
+        if number + 1 < len(phases):
+            _save_phase(folder, model, done)
+            if steering.outcome == "stopped":
+                break
+    assert steering is not None
+    save_model(run, model, encoded)
+    return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)
+
+
+def plan_phases(recipe: Recipe, rows: int, folder: Path) -> list[Phase]:
+    """Return the phases of a training: one, or the head and then all layers."""
+    from ftkit.stages.training import count_steps
+
+    def phase(tune: str, epochs: float, place: str) -> Phase:
+        steps = count_steps(rows, batch_size=recipe.training.batch_size, accumulation=recipe.training.accumulation,
+                            epochs=epochs)  # fmt: skip
+        return Phase(tune=tune, epochs=epochs, steps=steps, folder=folder / place)
+
+    last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune, recipe.training.epochs,
+                 "checkpoints")  # fmt: skip
+    if recipe.head.tune != "head_then_full":
+        return [last]
+    return [phase("head", recipe.training.head_epochs, "checkpoints/head"), last]
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint that was written whole; Trainer writes its state last."""
+
+    def is_whole(path: Path) -> bool:
+        try:
+            return bool(json.loads((path / "trainer_state.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return False
+
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return next((path for path in reversed(found) if is_whole(path)), None)
+
+
+def make_collator(encoded: Any, recipe: Recipe | None = None) -> Any:
+    """Make batches of encoded rows; with a recipe, augmented as it says."""
+    from ftkit.engine.batching import Augmentation, Collator
+
+    tokenizer, augmentation = encoded.tokenizer, None
+    if recipe and (recipe.training.token_masking or recipe.training.token_deletion):
+        mask = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
+        augmentation = Augmentation(
+            masking=recipe.training.token_masking, deletion=recipe.training.token_deletion, mask_id=mask,
+            special_ids=frozenset(tokenizer.all_special_ids),
+        )  # fmt: skip
+    return Collator(pad_id=tokenizer.pad_token_id, task=encoded.splits.task,
+                    problem_type=encoded.splits.problem_type, classes=len(encoded.splits.labels),
+                    augmentation=augmentation)  # fmt: skip
+
+
+def save_model(run: Run, model: Any, encoded: Any) -> None:
+    """Save the best model and its tokenizer so that plain transformers loads them; adapters are merged."""
+    target, temporary = run.path / "model", run.path / ".model.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    plain = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    plain.save_pretrained(temporary)
+    tokenizer = encoded.tokenizer
+    tokenizer.model_max_length = encoded.max_length
+    tokenizer.truncation_side = "left" if run.recipe.preprocessing.long_texts == "tail" else "right"
+    tokenizer.save_pretrained(temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+
+
+def _prepare_machine(run: Run, data_fingerprint: str) -> str:
+    """Set threads, choose the number format, and write both down."""
+    import psutil
+    import torch
+
+    from ftkit.engine.precision import choose_precision
+
+    settings = run.recipe.training
+    threads = settings.threads or psutil.cpu_count(logical=False) or 1
+    torch.set_num_threads(threads)
+    precision = choose_precision(settings.precision)
+    run.write_environment(threads=threads, precision=precision.name, precision_reason=precision.reason,
+                          seed=settings.seed, data_fingerprint=data_fingerprint)  # fmt: skip
+    return precision.name
+
+
+def _make_loss(recipe: Recipe, encoded: Any) -> Any:
+    import torch
+
+    from ftkit.engine.losses import build_loss, label_weights
+
+    settings, weights = recipe.training, None
+    if settings.class_weights != "none":
+        weights = label_weights(torch.tensor(_count_labels(encoded)), settings.class_weights)
+    return build_loss(encoded.splits.problem_type, label_smoothing=settings.label_smoothing, class_weights=weights,
+                      focal_gamma=settings.focal_gamma)  # fmt: skip
+
+
+def _count_labels(encoded: Any) -> list[int]:
+    import numpy as np
+
+    column = encoded.datasets["train"].data.column("labels").combine_chunks()
+    flat = column.flatten() if hasattr(column, "flatten") and column.type.num_fields else column
+    labels = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.int64)
+    counts: list[int] = np.bincount(labels[labels >= 0], minlength=len(encoded.splits.labels)).tolist()
+    return counts
+
+
+def _make_steering(recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox, meter: Any, first: int,
+                   later: int) -> Any:  # fmt: skip
+    from ftkit.engine.metrics import choose_metric
+    from ftkit.engine.trainer import Steering
+
+    splits, settings = encoded.splits, recipe.training
+    metric = choose_metric(settings.metric, task=splits.task, problem_type=splits.problem_type,
+                           tag_scheme=splits.tag_scheme)  # fmt: skip
+    return Steering(log=log, mailbox=mailbox, meter=meter, metric=metric, evaluations=settings.evaluations,
+                    patience=settings.patience, first_step=first, later_steps=later)  # fmt: skip
+
+
+def _make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steering: Any, meter: Any,
+                  precision: str) -> Any:  # fmt: skip
+    import torch
+    from transformers import PrinterCallback, ProgressCallback, TrainingArguments
+
+    from ftkit.engine.metrics import higher_is_better
+    from ftkit.engine.trainer import FineTuner
+
+    settings = recipe.training
+    args = TrainingArguments(
+        output_dir=str(phase.folder), num_train_epochs=phase.epochs, per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation, max_grad_norm=settings.max_grad_norm,
+        bf16=precision == "bf16", use_cpu=not torch.cuda.is_available(), seed=settings.seed, data_seed=settings.seed,
+        save_strategy="steps", save_steps=NEVER, save_total_limit=KEPT, eval_strategy="no", logging_strategy="steps",
+        logging_steps=1, logging_nan_inf_filter=False, metric_for_best_model=steering.metric,
+        greater_is_better=higher_is_better(steering.metric), report_to="none", disable_tqdm=True,
+        remove_unused_columns=False, dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
+    loss = _make_loss(recipe, encoded)
+    optimization = {
+        "learning_rate": head.choose_learning_rate(recipe, tune=phase.tune), "weight_decay": settings.weight_decay,
+        "layer_decay": recipe.head.layer_decay, "optimizer": settings.optimizer, "momentum": settings.momentum,
+        "schedule": settings.schedule, "warmup": settings.warmup,
+    }  # fmt: skip
+    trainer = FineTuner(
+        model, args, train_data=encoded.datasets["train"], collator=make_collator(encoded, recipe), loss=loss,
+        optimization=optimization, score=partial(_score_validation, recipe, encoded, loss, precision), meter=meter,
+        callbacks=[steering],
+    )  # fmt: skip
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    return trainer
+
+
+def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, model: Any) -> dict[str, float]:
+    from ftkit.engine.scoring import predict_split, score_predictions
+
+    splits, data = encoded.splits, encoded.splits.datasets["validation"]
+    words = data["words"] if splits.task == "token-classification" else None
+    predictions = predict_split(model, encoded.datasets["validation"], splits, make_collator(encoded), loss,
+                                words=words, batch_size=recipe.evaluation.batch_size, precision=precision)  # fmt: skip
+    scores = score_predictions(predictions, data, splits, resamples=0)
+    return {"loss": predictions.loss, **{name: interval.value for name, interval in scores.metrics.items()}}
+
+
+def _load_best(model: Any, folder: Path, best_step: int, last_step: int) -> None:
+    """Put the weights of the best checkpoint into a model; those of the last step are in it already."""
+    from safetensors.torch import load_file
+
+    path = folder / f"checkpoint-{best_step}"
+    if best_step == last_step or not path.is_dir():
+        return
+    if (path / "adapter_model.safetensors").is_file():
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_file(path / "adapter_model.safetensors"))
+    else:
+        model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
+
+
+def _save_phase(folder: Path, model: Any, steps: int) -> None:
+    model.save_pretrained(folder / "head_phase" / "model")
+    write_json(folder / "head_phase" / "steps.json", steps)
+
+
+def _load_phase(folder: Path, model: Any) -> Any:
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(folder / "head_phase" / "model" / "model.safetensors"), strict=False)
+    return model
+
+
+def _finished_phases(folder: Path, phases: list[Phase]) -> int:
+    return int(len(phases) > 1 and (folder / "head_phase" / "steps.json").is_file())
+
+
+def _summarize(
+    recipe: Recipe, steering: Any, meter: Any, precision: str, *, steps: int, begun: float
+) -> dict[str, Any]:
+    from ftkit.engine.trainer import peak_memory
+
+    per_second = 1 / meter.seconds if meter.seconds else 0.0
+    return {
+        "status": steering.outcome,
+        "steps": steps,
+        "steps_total": steering.total,
+        "seconds": round(meter.seconds, 3),
+        "seconds_with_evaluation": round(time.monotonic() - begun, 3),
+        "examples_per_second": round(meter.examples * per_second, 3),
+        "tokens_per_second": round(meter.tokens * per_second, 3),
+        "precision": precision,
+        "peak_memory_bytes": peak_memory(),
+        "metric": steering.metric,
+        "best": steering.best,
+        "best_step": steering.first_step + steering.best_step,
+        "learning_rate": head.choose_learning_rate(recipe),
+    }

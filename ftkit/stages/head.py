@@ -1,0 +1,295 @@
+"""Put a new output layer on an encoder, and decide which parameters are trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.splits import Splits
+from ftkit.engine.encoders import load_config, resolve_encoder
+from ftkit.errors import ModelError
+from ftkit.recipe import Head, Recipe
+from ftkit.run import Run, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Prepared", "build_model", "choose_learning_rate", "compute", "freeze", "load", "new_parameters"]
+
+FIRST_BATCH = 32
+ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A model that is ready to be trained.
+
+    Attributes:
+        model: encoder and head; what isn't trained has no gradient.
+        parameters: one row a parameter group: group, depth, parameters, state (trained, frozen, new), learning_rate.
+        first_loss: mean loss of a batch before training.
+        expected_loss: ln(classes), what a head that knows nothing scores; nan where there is no such value.
+        trainable: parameters that are trained.
+        total: all parameters.
+        notes: what was replaced or is odd, in words.
+    """
+
+    model: Any
+    parameters: pd.DataFrame
+    first_loss: float
+    expected_loss: float
+    trainable: int
+    total: int
+    notes: Sequence[str]
+
+
+def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[str]]:
+    """Load an encoder with a new head; the seed is set before the head is made.
+
+    Args:
+        splits: task, problem type and labels.
+        settings: encoder, dropout, seed.
+
+    Returns:
+        The model, the names of the parameters that are new, and notes.
+
+    Raises:
+        ModelError: the encoder can't be loaded, or has no class for the task.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, set_seed
+
+    auto = AutoModelForTokenClassification if splits.task == "token-classification" else (
+        AutoModelForSequenceClassification)  # fmt: skip
+    config = _configure(load_config(settings.encoder), splits, settings)
+    set_seed(settings.seed)
+    try:
+        with _quietly():
+            model, info = auto.from_pretrained(
+                resolve_encoder(settings.encoder), config=config, ignore_mismatched_sizes=True,
+                output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32",
+            )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ModelError(f"head.encoder {settings.encoder!r} can't be loaded for {splits.task}",
+                         found=str(error).strip().splitlines()[0][:300],
+                         remedy="Choose an encoder that transformers has this head for, saved as safetensors, or a hub "
+                         "id where the hub can be reached.") from error  # fmt: skip
+    mismatched = [item[0] for item in info["mismatched_keys"]]
+    new = sorted(set(info["missing_keys"]) | set(mismatched))
+    notes = [f"the checkpoint's {', '.join(mismatched)} had another shape and was replaced"] if mismatched else []
+    return model, new, notes
+
+
+def freeze(model: Any, settings: Head, new: Sequence[str], *, tune: str) -> Any:
+    """Set which parameters are trained, and return the model, wrapped with adapters for `lora`.
+
+    Args:
+        model: encoder and head.
+        settings: top_layers, lora_rank, lora_alpha.
+        new: names of the parameters that the checkpoint lacked.
+        tune: `head`, `top`, `full` or `lora`.
+
+    Raises:
+        ModelError: the encoder's layers can't be found.
+    """
+    from ftkit.engine.optimizers import count_layers, is_head_parameter, layer_depth
+
+    if tune == "lora":
+        return _add_adapters(model, settings, new)
+    layers = count_layers(model)
+    if tune == "top" and not layers:
+        raise ModelError("head.tune", expected="an encoder with numbered layers for 'top'",
+                         found=type(model).__name__, remedy="Use full or head.")  # fmt: skip
+    for name, parameter in model.named_parameters():
+        trained = tune == "full" or is_head_parameter(model, name, new)
+        if tune == "top":
+            trained = trained or layer_depth(name, layers) > layers - settings.top_layers
+        parameter.requires_grad_(trained)
+    return model
+
+
+def choose_learning_rate(recipe: Recipe, *, tune: str = "") -> float:
+    """Return the peak learning rate: as set, or the default of the optimizer and of what is trained."""
+    from ftkit.engine.optimizers import default_learning_rate
+
+    set_rate = recipe.training.learning_rate
+    tune = tune or recipe.head.tune
+    if set_rate and (tune != "head" or recipe.head.tune == "head"):
+        return set_rate
+    return default_learning_rate(recipe.training.optimizer, tune)
+
+
+def new_parameters(run: Run) -> list[str]:
+    """Return the names of the parameters that the run's head stage made new."""
+    return list(read_json(run.folder("head") / "summary.json")["new"])
+
+
+def compute(run: Run) -> Prepared:
+    """Build the model of a run, check its first loss, and save it."""
+    from ftkit.engine.encoders import load_tokenizer
+    from ftkit.stages.chain import read_splits
+
+    splits, settings, folder = read_splits(run), run.recipe.head, run.folder("head")
+    model, new, notes = build_model(splits, settings)
+    first, expected = measure_first_loss(model, splits, run)
+    if math.isfinite(expected) and first > expected * (1 + ODD):
+        notes.append(f"the first loss {first:.2f} is far above ln(classes) = {expected:.2f}: the head is not neutral")
+    model.save_pretrained(folder / "model")
+    tokenizer = load_tokenizer(settings.encoder, words=splits.task == "token-classification")
+    tokenizer.save_pretrained(folder / "model")
+    total = sum(parameter.numel() for parameter in model.parameters())
+    model = freeze(model, settings, new, tune=_shown(settings.tune))
+    table = describe_parameters(model, run.recipe, new)
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    write_text(folder / "parameters.csv", table.to_csv(index=False))
+    write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first, "new": new,
+                                         "expected_loss": expected, "notes": notes})  # fmt: skip
+    return Prepared(model=model, parameters=table, first_loss=first, expected_loss=expected, trainable=trainable,
+                    total=total, notes=notes)  # fmt: skip
+
+
+def load(run: Run) -> Prepared:
+    """Load the model that the head stage saved."""
+    import pandas as pd
+
+    folder = run.folder("head")
+    summary = read_json(folder / "summary.json")
+    model = freeze(load_head_model(run), run.recipe.head, summary["new"], tune=_shown(run.recipe.head.tune))
+    numbers = {name: summary[name] if summary[name] is not None else math.nan for name in
+               ("first_loss", "expected_loss", "trainable", "total")}  # fmt: skip
+    return Prepared(model=model, parameters=pd.read_csv(folder / "parameters.csv"), notes=summary["notes"], **numbers)
+
+
+def load_head_model(run: Run) -> Any:
+    """Load the untrained model of a run."""
+    from ftkit.stages.chain import read_splits
+
+    return load_model(str(run.folder("head") / "model"), read_splits(run).task)
+
+
+def load_model(folder: str, task: str) -> Any:
+    """Load a saved model with its head.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    auto = AutoModelForTokenClassification if task == "token-classification" else AutoModelForSequenceClassification
+    try:
+        with _quietly():
+            return auto.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, dtype="float32")
+    except (OSError, ValueError) as error:
+        raise ModelError(folder, expected="a saved model", found=str(error).strip().splitlines()[0][:300],
+                         remedy="Run the stage that makes it again, with --force.") from error  # fmt: skip
+
+
+def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str]) -> pd.DataFrame:
+    """Return one row a layer and state: group, depth, parameters, state, learning_rate (0 where frozen)."""
+    import pandas as pd
+
+    from ftkit.engine.optimizers import count_layers, layer_depth
+
+    layers, rate = count_layers(model), choose_learning_rate(recipe)
+    rows = []
+    for name, parameter in model.named_parameters():
+        depth = layer_depth(name, layers)
+        group = "embeddings" if depth == 0 else f"layer {depth}" if depth <= layers else "head"
+        plain = name.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
+        fresh = plain in new or ".lora_" in name
+        state = "frozen" if not parameter.requires_grad else "new" if fresh else "trained"
+        lr = rate * recipe.head.layer_decay ** (layers + 1 - depth) if parameter.requires_grad else 0.0
+        rows.append({"group": group, "depth": depth, "parameters": parameter.numel(), "state": state,
+                     "learning_rate": lr})  # fmt: skip
+    keys = ["group", "depth", "state", "learning_rate"]
+    grouped = pd.DataFrame(rows).groupby(keys, as_index=False, sort=False)["parameters"].sum()
+    return grouped.sort_values(["depth", "state"], kind="stable", ignore_index=True)[
+        ["group", "depth", "parameters", "state", "learning_rate"]
+    ]
+
+
+def measure_first_loss(model: Any, splits: Splits, run: Run) -> tuple[float, float]:
+    """Return the mean loss of one training batch before training, and what a head that knows nothing would score."""
+    import torch
+
+    from ftkit.engine.batching import Collator
+    from ftkit.engine.encoders import load_tokenizer, longest_input
+    from ftkit.engine.inference import forward
+    from ftkit.engine.losses import build_loss
+    from ftkit.engine.tokenization import Encoder
+
+    train = splits.datasets["train"]
+    tokenizer = load_tokenizer(run.recipe.head.encoder, words=splits.task == "token-classification")
+    limit = min(128, longest_input(tokenizer, model.config))
+    encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
+                      max_length=limit)  # fmt: skip
+    count = min(FIRST_BATCH, len(train))
+    rows = [encoder.encode(train[at * len(train) // count])[0] for at in range(count)]
+    collator = Collator(pad_id=tokenizer.pad_token_id, task=splits.task, problem_type=splits.problem_type,
+                        classes=len(splits.labels))  # fmt: skip
+    batch = collator(rows)
+    model.eval()
+    logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
+    loss = float(build_loss(splits.problem_type)(logits, batch["labels"]))
+    expected = {"single_label": math.log(max(2, len(splits.labels))), "multi_label": math.log(2)}
+    return loss, expected.get(splits.problem_type, math.nan)
+
+
+def _configure(config: Any, splits: Splits, settings: Head) -> Any:
+    config.num_labels = max(1, len(splits.labels))
+    if splits.labels:
+        config.id2label = dict(enumerate(splits.labels))
+        config.label2id = {label: at for at, label in enumerate(splits.labels)}
+    kinds = {"single_label": "single_label_classification", "multi_label": "multi_label_classification"}
+    if splits.task == "text-classification":
+        config.problem_type = kinds.get(splits.problem_type, "regression")
+    _set_dropout(config, settings.dropout, ("hidden_dropout_prob", "dropout", "mlp_dropout", "classifier_dropout"))
+    _set_dropout(config, settings.attention_dropout, ("attention_probs_dropout_prob", "attention_dropout"))
+    return config
+
+
+def _set_dropout(config: Any, rate: float, names: Sequence[str]) -> None:
+    for name in names:
+        if rate >= 0 and getattr(config, name, None) is not None:
+            setattr(config, name, rate)
+
+
+def _shown(tune: str) -> str:
+    return "full" if tune == "head_then_full" else tune
+
+
+def _add_adapters(model: Any, settings: Head, new: Sequence[str]) -> Any:
+    """Wrap a model with low-rank adapters on all linear layers of the encoder; the head is trained in full."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import set_seed
+
+    from ftkit.engine.optimizers import is_head_parameter
+
+    heads = {name.split(".")[0] for name, _ in model.named_parameters() if is_head_parameter(model, name, ())}
+    pooler = {name.rpartition(".")[0] for name in new if name.split(".")[0] not in heads}
+    inside = {path for path, module in model.named_modules() if type(module).__name__ == "Linear"}
+    targets = sorted(path for path in inside if path.split(".")[0] not in heads and path not in pooler)
+    set_seed(settings.seed)
+    config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets,
+                        modules_to_save=sorted(heads | pooler), lora_dropout=0.0)  # fmt: skip
+    return get_peft_model(model, config)
+
+
+def _quietly() -> Any:
+    """Silence the report of new weights that transformers prints while loading: `notes` and the table say it."""
+    from contextlib import contextmanager
+
+    from transformers.utils import logging
+
+    @contextmanager
+    def silence() -> Any:
+        level = logging.get_verbosity()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+
+    return silence()

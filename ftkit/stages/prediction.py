@@ -1,0 +1,139 @@
+"""Predict new texts with a trained model, in bounded memory and in the order they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftkit.engine.batching import Collator
+from ftkit.engine.encoders import load_tokenizer
+from ftkit.engine.inference import Chunk, predict_chunks
+from ftkit.engine.losses import build_loss
+from ftkit.engine.scoring import THRESHOLD
+from ftkit.engine.spans import entity_spans
+from ftkit.engine.tokenization import Encoder
+from ftkit.errors import DataError, ModelError
+from ftkit.recipe import Preprocessing
+from ftkit.run import Run, read_json
+
+__all__ = ["Predictor"]
+
+TOGETHER = 512  # texts that are sorted by length together
+
+
+class Predictor:
+    """A trained model that says what it thinks of texts.
+
+    Args:
+        run: folder of a run whose training is done.
+        batch_size: inputs of a forward pass.
+
+    Raises:
+        ModelError: the run has no model yet.
+    """
+
+    def __init__(self, run: Run | Path | str, *, batch_size: int = 32) -> None:
+        from ftkit.stages.head import load_model
+
+        run = run if isinstance(run, Run) else Run.open(run)
+        if not (run.path / "model" / "config.json").is_file():
+            raise ModelError(str(run.path), expected="a run with a trained model", found="none",
+                             remedy=f"Train it: ftkit run {run.path / 'recipe.toml'}")  # fmt: skip
+        folder, environment = str(run.path / "model"), run.path / "environment.json"
+        config = read_json(run.path / "model" / "config.json")
+        self.task = "token-classification" if "ForTokenClassification" in config["architectures"][0] else (
+            "text-classification")  # fmt: skip
+        kinds = {"multi_label_classification": "multi_label", "regression": "regression"}
+        self.problem_type = kinds.get(config.get("problem_type") or "", "single_label")
+        self.model = load_model(folder, self.task)
+        self.labels = [self.model.config.id2label[at] for at in range(self.model.config.num_labels)]
+        tokenizer = load_tokenizer(folder, words=self.task == "token-classification")
+        self.batch_size = batch_size
+        self.precision = read_json(environment).get("precision", "fp32") if environment.is_file() else "fp32"
+        summary = read_json(run.path / "preprocessing" / "summary.json")
+        settings: Preprocessing = run.recipe.preprocessing
+        self.encoder = Encoder(tokenizer=tokenizer, settings=settings, task=self.task, labels=self.labels,
+                               max_length=summary["max_length"])  # fmt: skip
+
+    def predict(self, examples: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """Yield one prediction a text, in order.
+
+        Args:
+            examples: texts, pairs of texts, or for tagging lists of words (a text is split at blanks).
+
+        Yields:
+            Classification: text, label (labels with many), probability, probabilities. Regression: text, value.
+            Tagging: words, tags, probabilities, entities with type, start, end (exclusive), words and probability.
+
+        Raises:
+            DataError: an example is of another form.
+        """
+        stream = iter(examples)
+        while part := list(islice(stream, TOGETHER)):
+            yield from self._predict(part)
+
+    def _predict(self, examples: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        from datasets import Dataset
+
+        columns = [self._columns(example) for example in examples]
+        windows = [{"text": at, **window} for at, column in enumerate(columns) for window in self._encode(column)]
+        rows = Dataset.from_list(windows)
+        collator = Collator(pad_id=self.encoder.tokenizer.pad_token_id, task=self.task,
+                            problem_type=self.problem_type, classes=len(self.labels))  # fmt: skip
+        loss = build_loss(self.problem_type)
+        for chunk in predict_chunks(self.model, rows, collator, loss, batch_size=self.batch_size,
+                                    precision=self.precision):  # fmt: skip
+            for at, text in enumerate(chunk.texts):
+                yield self._describe(columns[int(text)], chunk, at)
+
+    def _encode(self, column: dict[str, Any]) -> list[dict[str, Any]]:
+        unknown: dict[str, Any] = {"regression": 0.0, "multi_label": []}
+        windows = self.encoder.encode(column)
+        if self.task == "token-classification":
+            return windows
+        return [{**window, "labels": unknown.get(self.problem_type, -1)} for window in windows]
+
+    def _columns(self, example: Any) -> dict[str, Any]:
+        if self.task == "token-classification":
+            words = example.split() if isinstance(example, str) else list(example)
+            return {"words": words or [""]}
+        if isinstance(example, str):
+            return {"text": example}
+        if isinstance(example, tuple | list) and len(example) == 2 and all(isinstance(item, str) for item in example):
+            return {"text": example[0], "text_pair": example[1]}
+        raise DataError("predict", expected="a text or a pair of texts", found=repr(example)[:80])
+
+    def _describe(self, column: dict[str, Any], chunk: Chunk, at: int) -> dict[str, Any]:
+        if self.task == "token-classification":
+            assert chunk.tags is not None
+            return self._describe_tags(column["words"], chunk.tags[at])
+        assert chunk.probabilities is not None
+        scores = chunk.probabilities[at]
+        if self.problem_type == "regression":
+            return {**column, "value": float(scores[0])}
+        probabilities = {label: round(float(score), 6) for label, score in zip(self.labels, scores, strict=True)}
+        if self.problem_type == "multi_label":
+            chosen = [label for label, score in probabilities.items() if score >= THRESHOLD]
+            return {**column, "labels": chosen, "probabilities": probabilities}
+        best = self.labels[int(scores.argmax())]
+        return {**column, "label": best, "probability": probabilities[best], "probabilities": probabilities}
+
+    def _describe_tags(self, words: list[str], found: dict[int, tuple[int, float]]) -> dict[str, Any]:
+        outside = self.labels.index("O") if "O" in self.labels else 0
+        pairs = [found.get(word, (outside, 0.0)) for word in range(len(words))]
+        tags = [self.labels[pair[0]] for pair in pairs]
+        sure = [round(pair[1], 6) for pair in pairs]
+        return {"words": words, "tags": tags, "probabilities": sure, "entities": self._entities(words, tags, sure)}
+
+    def _entities(self, words: list[str], tags: list[str], sure: list[float]) -> list[dict[str, Any]]:
+        if "O" not in self.labels:
+            return []
+        return [
+            {"type": kind, "start": start, "end": end, "words": words[start:end],
+             "probability": round(float(np.mean(sure[start:end])), 6)}
+            for kind, start, end in entity_spans(tags)
+        ]  # fmt: skip

@@ -1,0 +1,239 @@
+"""Turn splits into encoded Arrow splits, with a ledger of what is cut."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.splits import Splits
+from ftkit.engine.encoders import load_config, load_tokenizer, longest_input
+from ftkit.engine.encoding import NO_WORD
+from ftkit.engine.ledger import Tally
+from ftkit.engine.tokenization import Encoder
+from ftkit.errors import ModelError
+from ftkit.recipe import Preprocessing
+from ftkit.run import Run, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["Encoded", "choose_max_length", "compute", "encode_splits", "load"]
+
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
+COVERED = 0.95
+SHORTEST = 8
+BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Token ids of every split, and what was cut to get them.
+
+    Attributes:
+        datasets: split to Arrow data, one row a window: text (position in the split), input_ids, length, labels, and
+            token_type_ids (pairs) or words (tagging).
+        max_length: longest input, special tokens included.
+        reason: why this length.
+        ledger: one row a split and label ("" for the whole split) with texts, texts_long, texts_cut, tokens,
+            tokens_cut, entities, entities_long, entities_cut and windows; *long* is what a plain cut at max_length
+            would lose, *cut* is what was lost.
+        lengths: split to (N,) tokens of each text, special tokens included, nothing cut.
+        encoder: turns further texts into the same form.
+    """
+
+    datasets: Mapping[str, Any]
+    max_length: int
+    reason: str
+    ledger: pd.DataFrame
+    lengths: Mapping[str, np.ndarray[Any, Any]]
+    encoder: Encoder
+    splits: Splits
+
+    @property
+    def tokenizer(self) -> Any:
+        """Return the tokenizer."""
+        return self.encoder.tokenizer
+
+    def sample_tokens(self, split: str, row: int) -> pd.DataFrame:
+        """Return the windows of one text, token by token: window, token, id, attention, word, label, trained.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            row: position in the split, from 0.
+        """
+        import pandas as pd
+
+        example, rows = self.splits.datasets[split][row], []
+        for number, window in enumerate(self.encoder.encode(example)):
+            tokens = self.tokenizer.convert_ids_to_tokens(window["input_ids"])
+            for at, token in enumerate(tokens):
+                tagged = "words" in window
+                word = window["words"][at] if tagged else NO_WORD
+                label = window["labels"][at] if tagged else -1
+                rows.append({
+                    "window": number, "token": token, "id": window["input_ids"][at], "attention": 1,
+                    "word": example["words"][word] if word != NO_WORD else "",
+                    "label": self.splits.labels[label] if label >= 0 else "", "trained": label >= 0 or not tagged,
+                })  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+def choose_max_length(lengths: Sequence[int] | np.ndarray[Any, Any], *, limit: int) -> tuple[int, str]:
+    """Choose the shortest usual length that holds 95 % of the texts whole, within the encoder's limit.
+
+    Args:
+        lengths: (N,) tokens of each training text, special tokens included.
+        limit: most tokens the encoder takes.
+
+    Returns:
+        The length, and the reason in words.
+    """
+    import numpy as np
+
+    needed = int(np.quantile(lengths, COVERED, method="higher")) if len(lengths) else SHORTEST
+    length = min(next((item for item in LENGTHS if item >= needed), limit), limit)
+    share = float(np.mean(np.asarray(lengths) <= length)) if len(lengths) else 1.0
+    bound = f"the encoder takes {limit}; " if length == limit and needed > limit else ""
+    return length, f"chosen from the data: {bound}{share:.1%} of the training texts fit into {length} tokens whole"
+
+
+def encode_splits(splits: Splits, settings: Preprocessing, encoder_name: str, folder: Any) -> Encoded:
+    """Tokenise, index and cut every split.
+
+    Args:
+        splits: the data.
+        settings: the recipe's section.
+        encoder_name: whose tokenizer; see `resolve_encoder`.
+        folder: the Arrow files are written here.
+
+    Raises:
+        ModelError: max_length is more than the encoder takes.
+    """
+    config = load_config(encoder_name)
+    tokenizer = load_tokenizer(encoder_name, words=splits.task == "token-classification")
+    limit = longest_input(tokenizer, config)
+    encoder = Encoder(tokenizer=tokenizer, settings=settings, task=splits.task, labels=splits.labels)
+    lengths = {split: _lengths(encoder, data) for split, data in splits.datasets.items()}
+    if settings.max_length > limit:
+        raise ModelError("preprocessing.max_length", expected=f"at most {limit}, what {encoder_name} takes",
+                         found=str(settings.max_length), remedy="Set it lower, or to 0.")  # fmt: skip
+    max_length, reason = settings.max_length, "as set"
+    if not max_length:
+        max_length, reason = choose_max_length(lengths["train"], limit=limit)
+    specials = int(tokenizer.num_special_tokens_to_add(pair="text_pair" in splits.datasets["train"].column_names))
+    if max_length <= specials + 1:
+        raise ModelError("preprocessing.max_length", expected=f"more than {specials + 1}, to hold special tokens",
+                         found=str(max_length), remedy="Set it higher, or to 0.")  # fmt: skip
+    encoder = Encoder(tokenizer=tokenizer, settings=settings, task=splits.task, labels=splits.labels,
+                      max_length=max_length)  # fmt: skip
+    datasets, ledger = {}, []
+    for split in splits.datasets:
+        datasets[split], rows = _encode_split(encoder, splits, split, folder / f"{split}.arrow")
+        ledger += rows
+    import pandas as pd
+
+    return Encoded(datasets=datasets, max_length=max_length, reason=reason, ledger=pd.DataFrame(ledger),
+                   lengths=lengths, encoder=encoder, splits=splits)  # fmt: skip
+
+
+def compute(run: Run) -> Encoded:
+    """Encode the splits of a run and save them."""
+    from ftkit.stages.chain import read_splits
+
+    folder = run.folder("preprocessing")
+    temporary = folder / ".arrow.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(folder / "arrow", ignore_errors=True)
+    encoded = encode_splits(read_splits(run), run.recipe.preprocessing, run.recipe.head.encoder, temporary)
+    temporary.rename(folder / "arrow")
+    write_text(folder / "ledger.csv", encoded.ledger.to_csv(index=False))
+    write_json(folder / "summary.json", {"max_length": encoded.max_length, "reason": encoded.reason})
+    _save_lengths(folder, encoded)
+    return load(run)
+
+
+def load(run: Run) -> Encoded:
+    """Load the encoded splits of a run, memory-mapped."""
+    import pandas as pd
+    from datasets import Dataset
+
+    from ftkit.stages.chain import read_splits
+
+    folder, splits = run.folder("preprocessing"), read_splits(run)
+    summary = read_json(folder / "summary.json")
+    tokenizer = load_tokenizer(run.recipe.head.encoder, words=splits.task == "token-classification")
+    encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
+                      max_length=summary["max_length"])  # fmt: skip
+    return Encoded(
+        datasets={split: Dataset.from_file(str(folder / "arrow" / f"{split}.arrow")) for split in splits.datasets},
+        max_length=summary["max_length"],
+        reason=summary["reason"],
+        ledger=pd.read_csv(folder / "ledger.csv", keep_default_na=False),
+        lengths=_load_lengths(folder),
+        encoder=encoder,
+        splits=splits,
+    )
+
+
+def _lengths(encoder: Encoder, data: Any) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    parts = [encoder.measure(batch) for batch in data.iter(BATCH)]
+    return np.array([length for part in parts for length in part], dtype=np.int64)
+
+
+def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Any) -> tuple[Any, list[dict[str, Any]]]:
+    from datasets import Dataset
+    from datasets.arrow_writer import ArrowWriter
+
+    tally = Tally(splits, split, max_length=encoder.max_length)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ArrowWriter(path=str(path), features=_features(splits)) as writer:
+        for row in _windows(encoder, splits.datasets[split], tally.add):
+            writer.write(row)
+        writer.finalize()
+    return Dataset.from_file(str(path)), tally.rows()
+
+
+def _windows(encoder: Encoder, data: Any, note: Callable[..., None]) -> Iterator[dict[str, Any]]:
+    at = 0
+    for batch in data.iter(BATCH):
+        windows, records = encoder.encode_batch(batch)
+        for index, made in enumerate(windows):
+            note({key: values[index] for key, values in batch.items()}, made, records[index])
+            yield from ({"text": at, **window} for window in made)
+            at += 1
+
+
+def _features(splits: Splits) -> Any:
+    from datasets import Features, List, Value
+
+    features = {"text": Value("int64"), "input_ids": List(Value("int32")), "length": Value("int32")}
+    if splits.task == "token-classification":
+        return Features({**features, "labels": List(Value("int32")), "words": List(Value("int32"))})
+    if "text_pair" in splits.datasets["train"].column_names:
+        features["token_type_ids"] = List(Value("int8"))
+    label = {"multi_label": List(Value("int64")), "regression": Value("float64")}
+    return Features({**features, "labels": label.get(splits.problem_type, Value("int64"))})
+
+
+def _save_lengths(folder: Any, encoded: Encoded) -> None:
+    import io
+
+    import numpy as np
+
+    from ftkit.run import write_bytes
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict(encoded.lengths))
+    write_bytes(folder / "lengths.npz", buffer.getvalue())
+
+
+def _load_lengths(folder: Any) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(folder / "lengths.npz", allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

@@ -1,0 +1,228 @@
+"""Fit the parameters: in a thread of its own, so that whoever started it keeps the wheel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import shutil
+import threading
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ftkit.engine.control import Mailbox, check_command, post_command
+from ftkit.engine.events import EventLog, EventReader, read_events
+from ftkit.errors import RunError, Suspended
+from ftkit.run import Run, read_json, write_json, write_text
+from ftkit.stages import chain
+
+__all__ = ["Fitted", "Suspended", "TrainingRun", "load", "post_command", "start"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a training left.
+
+    Attributes:
+        summary: content of training/summary.json.
+        events: the whole log.
+        model_dir: the best model, in Hugging Face format.
+    """
+
+    summary: Mapping[str, Any]
+    events: list[dict[str, Any]]
+    model_dir: Path
+
+
+class TrainingRun:
+    """A training under way, or one that was done before.
+
+    Await it, or wait for it; either raises what the training raised. Only `post` may be called from a button.
+    """
+
+    def __init__(self, run: Run, *, lock: FileLock | None = None) -> None:
+        self.run, self._lock = run, lock
+        self.reader = EventReader(run.path / "training" / "events.jsonl")
+        self._events: list[dict[str, Any]] = []
+        self._error: BaseException | None = None
+        self._fitted: Fitted | None = None
+        self._thread: threading.Thread | None = None
+        self.mailbox: Mailbox | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether it is still training."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def post(self, command: str, value: float | None = None) -> None:
+        """Ask for `pause`, `resume`, `stop`, `checkpoint` or `lr` with a value; followed at the end of a step.
+
+        Raises:
+            RunError: the command is unknown, or its value invalid.
+        """
+        checked = check_command(command, value)
+        if self.mailbox is not None:
+            self.mailbox.queue.put(checked)
+
+    def new_events(self) -> list[dict[str, Any]]:
+        """Return what was logged since the last call."""
+        fresh = self.reader.read_new()
+        self._events += fresh
+        return fresh
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the newest step, evaluation and status, and whether it is alive."""
+        self.new_events()
+        newest = {event["kind"]: event for event in self._events}
+        return {"alive": self.is_alive, **{kind: newest.get(kind) for kind in ("step", "evaluation", "status")}}
+
+    def wait(self) -> Fitted:
+        """Wait until it has ended and return the result; Ctrl-C stops it and keeps the best, a second one raises.
+
+        Raises:
+            FtkitError: what ended the training.
+        """
+        interrupted = False
+        while self.is_alive:
+            try:
+                assert self._thread is not None
+                self._thread.join(0.2)
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                self.post("stop")
+        return self._result()
+
+    def __await__(self) -> Generator[Any, None, Fitted]:
+        return self._watch().__await__()
+
+    async def _watch(self) -> Fitted:
+        interrupted = False
+        while self.is_alive:
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                if interrupted:
+                    raise
+                interrupted = True
+                self.post("stop")
+        return self._result()
+
+    def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
+        self.mailbox = Mailbox(self.run.path / "training" / "control")
+        self._thread = threading.Thread(target=self._work, args=(fingerprint, resume), name="training", daemon=True)
+        self._thread.start()
+        return self
+
+    def _work(self, fingerprint: str, resume: bool) -> None:
+        try:
+            with self.run.working("training", fingerprint):
+                self._fitted = _fit(self.run, self.mailbox, resume=resume)
+        except BaseException as error:
+            self._error = error
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _result(self) -> Fitted:
+        if self._error is not None:
+            raise self._error
+        return self._fitted or load(self.run)
+
+
+def start(run: Run) -> TrainingRun:
+    """Start to train a run, or go on where it was put down; what is unchanged and done is not trained again.
+
+    Args:
+        run: the run folder; what lies upstream is made first where it is missing.
+
+    Raises:
+        RunError: the run is being trained already, here or in another process.
+    """
+    chain.make_upstream(run, "training")
+    current = chain.fingerprint(run, "training")
+    if run.is_done("training", current):
+        print(f"training: unchanged, loaded from {run.path / 'training'}")
+        return TrainingRun(run)
+    lock = FileLock(run.folder("training") / ".lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(str(run.path), expected="a run that nobody trains", found="one that is being trained",
+                       remedy=f"Stop it first: ftkit control {run.path} stop") from error  # fmt: skip
+    status = run.status()["training"]
+    resume = status.fingerprint == current and status.state in ("running", "stopped", "failed")
+    return TrainingRun(run, lock=lock)._begin(current, resume)
+
+
+def load(run: Run) -> Fitted:
+    """Load what an earlier training left."""
+    folder = run.folder("training")
+    return Fitted(summary=read_json(folder / "summary.json"), events=read_events(folder / "events.jsonl"),
+                  model_dir=run.path / "model")  # fmt: skip
+
+
+def _fit(run: Run, mailbox: Mailbox | None, *, resume: bool) -> Fitted:
+    from ftkit.stages.fitting import fit
+
+    folder = run.folder("training")
+    if not resume:
+        _clear(folder)
+    step = _newest_step(folder) if resume else 0
+    _trim(folder / "events.jsonl", step)
+    log = EventLog(folder / "events.jsonl")
+    try:
+        assert mailbox is not None
+        summary = fit(run, mailbox, log, resume=resume)
+        state = "suspended" if summary["status"] == "suspended" else summary["status"]
+        log.append("status", state=state, step=summary["steps"], detail=summary.get("detail", ""))
+    except BaseException as error:
+        log.append("status", state="failed", detail=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        log.close()
+    write_json(folder / "summary.json", summary)
+    if summary["status"] == "suspended":
+        raise Suspended(f"training was put down at step {summary['steps']}", remedy="The same command goes on from it.")
+    return load(run)
+
+
+def _clear(folder: Path) -> None:
+    for name in ("checkpoints", "head_phase"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("events.jsonl", "summary.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _newest_step(folder: Path) -> int:
+    """Return the step of the newest whole checkpoint as the log counts it, 0 if there is none."""
+    from ftkit.stages.fitting import newest_checkpoint
+
+    first = read_json(folder / "head_phase" / "steps.json") if (folder / "head_phase" / "steps.json").is_file() else 0
+    for name, offset in (("checkpoints", first), ("checkpoints/head", 0)):
+        checkpoint = newest_checkpoint(folder / name)
+        if checkpoint:
+            return int(checkpoint.name.rpartition("-")[2]) + int(offset)
+    return int(first)
+
+
+def _trim(path: Path, step: int) -> None:
+    """Drop the events of steps that are lost, so that the log holds each step once."""
+    if path.is_file():
+        kept = [event for event in read_events(path) if event.get("step", 0) is None or event.get("step", 0) <= step]
+        write_text(path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept))
+
+
+def count_steps(rows: int, *, batch_size: int, accumulation: int, epochs: float) -> int:
+    """Return the optimizer steps of a training.
+
+    >>> count_steps(100, batch_size=16, accumulation=2, epochs=1.5)
+    6
+    """
+    batches = math.ceil(rows / batch_size)
+    return math.ceil(epochs * max(1, math.ceil(batches / accumulation)))
