@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from ftkit.engine.encoding import NO_WORD, Window, align_labels, cut_body, cut_windows, own_words
 from ftkit.engine.losses import IGNORE_INDEX
 from ftkit.recipe import Preprocessing
 
 __all__ = ["Encoder"]
+
+Made: TypeAlias = tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,7 @@ class Encoder:
         """Return the windows of one example; see `encode_batch`."""
         return [window for windows in self.encode_batch({k: [v] for k, v in example.items()})[0] for window in windows]
 
-    def encode_batch(
-        self, examples: Mapping[str, Sequence[Any]]
-    ) -> tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]:
+    def encode_batch(self, examples: Mapping[str, Sequence[Any]]) -> Made:
         """Encode examples.
 
         Args:
@@ -59,10 +59,9 @@ class Encoder:
         Returns:
             For each example its windows, and a record of tokens, tokens_cut and, in tagging, words without a token.
         """
-        encode = self._tagging if self.task == "token-classification" else self._classification
-        return encode(examples)
+        return self._tagging(examples) if self.task == "token-classification" else self._classification(examples)
 
-    def _classification(self, examples: Mapping[str, Sequence[Any]]) -> Any:
+    def _classification(self, examples: Mapping[str, Sequence[Any]]) -> Made:
         pairs, labels = examples.get("text_pair"), examples.get("label")
         encoded = self._texts(examples["text"], pairs)
         windows, records = [], []
@@ -108,7 +107,7 @@ class Encoder:
             drop.add(sides[longer].pop())
         return [at for at in range(length) if at not in drop]
 
-    def _tagging(self, examples: Mapping[str, Sequence[Any]]) -> Any:
+    def _tagging(self, examples: Mapping[str, Sequence[Any]]) -> Made:
         encoded, tags = self._words(examples["words"]), examples.get("tags")
         prefix, suffix = self._frame()
         windows, records = [], []

@@ -103,6 +103,9 @@ class FineTuner(Trainer):
         callbacks: list[TrainerCallback],
     ) -> None:
         self.batch_loss, self.optimization, self.score, self.meter = loss, optimization, score, meter
+        self.optimizer: Any
+        self.lr_scheduler: Any
+        self.control: Any
         super().__init__(model=model, args=args, train_dataset=train_data, data_collator=collator, callbacks=callbacks)
         self.model_accepts_loss_kwargs = False  # the mean over a batch is ours; Trainer divides by the accumulation
         self._weight: torch.Tensor | None = None
@@ -139,7 +142,8 @@ class FineTuner(Trainer):
         """Collect the batches of one step, and the weight of all their items, so that accumulation changes nothing."""
         batches = super().get_batch_samples(epoch_iterator, num_batches, device)
         several = len(batches[0]) > 1
-        self._weight = sum(self._count_items(batch["labels"]) for batch in batches[0]) if several else None
+        counts = [self._count_items(batch["labels"]) for batch in batches[0]] if several else []
+        self._weight = torch.stack(counts).sum() if counts else None
         return batches
 
     def compute_loss(

@@ -112,7 +112,8 @@ class PredictionWriter:
 
     def __init__(self, folder: Any, encoded: Any, split: str) -> None:
         self.path, self.temporary = folder / "predictions.parquet", folder / ".predictions.tmp"
-        self.splits, self.data, self.writer = encoded.splits, encoded.splits.datasets[split], None
+        self.splits, self.data = encoded.splits, encoded.splits.datasets[split]
+        self.writer: Any = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, chunk: Chunk) -> None:

@@ -156,9 +156,12 @@ def load(run: Run) -> Prepared:
     folder = run.folder("head")
     summary = read_json(folder / "summary.json")
     model = freeze(load_head_model(run), run.recipe.head, summary["new"], tune=_shown(run.recipe.head.tune))
-    numbers = {name: summary[name] if summary[name] is not None else math.nan for name in
-               ("first_loss", "expected_loss", "trainable", "total")}  # fmt: skip
-    return Prepared(model=model, parameters=pd.read_csv(folder / "parameters.csv"), notes=summary["notes"], **numbers)
+    expected = summary["expected_loss"]
+    return Prepared(
+        model=model, parameters=pd.read_csv(folder / "parameters.csv"), notes=summary["notes"],
+        first_loss=summary["first_loss"], expected_loss=math.nan if expected is None else expected,
+        trainable=summary["trainable"], total=summary["total"],
+    )  # fmt: skip
 
 
 def load_head_model(run: Run) -> Any:
@@ -203,10 +206,9 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str]) -> pd.Da
         rows.append({"group": group, "depth": depth, "parameters": parameter.numel(), "state": state,
                      "learning_rate": lr})  # fmt: skip
     keys = ["group", "depth", "state", "learning_rate"]
-    grouped = pd.DataFrame(rows).groupby(keys, as_index=False, sort=False)["parameters"].sum()
-    return grouped.sort_values(["depth", "state"], kind="stable", ignore_index=True)[
-        ["group", "depth", "parameters", "state", "learning_rate"]
-    ]
+    grouped = pd.DataFrame(rows).groupby(keys, sort=False)[["parameters"]].sum().reset_index()
+    table = grouped.sort_values(["depth", "state"], kind="stable").reset_index(drop=True)
+    return table[["group", "depth", "parameters", "state", "learning_rate"]]
 
 
 def measure_first_loss(model: Any, splits: Splits, run: Run) -> tuple[float, float]:

@@ -228,7 +228,7 @@ def _save_lengths(folder: Any, encoded: Encoded) -> None:
     from ftkit.run import write_bytes
 
     buffer = io.BytesIO()
-    np.savez(buffer, **dict(encoded.lengths))
+    np.savez(buffer, allow_pickle=False, **dict(encoded.lengths))
     write_bytes(folder / "lengths.npz", buffer.getvalue())
 
 
