@@ -1,0 +1,155 @@
+"""Pictures of a training over its steps: loss, learning rate, metrics on validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftkit.view.style import (
+    BLUE,
+    GREEN,
+    MUTED,
+    ORANGE,
+    PALE,
+    add_title,
+    clean,
+    empty_figure,
+    house_style,
+    new_figure,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["learning_curves", "schedule"]
+
+COLOURS = (BLUE, GREEN, ORANGE, MUTED)
+
+
+def learning_curves(events: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw loss, metrics on validation and learning rate over the steps.
+
+    Args:
+        events: a training's events, those of kind "step" and "evaluation" are drawn.
+    """
+    steps = [event for event in events if event["kind"] == "step"]
+    evaluations = [event for event in events if event["kind"] == "evaluation"]
+    if not steps:
+        return empty_figure("Training")
+    with house_style():
+        figure, panels = new_figure(
+            4.0, nrows=2, ncols=2, sharex=True, gridspec_kw={"height_ratios": [3, 1], "width_ratios": [3, 2]}
+        )
+        _draw_loss(panels[0][0], steps, evaluations)
+        _draw_rate(panels[1][0], steps)
+        panels[0][1].remove()
+        panels[1][1].remove()
+        _draw_metrics(figure.add_subplot(panels[0][0].get_gridspec()[:, 1]), evaluations, steps[-1]["step"])
+    return figure
+
+
+def schedule(steps: Sequence[float], rates: Sequence[float]) -> Figure:
+    """Draw the planned learning rate over the steps."""
+    if not len(steps):
+        return empty_figure("Learning rate")
+    with house_style():
+        figure, axes = new_figure(2.0)
+        axes.plot(steps, rates, color=BLUE, linewidth=1.8)
+        peak = int(np.argmax(rates))
+        axes.plot([steps[peak]], [rates[peak]], "o", color=BLUE, markersize=4)
+        axes.annotate(f"peak {rates[peak]:.3g} at step {steps[peak]:,.0f}", (steps[peak], rates[peak]), (8, 4),
+                      textcoords="offset points", color=BLUE)  # fmt: skip
+        axes.set(xlabel="step", ylim=(0, 1.2 * max(rates) or 1), xlim=(0, max(steps)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+        add_title(axes, "Learning rate over the training")
+    return figure
+
+
+def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> None:
+    places = np.array([event["step"] for event in steps], dtype=float)
+    losses = np.array([_number(event["loss"]) for event in steps])
+    smooth = _smooth(losses)
+    axes.plot(places, losses, color=BLUE, alpha=0.22, linewidth=0.9)
+    axes.plot(places, smooth, color=BLUE, linewidth=1.8)
+    measured = [event for event in evaluations if event.get("loss") is not None]
+    axes.plot([event["step"] for event in measured], [event["loss"] for event in measured], "o-", color=ORANGE,
+              markersize=4, linewidth=1.3)  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    add_title(axes, "Loss")
+    told = [("training, smoothed", BLUE), ("validation", ORANGE)]
+    for place, (said, colour) in enumerate(told if measured else told[:1]):
+        axes.annotate(said, (1, 1), (-2, -4 - 14 * place), xycoords="axes fraction", textcoords="offset points",
+                      ha="right", va="top", color=colour)  # fmt: skip
+    _mark_epochs(axes, steps)
+
+
+def _draw_rate(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
+    axes.plot([event["step"] for event in steps], [event["learning_rate"] for event in steps], color=MUTED)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+    axes.set_title("learning rate", fontsize=8.5, color=MUTED, pad=4)
+    axes.set_xlabel("step")
+
+
+def _draw_metrics(axes: Axes, evaluations: Sequence[Mapping[str, Any]], last_step: float) -> None:
+    add_title(axes, "On validation")
+    if not evaluations:
+        axes.set_axis_off()
+        axes.text(0, 0.9, "not evaluated yet", transform=axes.transAxes, color=MUTED)
+        return
+    names = [name for name in evaluations[-1]["metrics"] if name != "loss"][: len(COLOURS)]
+    places = [event["step"] for event in evaluations]
+    curves = {name: [_number(event["metrics"].get(name)) for event in evaluations] for name in names}
+    for colour, values in zip(COLOURS, curves.values(), strict=False):
+        axes.plot(places, values, "o-", color=colour, markersize=4, linewidth=1.5)
+    low, high = axes.get_ylim()
+    ends = _spread([values[-1] for values in curves.values()], 0.07 * (high - low))
+    for colour, (name, values), end in zip(COLOURS, curves.items(), ends, strict=False):
+        axes.annotate(f"{clean(name)} {values[-1]:.3f}", (places[-1], end), (8, 0), va="center", fontsize=8.5,
+                      textcoords="offset points", color=colour)  # fmt: skip
+    axes.set_xlim(0, last_step * 1.6)
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= last_step])
+    axes.set_xlabel("step")
+    axes.grid(axis="y")
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _spread(values: Sequence[float], gap: float) -> list[float]:
+    """Return places for the labels of values, moved up until neighbours are a gap apart.
+
+    >>> _spread([1.0, 0.0, 1.25], 0.5)
+    [1.0, 0.0, 1.5]
+    """
+    places, below = [0.0] * len(values), -math.inf
+    for index in sorted(range(len(values)), key=lambda index: values[index]):
+        places[index] = below = max(values[index], below + gap)
+    return places
+
+
+def _mark_epochs(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a thin line where an epoch ends, if there are few enough of them."""
+    ends = [later["step"] for earlier, later in pairwise(steps)
+            if math.floor(later["epoch"]) > math.floor(earlier["epoch"])]  # fmt: skip
+    for step in ends if len(ends) <= 20 else ():
+        axes.axvline(step, color=PALE, linewidth=1, zorder=0)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return the mean over a window of about a thirtieth of the steps; what is not a number is left out."""
+    half = max(len(values) // 60, 1)
+    known = np.isfinite(values)
+    sums = np.cumsum(np.concatenate([[0.0], np.where(known, values, 0.0)]))
+    counts = np.cumsum(np.concatenate([[0], known]))
+    low = np.maximum(np.arange(len(values)) - half, 0)
+    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    number = np.where(counts[high] > counts[low], counts[high] - counts[low], np.nan)
+    return np.asarray((sums[high] - sums[low]) / number)

@@ -1,0 +1,210 @@
+"""Tables for notebooks: escaped HTML beside plain text, so that nothing in a data set is ever run as markup."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftkit.view.style import clean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Table", "decisions_table", "errors_table", "examples_table", "findings_table", "ledger_table", "optimizers_table",
+    "parameters_table", "predictions_table", "scores_table", "summary_table", "tokens_table",
+]  # fmt: skip
+
+MOST_ROWS = 200
+SHOWN_CHARACTERS = 400
+TEXT_WIDTH = 60  # characters of a column in plain text
+
+# JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a table alone.
+CLASSES = "tex2jax_ignore mathjax_ignore"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that a notebook shows when it is the last value of a cell.
+
+    Attributes:
+        rows: mappings from column to value, all with the same columns.
+        empty: what is said instead where there are no rows.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    empty: str = "Nothing to show."
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.to_html(), "text/plain": self.to_text()}
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def to_html(self) -> str:
+        """Return the table as HTML; every value is escaped."""
+        if not self.rows:
+            return f'<p class="{CLASSES}">{html.escape(self.empty)}</p>'
+        heads = "".join(f'<th style="text-align:{_align(self.rows[0][name])}">{html.escape(name)}</th>'
+                        for name in self.rows[0])  # fmt: skip
+        body = "".join(
+            "<tr>" + "".join(_html_cell(value) for value in row.values()) + "</tr>" for row in self.rows[:MOST_ROWS]
+        )
+        return (f'<table class="{CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+                f"{html.escape(self._rest())}")  # fmt: skip
+
+    def to_text(self) -> str:
+        """Return the table as plain text with aligned columns."""
+        if not self.rows:
+            return self.empty
+        names = list(self.rows[0])
+        lines = [names, *([clean(_write(row[name]), TEXT_WIDTH) for name in names] for row in self.rows[:MOST_ROWS])]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
+        right = [_align(self.rows[0][name]) == "right" for name in names]
+        said = ["  ".join(cell.rjust(width) if is_number else cell.ljust(width)
+                          for cell, width, is_number in zip(line, widths, right, strict=True)).rstrip()
+                for line in lines]  # fmt: skip
+        return "\n".join([*said, self._rest()]).rstrip()
+
+    def _rest(self) -> str:
+        more = len(self.rows) - MOST_ROWS
+        return f"and {more:,} more rows" if more > 0 else ""
+
+
+def decisions_table(decisions: Iterable[str]) -> Table:
+    """Return what was decided when the data were read, one sentence a row."""
+    return Table([{"decided when reading": sentence} for sentence in decisions], "Nothing had to be decided.")
+
+
+def findings_table(findings: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the verdicts about the data, with the first rows they are about."""
+    return Table(
+        [
+            {
+                "severity": finding["severity"],
+                "split": finding["split"],
+                "finding": finding.get("detail") or f"{finding['check']}: {_write(finding['value'])}",
+                "rows": ", ".join(map(str, finding["rows"][:5])) + (" …" if len(finding["rows"]) > 5 else ""),
+                "remedy": finding["remedy"],
+            }
+            for finding in findings
+        ],
+        "No finding: nothing speaks against training on these data.",
+    )
+
+
+def examples_table(examples: pd.DataFrame) -> Table:
+    """Return example texts by label."""
+    return _from_frame(examples, ("label", "split", "row", "text"), "No examples are shown (inspection.shown is 0).")
+
+
+def tokens_table(tokens: pd.DataFrame) -> Table:
+    """Return one text, token by token."""
+    return _from_frame(tokens, tuple(tokens.columns), "The text has no tokens.")
+
+
+def ledger_table(ledger: pd.DataFrame) -> Table:
+    """Return what is cut, the whole splits only; the file has it by label."""
+    whole = ledger[ledger["label"] == ""]
+    return _from_frame(whole, tuple(name for name in whole.columns if name != "label"), "There are no splits.")
+
+
+def parameters_table(parameters: pd.DataFrame) -> Table:
+    """Return the parameter groups from the output layer down."""
+    ordered = parameters.sort_values("depth", ascending=False, kind="stable")
+    return _from_frame(ordered, ("group", "parameters", "state", "learning_rate"), "The model has no parameters.")
+
+
+def optimizers_table(optimizers: Mapping[str, Any]) -> Table:
+    """Return what each optimizer does and where it comes from."""
+    return Table([
+        {"optimizer": name, "what it does": choice.meaning, "source": choice.paper,
+         "rate, all layers": choice.full_rate, "rate, head only": choice.head_rate}
+        for name, choice in optimizers.items()
+    ])  # fmt: skip
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Return names and values, one a row; nested mappings with dotted names."""
+    return Table([{"name": name, "value": _write(value)} for name, value in _flatten(summary)])
+
+
+def scores_table(metrics: Mapping[str, Any]) -> Table:
+    """Return the scores of the model with their intervals, and those of the baselines.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
+    baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines") or {}
+    return Table([
+        {"score": name, "value": score["value"], "low": score["low"], "high": score["high"],
+         **{said.replace("_", " "): _value(baseline.get("metrics", baseline).get(name))
+            for said, baseline in baselines.items()}}
+        for name, score in metrics["metrics"].items()
+    ])  # fmt: skip
+
+
+def errors_table(errors: pd.DataFrame, *, most: int = 15) -> Table:
+    """Return the most confident mistakes."""
+    return _from_frame(errors.head(most), tuple(errors.columns), "There are no mistakes.")
+
+
+def predictions_table(predictions: Iterable[Mapping[str, Any]]) -> Table:
+    """Return predictions for texts, nested values in one line."""
+    return Table([{name: _describe(value) for name, value in row.items()} for row in predictions])
+
+
+def _from_frame(frame: pd.DataFrame, columns: Sequence[str], empty: str) -> Table:
+    kept = [name for name in columns if name in frame.columns]
+    return Table([{str(name): value for name, value in row.items()} for row in frame[kept].to_dict("records")], empty)
+
+
+def _describe(value: Any) -> Any:
+    """Return what a prediction holds as one value: probabilities highest first, entities with their words."""
+    if isinstance(value, Mapping):
+        ordered = sorted(value.items(), key=lambda item: -item[1])[:5]
+        return ", ".join(f"{name} {number:.3f}" for name, number in ordered)
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return ", ".join(f"{_join(item.get('words', ''))} ({item.get('type', '')})" for item in value)
+    return _join(value)
+
+
+def _join(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _flatten(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        pairs += _flatten(value, f"{before}{name}.") if isinstance(value, Mapping) else [(f"{before}{name}", value)]
+    return pairs
+
+
+def _value(score: Any) -> Any:
+    return score["value"] if isinstance(score, Mapping) else score
+
+
+def _html_cell(value: Any) -> str:
+    text = str(_write(value))
+    text = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return f'<td style="text-align:{_align(value)};vertical-align:top">{html.escape(text)}</td>'
+
+
+def _align(value: Any) -> str:
+    return "right" if isinstance(value, int | float) and not isinstance(value, bool) else "left"
+
+
+def _write(value: Any) -> str:
+    """Return a value for people: thousands apart, four digits of a fraction, nothing for what is not known."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
