@@ -1,0 +1,150 @@
+"""Look at the data before anything is trained: what is in it, and what speaks against training on it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ftkit.engine.spans import entity_spans
+from ftkit.recipe import Inspection
+from ftkit.run import Run, read_json, write_bytes, write_json, write_text
+from ftkit.stages.checks import Finding, run_checks
+from ftkit.stages.facts import Facts, SplitFacts, measure_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ftkit.data.splits import Splits
+
+__all__ = ["Report", "compute", "inspect_splits", "load"]
+
+SHOWN_CHARACTERS = 600
+COLUMNS = ("severity", "check", "split", "value", "bound", "rows", "detail", "remedy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is in the data.
+
+    Attributes:
+        findings: verdicts, the most severe first; see `run_checks`.
+        label_counts: index label (entity type in BIO tagging, range of numbers in regression), a column per split;
+            the most frequent in train first, ranges in their order.
+        lengths: split to (N,) words of each text, of both texts of a pair.
+        examples: columns label, split, row, text; a few of train for each label.
+        splits: the data.
+    """
+
+    findings: list[Finding]
+    label_counts: pd.DataFrame
+    lengths: Mapping[str, np.ndarray[Any, Any]]
+    examples: pd.DataFrame
+    splits: Splits
+
+
+def inspect_splits(splits: Splits, settings: Inspection) -> Report:
+    """Count, measure and check the splits; the data is not changed."""
+    facts = measure_splits(splits, settings)
+    return Report(
+        findings=run_checks(facts),
+        label_counts=_count_labels(facts),
+        lengths={split: data.words for split, data in facts.splits.items()},
+        examples=_pick_examples(splits, facts, settings.shown),
+        splits=splits,
+    )
+
+
+def compute(run: Run) -> Report:
+    """Inspect the data of a run and save the report."""
+    import pandas as pd
+
+    from ftkit.stages.chain import read_splits
+
+    report, folder = inspect_splits(read_splits(run), run.recipe.inspection), run.folder("inspection")
+    write_json(folder / "findings.json", report.findings)
+    listed = [{**finding, "rows": " ".join(map(str, finding["rows"]))} for finding in report.findings]
+    write_text(folder / "findings.csv", pd.DataFrame(listed, columns=list(COLUMNS)).to_csv(index=False))
+    write_text(folder / "label_counts.csv", report.label_counts.to_csv(index_label="label"))
+    write_json(folder / "examples.json", report.examples.to_dict("records"))
+    buffer, arrays = io.BytesIO(), cast(Any, dict(report.lengths))
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(folder / "lengths.npz", buffer.getvalue())
+    return report
+
+
+def load(run: Run) -> Report:
+    """Read the report of a run.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    import pandas as pd
+
+    from ftkit.stages.chain import read_splits
+
+    folder = run.folder("inspection")
+    counts = pd.read_csv(folder / "label_counts.csv", keep_default_na=False, dtype={"label": str}, index_col="label")
+    with np.load(folder / "lengths.npz", allow_pickle=False) as stored:
+        lengths = {split: stored[split] for split in stored.files}
+    return Report(
+        findings=read_json(folder / "findings.json"),
+        label_counts=counts,
+        lengths=lengths,
+        examples=pd.DataFrame(read_json(folder / "examples.json"), columns=["label", "split", "row", "text"]),
+        splits=read_splits(run),
+    )
+
+
+def _count_labels(facts: Facts) -> pd.DataFrame:
+    import pandas as pd
+
+    counts = {split: data.counts(len(facts.names)) for split, data in facts.splits.items()}
+    table = pd.DataFrame(counts, index=pd.Index(facts.names, name="label", dtype="str"))
+    return table if facts.problem_type == "regression" else table.sort_values("train", ascending=False, kind="stable")
+
+
+def _pick_examples(splits: Splits, facts: Facts, shown: int) -> pd.DataFrame:
+    """Take a few training texts of each label, spread over the split and the same every time."""
+    import pandas as pd
+
+    data, rows = facts.splits["train"], []
+    for place in _count_labels(facts).index.map({name: at for at, name in enumerate(facts.names)}):
+        for position in _choose(data, int(place), shown):
+            example = splits.datasets["train"][position]
+            rows.append({"label": facts.names[place], "split": "train", "row": int(data.rows[position]),
+                         "text": _describe(example, splits)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["label", "split", "row", "text"])
+
+
+def _choose(data: SplitFacts, place: int, shown: int) -> list[int]:
+    """Return positions of texts with a label, by the hash of the text: as good as random, and repeatable."""
+    owners = np.unique(data.owners[data.members == place])
+    owners = owners[data.characters[owners] > 0]
+    _, firsts = np.unique(data.hashes[owners], return_index=True)
+    return [int(position) for position in owners[firsts[:shown]]]
+
+
+def _describe(example: Mapping[str, Any], splits: Splits) -> str:
+    """Return the text of an example, the two of a pair, or words with their entities in brackets."""
+    if "words" in example:
+        text = _mark_entities(example["words"], example["tags"], splits)
+    else:
+        text = " / ".join(example[name] for name in ("text", "text_pair") if example.get(name))
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _mark_entities(words: list[str], tags: list[int], splits: Splits) -> str:
+    """Return words in one line, entities as [London](LOC), other tags as dog/NOUN."""
+    names = [splits.labels[tag] for tag in tags]
+    if splits.tag_scheme != "BIO":
+        return " ".join(f"{word}/{name}" for word, name in zip(words, names, strict=True))
+    marked = list(words)
+    for kind, start, stop in entity_spans(names):
+        marked[start], marked[stop - 1] = f"[{marked[start]}", f"{marked[stop - 1]}]({kind})"
+        if stop - start == 1:
+            marked[start] = f"[{words[start]}]({kind})"
+    return " ".join(marked)

@@ -1,0 +1,247 @@
+import json
+from collections import Counter, defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, List, Value
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.engine.spans import entity_spans
+from ftkit.recipe import Inspection, Recipe
+from ftkit.run import Run
+from ftkit.stages import checks, facts, inspection
+from ftkit.stages.inspection import inspect_splits
+
+TAGS = ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
+LABELS = {"single_label": Value("int64"), "multi_label": List(Value("int64")), "regression": Value("float64")}
+
+
+def make_splits(problem_type: str = "single_label", labels: tuple[str, ...] = ("bad", "good"), **parts: Any) -> Any:
+    """Splits of (text, label) pairs; a split that is not given has one harmless text of each label."""
+    harmless = {"regression": [("a calm text", 0.5)], "multi_label": [("a calm text", [0])]}.get(
+        problem_type, [(f"a calm text of {name}", place) for place, name in enumerate(labels)]
+    )
+    features = Features({"row": Value("int64"), "text": Value("string"), "label": LABELS[problem_type]})
+    datasets = {}
+    for split in ("train", "validation", "test"):
+        texts = parts.get(split, [(f"{split} {text}", label) for text, label in harmless])
+        columns = {"row": range(100, 100 + len(texts)), "text": [text for text, _ in texts],
+                   "label": [label for _, label in texts]}  # fmt: skip
+        datasets[split] = Dataset.from_dict({name: list(values) for name, values in columns.items()}, features=features)
+    return SimpleNamespace(datasets=datasets, task="text-classification", problem_type=problem_type, labels=labels,
+                           tag_scheme="", labelled=dict.fromkeys(datasets, True))  # fmt: skip
+
+
+def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -> Any:
+    features = Features({"row": Value("int64"), "words": List(Value("string")), "tags": List(Value("int64"))})
+    columns = {
+        "row": list(range(len(train))),
+        "words": [words for words, _ in train],
+        "tags": [tags for _, tags in train],
+    }
+    data = Dataset.from_dict(columns, features=features)
+    return SimpleNamespace(datasets={"train": data}, task="token-classification", problem_type="single_label",
+                           labels=TAGS, tag_scheme=scheme, labelled={"train": True})  # fmt: skip
+
+
+def find(splits: Any, check: str, split: str = "train", **settings: Any) -> dict[str, Any] | None:
+    found = inspect_splits(splits, Inspection(**{"rare_label": 1, **settings})).findings
+    return next((item for item in found if (item["check"], item["split"]) == (check, split)), None)
+
+
+def test_clean_data_gives_no_finding():
+    assert inspect_splits(make_splits(), Inspection(rare_label=1)).findings == []
+
+
+def test_a_train_split_without_labels_blocks():
+    finding = find(make_splits(train=[("one text", -1), ("another text", -1)]), "unlabelled_split")
+    assert finding is not None
+    assert finding["severity"] == "blocker"
+    assert finding["detail"] == "none of the 2 texts has a gold label"
+
+
+def test_a_test_split_without_labels_is_a_warning_whatever_its_label_column_holds():
+    splits = make_splits()
+    splits.labelled["test"] = False
+    finding = find(splits, "unlabelled_split", "test")
+    assert finding is not None
+    assert finding["severity"] == "warning"
+    assert inspect_splits(splits, Inspection()).label_counts["test"].sum() == 0
+
+
+@pytest.mark.parametrize(("problem_type", "missing"), [("single_label", -1), ("regression", float("nan")),
+                                                       ("multi_label", None)])  # fmt: skip
+def test_single_missing_labels_are_told_with_their_rows(problem_type, missing):
+    label = {"single_label": 1, "regression": 1.5, "multi_label": [1]}[problem_type]
+    texts = [("first text", label), ("second text", missing), ("third text", label)]
+    finding = find(make_splits(problem_type, train=texts), "missing_label")
+    assert finding is not None
+    assert finding["rows"] == [101]
+    assert finding["detail"] == "1 of 3 texts have no gold label"
+
+
+def test_a_label_that_test_lacks_is_a_note():
+    finding = find(make_splits(test=[("only this", 0)]), "absent_label", "test")
+    assert finding is not None
+    assert finding["severity"] == "note"
+    assert finding["detail"] == "no label good in this split"
+
+
+def test_rare_labels_are_named_rarest_first_with_their_rows():
+    texts = [(f"text {number}", 0) for number in range(5)] + [("lonely text", 1)]
+    finding = find(make_splits(train=texts), "rare_label", rare_label=6)
+    assert finding is not None
+    assert (finding["value"], finding["bound"]) == (1, 6)
+    assert "good (1), bad (5)" in finding["detail"]
+    assert finding["rows"] == [100, 101, 102, 103, 104, 105]
+
+
+def test_a_dominant_label_is_told_as_the_score_of_always_guessing_it():
+    finding = find(make_splits(train=[(f"text {n}", int(n == 0)) for n in range(10)]), "imbalance")
+    assert finding is not None
+    assert finding["value"] == 0.9
+    assert finding["severity"] == "warning"
+
+
+def test_blank_texts_are_found_and_are_not_duplicates():
+    splits = make_splits(train=[("", 0), (" \t\n", 1), ("text", 0), ("other", 1)])
+    finding = find(splits, "empty_text")
+    assert finding is not None
+    assert finding["rows"] == [100, 101]
+    assert find(splits, "duplicate") is None
+    assert find(splits, "conflict") is None
+
+
+@pytest.mark.parametrize("copy", ["good film", "GOOD  Film ", "good\u00a0film", "ｇｏｏｄ film"], ids=ascii)
+def test_copies_are_found_whatever_their_case_and_blanks(copy):
+    finding = find(make_splits(train=[("good film", 1), ("bad film", 0), (copy, 1)]), "duplicate")
+    assert finding is not None
+    assert finding["rows"] == [102]
+
+
+def test_a_text_of_train_in_test_is_a_warning():
+    finding = find(make_splits(train=[("seen", 1), ("unseen", 0)], test=[("new", 0), ("Seen", 1)]), "leak", "test")
+    assert finding is not None
+    assert (finding["severity"], finding["rows"]) == ("warning", [101])
+    assert finding["detail"] == "1 of 2 texts (50.0%) are also in train"
+
+
+def test_a_text_with_two_labels_is_found_across_splits():
+    splits = make_splits(train=[("so so", 1), ("bad", 0)], test=[("so so", 0), ("good", 1)])
+    for split in ("train", "test"):
+        finding = find(splits, "conflict", split)
+        assert finding is not None
+        assert finding["rows"] == [100]
+
+
+def test_the_order_of_several_labels_is_no_conflict_but_their_choice_is():
+    assert find(make_splits("multi_label", train=[("same", [0, 1]), ("same", [1, 0])]), "conflict") is None
+    assert find(make_splits("multi_label", train=[("same", [0, 1]), ("same", [1])]), "conflict") is not None
+
+
+def test_the_same_words_with_other_tags_are_a_conflict():
+    assert find(make_tagged([(["to", "Paris"], [0, 1]), (["to", "Paris"], [1, 0])]), "conflict") is not None
+    assert find(make_tagged([(["to", "Paris"], [0, 1]), (["to", "Paris"], [0, 1])]), "conflict") is None
+
+
+def test_very_long_and_very_short_texts_are_noted():
+    splits = make_splits(train=[("word " * 600, 0), ("x", 1), ("usual text", 0)])
+    long, short = find(splits, "long_text"), find(splits, "short_text")
+    assert long is not None
+    assert (long["value"], long["bound"], long["rows"]) == (600, 512, [100])
+    assert short is not None
+    assert short["rows"] == [101]
+
+
+def test_at_most_a_hundred_rows_are_named():
+    finding = find(make_splits(train=[("same", 0)] * 300 + [("other", 1)]), "duplicate")
+    assert finding is not None
+    assert (finding["value"], len(finding["rows"])) == (299, 100)
+
+
+def test_the_worst_findings_come_first():
+    splits = make_splits(train=[("a text", -1)], test=[("", 0), ("words", 1)])
+    severities = [finding["severity"] for finding in inspect_splits(splits, Inspection()).findings]
+    assert severities == sorted(severities, key=checks.SEVERITIES.index)
+    assert severities[0] == "blocker"
+
+
+def test_examples_show_each_label_and_mark_entities():
+    report = inspect_splits(make_tagged([(["in", "New", "York"], [0, 1, 3]), (["Ann", "left"], [2, 0])]), Inspection())
+    assert dict(zip(report.examples["label"], report.examples["text"], strict=True)) == {
+        "LOC": "in [New York](LOC)", "PER": "[Ann](PER) left",
+    }  # fmt: skip
+
+
+def test_numbers_are_counted_in_ranges():
+    report = inspect_splits(make_splits("regression", (), train=[("a", -2.0), ("b", 0.0), ("c", 7.9)]), Inspection())
+    assert report.label_counts["train"].to_dict() == {
+        "-2 to -1": 1, "-1 to 0": 0, "0 to 1": 1, "1 to 2": 0, "2 to 3": 0, "3 to 4": 0, "4 to 5": 0, "5 to 6": 0,
+        "6 to 7": 0, "7 to 8": 1,
+    }  # fmt: skip
+
+
+def test_numbers_of_test_beyond_those_of_train_fall_into_the_outer_ranges():
+    splits = make_splits("regression", (), train=[("a", 0.0), ("b", 10.0)], test=[("c", -50.0), ("d", 50.0)])
+    counts = inspect_splits(splits, Inspection()).label_counts["test"]
+    assert (counts.iloc[0], counts.iloc[-1], counts.sum()) == (1, 1, 2)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 5))
+def test_entities_are_counted_as_the_scores_count_them(tags, batch):
+    splits = make_tagged([(["w"] * len(row), row) for row in tags])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "BATCH", batch)
+        counted = inspect_splits(splits, Inspection()).label_counts["train"]
+    naive = Counter(kind for row in tags for kind, _, _ in entity_spans([TAGS[tag] for tag in row]))
+    assert counted.to_dict() == {"LOC": naive["LOC"], "PER": naive["PER"]}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a b", "A  b", "c", " ", "d e f", "C "]), st.integers(0, 1)), min_size=1,
+                max_size=20), st.integers(1, 7))  # fmt: skip
+def test_copies_and_conflicts_are_those_of_a_naive_count(train, batch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "BATCH", batch)
+        found = {item["check"]: item for item in inspect_splits(make_splits(train=train), Inspection()).findings
+                 if item["split"] == "train"}  # fmt: skip
+    normal = [" ".join(text.lower().split()) for text, _ in train]
+    copies = [100 + at for at, text in enumerate(normal) if text and text in normal[:at]]
+    labels = defaultdict(set)
+    for text, (_, label) in zip(normal, train, strict=True):
+        labels[text].add(label)
+    torn = [100 + at for at, text in enumerate(normal) if text and len(labels[text]) > 1]
+    assert found.get("duplicate", {"rows": []})["rows"] == copies
+    assert found.get("conflict", {"rows": []})["rows"] == torn
+
+
+def test_words_are_counted_of_both_texts_of_a_pair():
+    features = Features({"row": Value("int64"), "text": Value("string"), "text_pair": Value("string"),
+                         "label": Value("int64")})  # fmt: skip
+    columns = {"row": [0, 1], "text": ["one two", "one two"], "text_pair": ["three", "four five"], "label": [0, 1]}
+    splits = make_splits()
+    splits.datasets["train"] = Dataset.from_dict(columns, features=features)
+    report = inspect_splits(splits, Inspection(rare_label=1))
+    assert report.lengths["train"].tolist() == [3, 4]
+    assert report.findings == []  # the same first text with another second one is no copy
+    assert "one two / three" in report.examples["text"].tolist()
+
+
+def test_a_report_survives_the_run_folder(tmp_path, monkeypatch):
+    splits = make_splits(labels=("NA", "good"), train=[("a\nb", 0), ('say "x", y', 1), ("", 1)])
+    monkeypatch.setattr("ftkit.stages.chain.read_splits", lambda run: splits)
+    run = Run.create(tmp_path / "run", Recipe())
+    made, loaded = inspection.compute(run), inspection.load(run)
+    assert loaded.findings == made.findings == json.loads((tmp_path / "run/inspection/findings.json").read_text())
+    assert loaded.label_counts.equals(made.label_counts)
+    assert loaded.label_counts.index.tolist() == ["good", "NA"]
+    assert loaded.examples.to_dict() == made.examples.to_dict()
+    assert all(np.array_equal(loaded.lengths[split], made.lengths[split]) for split in made.lengths)
+    assert (tmp_path / "run/inspection/findings.csv").read_text().startswith("severity,check,split,value,bound,rows")
+
+
+def test_every_check_is_in_the_table_once():
+    named = [name for name in vars(checks) if name.startswith("check_")]
+    assert sorted(check.__name__ for check in checks.CHECKS) == sorted(named)
