@@ -173,7 +173,7 @@ class Head(Section):
         choices=("head", "top", "full", "lora", "head_then_full"),
         basic=True,
     )
-    top_layers: int = setting(2, "encoder layers trained with tune=top, counted from the output", low=1, high=96)
+    top_layers: int = setting(2, "encoder layers trained with tune top, counted from the output", low=1, high=96)
     layer_decay: float = setting(
         1.0, "learning rate of each layer relative to the layer above it", low=0.3, high=1.0, basic=True
     )
@@ -181,7 +181,7 @@ class Head(Section):
     attention_dropout: float = setting(
         0.0, "dropout of attention weights; 0 is faster and no worse; -1: as the checkpoint says", low=-1.0, high=0.9
     )
-    lora_rank: int = setting(16, "rank of the low-rank adapters with tune=lora", low=1, high=512)
+    lora_rank: int = setting(16, "rank of the low-rank adapters with tune lora", low=1, high=512)
     lora_alpha: int = setting(32, "scale of the low-rank adapters, applied as alpha / rank", low=1, high=1024)
     seed: int = setting(13, "seed of the new output layer", low=0, high=2**31 - 1)
 
@@ -192,7 +192,7 @@ class Training(Section):
 
     epochs: float = setting(3.0, "passes over the training split", unit="epochs", low=0.001, high=1000.0, basic=True)
     head_epochs: float = setting(
-        1.0, "passes of the head alone before all layers, with tune=head_then_full", unit="epochs", low=0.001,
+        1.0, "passes of the head alone before all layers, with tune head_then_full", unit="epochs", low=0.001,
         high=1000.0,
     )  # fmt: skip
     batch_size: int = setting(16, "examples in one forward pass", unit="examples", low=1, high=4096, log=True,
