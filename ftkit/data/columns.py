@@ -43,7 +43,13 @@ class Columns:
 
 
 def choose_columns(
-    names: Sequence[str], sample: Sequence[Sequence[Any]], settings: Data, *, where: str, need_label: bool = True
+    names: Sequence[str],
+    sample: Sequence[Sequence[Any]],
+    settings: Data,
+    *,
+    where: str,
+    need_label: bool = True,
+    set_by: str = "as set",
 ) -> Columns:
     """Choose the columns of text, second text and label.
 
@@ -53,14 +59,15 @@ def choose_columns(
         settings: what the user says comes first.
         where: file, for errors.
         need_label: False where a split may be unlabelled.
+        set_by: who named the columns in the settings, for the explanation.
 
     Raises:
         DataError: a named column is not there, or no text or label column can be made out.
     """
     plain = [normalise(name) for name in names]
     label = find_column(settings.label_column, names, where=where, setting="label_column", optional=not need_label)
-    text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, label=label)
-    label_why = "as set"
+    text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, label=label, set_by=set_by)
+    label_why = set_by
     if label is None:
         label, label_why = _choose_label(plain, sample, taken={text, pair}, numeric=settings.problem_type)
     if label is None and need_label:
@@ -133,20 +140,20 @@ def is_number(value: Any) -> bool:
 
 def _choose_text(
     plain: list[str], sample: Sequence[Sequence[Any]], settings: Data, *, names: Sequence[str], where: str,
-    label: int | None,
+    label: int | None, set_by: str,
 ) -> tuple[int, int | None, str]:  # fmt: skip
     text = find_column(settings.text_column, names, where=where, setting="text_column")
     pair = find_column(settings.text_pair_column, names, where=where, setting="text_pair_column")
     if text is not None:
-        return text, pair, "as set"
+        return text, pair, set_by
     for first, second in PAIR_NAMES:
         if pair is None and first in plain and second in plain:
             return plain.index(first), plain.index(second), "a usual pair"
     free = [index for index in range(len(plain)) if index not in (label, pair)]
-    for name in TEXT_NAMES:
-        usual = [index for index in free if plain[index] == name and not _all_numbers(sample, index)]
-        if usual:
-            return usual[0], pair, "a usual name"
+    usual = [plain.index(name) for name in TEXT_NAMES if name in plain and plain.index(name) in free]
+    wordy = [index for index in usual if not _all_numbers(sample, index)]
+    if usual:
+        return (wordy or usual)[0], pair, "a usual name"
     lengths = {index: _mean_length(sample, index) for index in free if not _all_numbers(sample, index)}
     if not lengths:
         remedy = "Name it in data.text_column."

@@ -49,7 +49,7 @@ class ClassEncoder:
 
         return datasets.Value("int64")
 
-    def encode(self, packed: str | None, words: int) -> int:  # noqa: ARG002 - as the protocol has it
+    def encode(self, packed: str | None, words: int) -> int:
         """Return the id, -1 if unlabelled."""
         if packed is None:
             return UNLABELLED
@@ -78,7 +78,7 @@ class SeveralEncoder:
 
         return datasets.List(datasets.Value("int64"))
 
-    def encode(self, packed: str | None, words: int) -> list[int]:  # noqa: ARG002
+    def encode(self, packed: str | None, words: int) -> list[int]:
         """Return the ids, [] if unlabelled."""
         return [] if packed is None else sorted({self.ids[name] for name in self.plan.names(packed)})
 
@@ -98,11 +98,11 @@ class NumberEncoder:
 
         return datasets.Value("float64")
 
-    def encode(self, packed: str | None, words: int) -> float:  # noqa: ARG002
+    def encode(self, packed: str | None, words: int) -> float:
         """Return the number, NaN if unlabelled."""
         return float("nan") if packed is None else float(packed)
 
-    def stratum(self, packed: str) -> int:  # noqa: ARG002
+    def stratum(self, packed: str) -> int:
         """Return one class for all: draws are plain."""
         return 0
 

@@ -227,9 +227,15 @@ DETECTORS: tuple[tuple[str, Looks], ...] = (
 )
 
 
+SUFFIXES = {"conll": "conll", "bio": "conll", "iob": "conll", "conllu": "conllu", "jsonl": "jsonl", "json": "jsonl"}
+"""Formats by name, where the content does not tell, so that the reader can name the broken line."""
+
+
 def _detect_table(file: TextFile, full: list[str]) -> tuple[str, str]:
     """Tell csv, tsv and label-tab-text apart; what is named .csv or .tsv is a table even where rows disagree."""
     suffix = file.path.suffix.lower().removeprefix(".")
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix], "by its name"
     tabbed = all("\t" in line for line in full)
     if suffix != "csv" and tabbed and _is_label_text(full):
         return "label_text", "a short label before the first tab of each line"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 from ftkit.data.columns import Columns, choose_columns, is_number
@@ -79,7 +80,14 @@ def open_tab(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Rea
         sample = [line.rstrip("\r\n").split("\t") for line in file.head()[ORANGE_HEADER:]]
         sample = [cells for cells in sample if len(cells) == len(names)]
         wanted = settings if settings.label_column else _by_role(settings, names, roles)
-        columns: Columns = choose_columns(names, sample, wanted, where=str(file.path), need_label=split != "test")
+        columns: Columns = choose_columns(
+            names,
+            sample,
+            wanted,
+            where=str(file.path),
+            need_label=not split.startswith("test"),
+            set_by="its role is class" if wanted is not settings else "as set",
+        )
         pairs = pairs or columns.pair is not None
         notes.say(f"{file.path.name}: Orange table, three header lines, quotes are ordinary; {columns.why}.")
         parts.append(table_part(file, split, dialect, columns, notes))
@@ -140,11 +148,11 @@ def _parse_ground_truth(line: str, place: str, *, by_sign: bool, notes: Notes) -
         raise DataError(place, expected="a number in the second field", found=show(mean), remedy=remedy)
     if ENTITY.search(text):
         text = html.unescape(text)
-        notes.count("text(s) with HTML entities such as &amp; turned into the characters they stand for", place)
+        notes.count("text(s) with HTML entities such as &amp; turned into the characters they stand for", _short(place))
     if not by_sign:
         return text, mean.strip()
     if float(mean) == 0:
-        notes.count("example(s) with a mean rating of zero left out: neither negative nor positive", place)
+        notes.count("example(s) with a mean rating of zero left out: neither negative nor positive", _short(place))
         return None
     return text, "positive" if float(mean) > 0 else "negative"
 
@@ -163,3 +171,9 @@ def _orange_header(file: TextFile) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _by_role(settings: Data, names: tuple[str, ...], roles: tuple[str, ...]) -> Data:
     classes = [name for name, role in zip(names, roles, strict=True) if role == "class"]
     return replace(settings, label_column=classes[0]) if classes else settings
+
+
+def _short(place: str) -> str:
+    """Return a place with the name of the file alone, as notes have it."""
+    path, comma, line = place.rpartition(", ")
+    return Path(path).name + comma + line

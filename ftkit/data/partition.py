@@ -76,7 +76,7 @@ def allot_part(
         made: shares of the splits to be made, empty unless this is train.
         settings: seed and limit.
         notes: told of every example that is not used, and of splits made.
-        how: names the stratification, "by label".
+        how: names the stratification, "by label"; empty: the draw is plain.
 
     Raises:
         DataError: too few examples to make the splits.
@@ -113,7 +113,7 @@ def _make_splits(
             drawn = draw_stratified(strata[rest] * 0, 1, seed=settings.split_seed, spare_one=True)
         targets[rest[drawn]] = position
         told = f"{plural(len(drawn), 'example')}, {share:.0%} of {total:,}, seed {settings.split_seed}"
-        notes.say(f"No {split} split was given: made from train, stratified {how} ({told}).")
+        notes.say(f"No {split} split was given: made from train, {_drawn(how)} ({told}).")
     _tell_rare(strata[free], notes)
 
 
@@ -137,8 +137,12 @@ def _limit(targets: Any, names: tuple[str, ...], strata: Any, settings: Data, no
         drawn = draw_stratified(codes, settings.limit, seed=settings.split_seed, spare_one=False)
         targets[members] = DROPPED
         targets[members[drawn]] = position
-        told = "drawn at random" if strata is None else f"stratified {how}"
+        told = _drawn("" if strata is None else how)
         notes.say(
             f"limit={settings.limit}: {settings.limit:,} of {len(members):,} {split} examples, {told}, "
             f"seed {settings.split_seed}."
         )
+
+
+def _drawn(how: str) -> str:
+    return f"stratified {how}" if how else "drawn at random"

@@ -124,7 +124,7 @@ def _mean_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data,
         tag_scheme="",
         encoder=make_encoder(plan, train.counts),
         unlabelled=frozenset(unlabelled),
-        how="by nothing (numbers)" if plan.problem_type == "regression" else how,
+        how="" if plan.problem_type == "regression" else how,
     )
 
 
@@ -266,10 +266,8 @@ def _finish_batch(batch: Any, schema: Any, encoder: Encoder, *, labelled: bool, 
 
     batch = batch.filter(pa.array(wanted))
     packed = batch.column("label").to_pylist() if labelled else [None] * batch.num_rows
-    if encoder.column == "tags":
-        lengths = batch.column("words").value_lengths().to_pylist()
-    else:
-        lengths = [0] * batch.num_rows
+    tagging = encoder.column == "tags"
+    lengths = batch.column("words").value_lengths().to_pylist() if tagging else [0] * batch.num_rows
     values = [encoder.encode(label, length) for label, length in zip(packed, lengths, strict=True)]
     kept = [batch.column(name) for name in schema.names[:-1]]
     return pa.RecordBatch.from_arrays([*kept, pa.array(values, type=schema.types[-1])], schema=schema)

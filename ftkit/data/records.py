@@ -91,7 +91,8 @@ def open_records(
         need = not split.startswith("test")
         values = [[row.get(name) for name in names] for row in sample]
         wanted = chosen if parts else _prefer_words(names, values, settings)
-        columns = choose_columns(names, values, wanted, where=str(table.path), need_label=need)
+        told = "as in train" if parts else "as set"
+        columns = choose_columns(names, values, wanted, where=str(table.path), need_label=need, set_by=told)
         if not parts:
             pairs = columns.pair is not None
             task = "token-classification" if _holds_lists(values, columns.text) else task

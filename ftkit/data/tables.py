@@ -213,10 +213,10 @@ def _is_header(first: tuple[str, ...], rest: list[list[str]], settings: Data, mo
         return False
     if any(is_usual(cell) for cell in first):
         return True
-    return bool(columns) and any(
-        all(is_number(cell) for cell in column) or mean(map(len, column)) > 3 * len(name)
-        for name, column in zip(first, columns, strict=True)
-    ) and not any(" " in cell for cell in first)  # fmt: skip
+    if any(all(is_number(cell) for cell in column) for column in columns):
+        return True
+    longer = any(mean(map(len, column)) > 3 * len(name) for name, column in zip(first, columns, strict=False))
+    return longer and not any(" " in cell for cell in first)
 
 
 def _distinct_names(first: tuple[str, ...]) -> tuple[str, ...]:
@@ -241,7 +241,9 @@ def _choose(
         shifted = columns.text - (columns.label < columns.text)
         return Columns(text=shifted, pair=None, label=None, why="one column less than train: no label")
     need = not split.startswith("test")
-    return choose_columns(dialect.names, _sample(file, dialect), wanted, where=str(file.path), need_label=need)
+    return choose_columns(
+        dialect.names, _sample(file, dialect), wanted, where=str(file.path), need_label=need, set_by="as in train"
+    )
 
 
 def _check_named(dialect: Dialect, settings: Data, *, where: str) -> None:
