@@ -57,7 +57,7 @@ class OptimizerChoice:
 
 
 # The rates of adamw are from Devlin et al., 2019 (2e-5 to 5e-5 for all layers) and Hu et al., 2021 (4e-4 to 5e-4 for
-# adapters of RoBERTa); the others are set so that a step is about as long as adamw's.
+# adapters of RoBERTa); the others are starting points meant to move the weights about as fast, not tuned ones.
 OPTIMIZERS: dict[str, OptimizerChoice] = {
     "adamw": OptimizerChoice(
         meaning="Scales each step by running means of gradient and squared gradient; weight decay acts on the weights.",
