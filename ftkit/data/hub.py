@@ -47,6 +47,7 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
     unused = [str(name) for name in splits if name not in names.values()]
     if unused:
         notes.say(f"{source}: not used: {', '.join(unused)}.")
+    notes.say(f"{source}: kept in the cache; a newer version on the hub is not looked for.")
     tables = {
         split: Table(
             path=Path(f"{source}/{name}"), rows=partial(_rows, splits[name]), unit="row",

@@ -178,9 +178,7 @@ def _is_clearly_split(counts: Mapping[str, int], separator: str) -> bool:
     cells = {packed: {name.strip() for name in packed.split(separator)} for packed in counts}
     used = Counter(name for names in cells.values() for name in names)
     combined = [names for names in cells.values() if len(names) > 1]
-    return len(used) < len(cells) + 2 and all(
-        name and used[name] > 1 and " " not in name for names in combined for name in names
-    )
+    return len(used) < len(cells) + 2 and all(name and used[name] > 1 for names in combined for name in names)
 
 
 def _parse_list(cell: str) -> list[str] | None:

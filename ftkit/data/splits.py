@@ -74,7 +74,7 @@ def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None
     fingerprint = source_fingerprint(settings)
     home = cache_dir() / "data"
     folder = home / fingerprint
-    if settings.source.startswith("hub:") or settings.format == "hub" or not (folder / MEANING).is_file():
+    if not (folder / MEANING).is_file():
         _make(settings, folder, progress)
     return _open(folder, settings, fingerprint)
 

@@ -205,17 +205,19 @@ def _is_header(first: tuple[str, ...], rest: list[list[str]], settings: Data, mo
         wanted += model.header
     if any(normalise(name) in plain for name in wanted if name and not name.isdecimal()):
         return True
-    if len(set(first)) < len(first) or not all(re.fullmatch(r"[\w #./()-]{1,40}", cell) for cell in first):
+    named = [cell for cell in first if cell.strip()]  # pandas leaves the index without a name
+    if not named or len(set(named)) < len(named) or not all(re.fullmatch(r"[^\r\n]{1,40}", cell) for cell in named):
         return False
     columns = list(zip(*(cells for cells in rest if len(cells) == len(first)), strict=True))
-    again = any(cell in column for cell, column in zip(first, columns, strict=False))
+    again = any(cell.strip() and cell in column for cell, column in zip(first, columns, strict=False))
     if again:
         return False
     if any(is_usual(cell) for cell in first):
         return True
     if any(all(is_number(cell) for cell in column) for column in columns):
         return True
-    longer = any(mean(map(len, column)) > 3 * len(name) for name, column in zip(first, columns, strict=False))
+    pairs = [(name, column) for name, column in zip(first, columns, strict=False) if name.strip()]
+    longer = any(mean(map(len, column)) > 3 * len(name) for name, column in pairs)
     return longer and not any(" " in cell for cell in first)
 
 

@@ -170,6 +170,21 @@ def test_unusual_column_names_are_told_by_content(load):
     assert any("'what they wrote' (the longest strings)" in told for told in splits.decisions)
 
 
+@pytest.mark.parametrize("header", ["text,label,", ",text,label", "Text (raw):,What?,label"])
+def test_a_header_with_an_unnamed_or_odd_cell_is_still_a_header(load, header):
+    cells = {"text,label,": "a text {0},{1},", ",text,label": "{0},a text {0},{1}"}
+    line = cells.get(header, "a text {0},note {0},{1}")
+    splits = load("x.csv", header + "\n" + "".join(line.format(i, "ab"[i % 2]) + "\n" for i in range(20)))
+    assert splits.labels == ("a", "b")
+    assert all_rows(splits)[0]["text"] == "a text 0"
+
+
+def test_labels_of_several_words_may_be_joined(load):
+    cells = ["Science Fiction; Drama", "Drama", "Science Fiction", "Drama; Comedy", "Comedy"] * 4
+    splits = load("x.csv", "text,category\n" + "".join(f"t {i},{cell}\n" for i, cell in enumerate(cells)))
+    assert (splits.problem_type, splits.labels) == ("multi_label", ("Comedy", "Drama", "Science Fiction"))
+
+
 def test_a_file_sorted_by_label_is_understood(load):
     lines = "".join(f"some longer text number {i},{'a' if i < 5000 else 'b'}\n" for i in range(10000))
     assert load("x.csv", "wording,kind\n" + lines).labels == ("a", "b")
