@@ -82,6 +82,16 @@ class Setting:
         """Return the name as recipes and the command line write it, `section.field`."""
         return f"{self.section}.{self.name}"
 
+    @property
+    def allowed(self) -> str:
+        """Return in words what values are allowed."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.low is None or self.kind not in (int, float):
+            return _kind_name(self.kind)
+        low = f"{self.low:.10g}"
+        return f"{low} or more" if self.high is None else f"{low} to {self.high:.10g}"
+
 
 class Section:
     """What the sections share: they check themselves and never rewrite what they were given."""
@@ -384,15 +394,14 @@ def _check(declared: Setting, value: object) -> None:
         raise RecipeError(declared.path, expected=_kind_name(declared.kind), found=show(value))
     if declared.choices and value not in declared.choices:
         hint = nearest(cast(str, value), declared.choices)
-        raise RecipeError(declared.path, expected=f"one of {', '.join(declared.choices)}", found=show(value),
+        raise RecipeError(declared.path, expected=declared.allowed, found=show(value),
                           remedy=hint if hint.startswith("Did") else "")  # fmt: skip
     if isinstance(value, float) and not math.isfinite(value):
         raise RecipeError(declared.path, expected="a finite number", found=show(value))
     too_low = declared.low is not None and cast(float, value) < declared.low
     too_high = declared.high is not None and cast(float, value) > declared.high
     if too_low or too_high:
-        bounds = f"{declared.low:g} or more" if declared.high is None else f"{declared.low:g} to {declared.high:g}"
-        raise RecipeError(declared.path, expected=bounds, found=show(value))
+        raise RecipeError(declared.path, expected=declared.allowed, found=show(value))
 
 
 def _coerce(declared: Setting, value: object) -> object:

@@ -1,0 +1,274 @@
+"""A run from the shell: the notebooks of its stages, executed headless by a child process that this one watches."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ftkit
+from ftkit.batch.messages import STOPPED_EXIT, Report, kill_descendants, notebook_name, settle_status
+from ftkit.batch.progress import LineProgress, Progress, Snapshot, TrainingWatch
+from ftkit.errors import RecipeError, RunError, nearest
+from ftkit.recipe import STAGES, Recipe
+from ftkit.resources import notebooks_dir
+from ftkit.run import Run, StageStatus
+
+__all__ = ["Outcome", "run_recipe"]
+
+POLL = 0.25  # seconds between two looks at the run
+GRACE = 5.0  # seconds from the child's last report to its end
+LOG = "execute.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        run: the run folder.
+        state: `done`, `failed` or `stopped`.
+        stage: where it failed or was stopped; empty if it is done.
+        cell: heading before the failing cell, or its first line.
+        error: the cause, without a traceback.
+        notebook: the executed notebook of that stage; None if there is none.
+        reports: the last report of each stage, in order.
+    """
+
+    run: Run
+    state: str
+    stage: str = ""
+    cell: str = ""
+    error: str = ""
+    notebook: Path | None = None
+    reports: tuple[Report, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 only if every stage is done."""
+        return {"done": 0, "failed": 1, "stopped": STOPPED_EXIT}[self.state]
+
+
+def run_recipe(
+    recipe: Recipe,
+    run_dir: Path,
+    *,
+    until: str = "evaluation",
+    force: bool = False,
+    progress: Progress | None = None,
+    notebooks: Path | None = None,
+) -> Outcome:
+    """Execute the stages of a recipe in a run folder; stages that are unchanged are left as they are.
+
+    Ctrl-C (or SIGTERM) suspends a training after a checkpoint and ends; a second one kills. The same call goes on
+    from there.
+
+    Args:
+        recipe: all settings; paths in it are taken as they are, see `planning.plan_runs`.
+        run_dir: folder of the run; made if it is not there.
+        until: the last stage to do.
+        force: compute every stage again, and train from the start.
+        progress: shows how far it is; None: plain lines on standard output.
+        notebooks: folder of the stages' notebooks; None: those of ftkit.
+
+    Raises:
+        RecipeError: there is no such stage.
+        RunError: the folder can't be used, or another process is at work in it.
+    """
+    if until not in STAGES:
+        raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
+    stages = STAGES[: STAGES.index(until) + 1]
+    with _hold(run_dir), progress or LineProgress() as shown:
+        run = Run.create(run_dir, recipe)
+        if force:
+            _forget(run, training="training" in stages)
+        child = _Child(run, notebooks or notebooks_dir(), stages)
+        with _signals_to(child, shown):
+            child.watch(shown)
+    return _conclude(run, child)
+
+
+@dataclass
+class _Child:
+    """The process that executes the notebooks, and what it has reported."""
+
+    run: Run
+    notebooks: Path
+    stages: tuple[str, ...]
+    reports: dict[str, Report] = field(default_factory=dict)
+    interrupts: int = 0
+
+    def __post_init__(self) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.log = self.run.folder("notebooks") / LOG
+        command = [sys.executable, "-P", "-m", "ftkit.batch.execute", str(self.run.path), str(self.notebooks)]
+        with self.log.open("wb") as log:
+            # Its own session: Ctrl-C in the terminal reaches this process alone, never the kernel.
+            self.process = subprocess.Popen(
+                [*command, *self.stages], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                encoding="utf-8", env=_environment(), start_new_session=True,
+            )  # fmt: skip
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def watch(self, progress: Progress) -> None:
+        """Show progress until the process has ended."""
+        begun, watch = time.time(), TrainingWatch(self.run.path / "training" / "events.jsonl", since=time.time())
+        report: Report | None = None
+        while True:
+            with contextlib.suppress(queue.Empty):
+                line = self._lines.get(timeout=POLL)
+                if line is None:
+                    break
+                if (new := Report.from_line(line)) is not None:
+                    report, begun = new, time.time() if new.state == "running" else begun
+                    self.reports[new.stage] = new
+            if report is not None:
+                progress(self._snapshot(report, time.time() - begun, watch))
+        self._end()
+
+    def interrupt(self) -> None:
+        """End in order at the first call; at once at the second."""
+        self.interrupts += 1
+        if self.process.poll() is None:
+            if self.interrupts > 1:
+                self._kill()
+            else:
+                self.process.send_signal(signal.SIGTERM)
+
+    def last_words(self) -> str:
+        """Return the last line of the log, where a process that could not begin says why."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+    def _snapshot(self, report: Report, seconds: float, watch: TrainingWatch) -> Snapshot:
+        running = report.state == "running"
+        place = f"{self.stages.index(report.stage) + 1}/{len(self.stages)}"
+        if running and report.stage == "training":
+            return watch.snapshot(place=place, seconds=seconds)
+        return Snapshot(
+            stage=report.stage, place=place, state=report.state, seconds=seconds if running else report.seconds
+        )
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed under our feet after a kill
+            for line in self.process.stdout:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _end(self) -> None:
+        try:
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _kill(self) -> None:
+        kill_descendants(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+
+
+def _conclude(run: Run, child: _Child) -> Outcome:
+    """Judge by the exit code and the run's own status; a process that was killed has reported nothing."""
+    reports = tuple(child.reports.values())
+    code = child.process.returncode
+    status = run.status()
+    if code == 0 and all(status[stage].state == "done" for stage in child.stages):
+        return Outcome(run=run, state="done", reports=reports)
+    last = reports[-1] if reports else Report(stage=child.stages[0], state="running")
+    if code == 0:
+        stage = next(stage for stage in child.stages if status[stage].state != "done")
+        last = Report(stage=stage, state="failed", notebook=child.reports[stage].notebook,
+                      error=f"its notebook ended, but status.json says {status[stage].state!r}")  # fmt: skip
+    state = "stopped" if child.interrupts or code == STOPPED_EXIT else "failed"
+    error = last.error or ("interrupted" if state == "stopped" else f"the process ended: {child.last_words()}")
+    settle_status(run, last.stage, state, error)
+    notebook = run.path / "notebooks" / notebook_name(last.stage)
+    return Outcome(
+        run=run, state=state, stage=last.stage, cell=last.cell, error=error, reports=reports,
+        notebook=notebook if last.notebook and notebook.is_file() else None,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _signals_to(child: _Child, progress: Progress) -> Iterator[None]:
+    """Turn Ctrl-C, SIGTERM and a closed terminal into an orderly end of the child."""
+
+    def end(*_: object) -> None:
+        training = child.reports.get("training")
+        if child.interrupts:
+            progress.say("Killed.")
+        elif training is not None and training.state == "running":
+            progress.say("Suspending: a checkpoint is written first. Again to kill at once.")
+        else:
+            progress.say("Ending. Again to kill at once.")
+        child.interrupt()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), end) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+        if child.process.poll() is None:  # an error of ours: leave nothing behind
+            child.interrupt()
+            child.interrupt()
+
+
+@contextlib.contextmanager
+def _hold(run_dir: Path) -> Iterator[None]:
+    """Make the folder and keep a second `ftkit run` out of it."""
+    from filelock import FileLock, Timeout
+
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_dir / ".lock")
+        lock.acquire(timeout=0)
+    except OSError as error:
+        if isinstance(error, Timeout):
+            raise _busy(run_dir) from error
+        raise RunError(str(run_dir), expected="a folder for the run", found=error.strerror or str(error),
+                       remedy="Choose another name.") from error  # fmt: skip
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _busy(run_dir: Path) -> RunError:
+    remedy = "Wait for it, stop it, or choose another --run-dir."
+    return RunError(
+        str(run_dir), expected="a run that nobody works on", found="another ftkit run at work in it", remedy=remedy
+    )
+
+
+def _forget(run: Run, *, training: bool) -> None:
+    """Make all stages pending, and take away what a training would go on from."""
+    for stage in STAGES:
+        run.set_status(stage, StageStatus())
+    for name in ("checkpoints", "control") if training else ():
+        shutil.rmtree(run.path / "training" / name, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Let child and kernels import this very ftkit, also from a checkout that is not installed."""
+    home = Path(ftkit.__file__).resolve().parents[1]
+    known = os.environ.get("PYTHONPATH", "")
+    path = known if home.name == "site-packages" else os.pathsep.join(part for part in (str(home), known) if part)
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,130 @@
+"""From what was typed to runs: which recipes, with which changes, in which folders."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftkit.errors import RecipeError, RunError
+from ftkit.recipe import Recipe, parse_assignment, read_recipe
+from ftkit.resources import find_recipe, shipped_recipes
+from ftkit.run import Run
+
+__all__ = ["RUNS", "Plan", "anchor_paths", "find_run", "name_source", "plan_runs"]
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run to be made."""
+
+    recipe: Recipe
+    run_dir: Path
+
+
+def plan_runs(
+    recipes: Sequence[str], *, source: str = "", assignments: Sequence[str] = (), run_dir: Path | None = None
+) -> list[Plan]:
+    """Return the runs that a command line asks for.
+
+    Relative paths in a recipe are looked for beside the recipe, then in the working directory, and written into the
+    run's recipe as absolute ones, so that it repeats the run from anywhere.
+
+    Args:
+        recipes: paths or shipped names; the recipe of a run goes on in that run's folder.
+        source: replaces `data.source`; alone it is run with the defaults.
+        assignments: `section.field=value`, for all recipes.
+        run_dir: folder of the run; None: runs/ and the name of the recipe, or of the source.
+
+    Raises:
+        RecipeError: nothing to run, an unknown recipe, a bad setting, or two runs in one folder.
+    """
+    if not recipes and not source:
+        shipped = ", ".join(shipped_recipes())
+        raise RecipeError("ftkit run", expected="a recipe or --data SOURCE", found="neither",
+                          remedy=f"Shipped recipes: {shipped}. With your own file: ftkit run --data FILE.")  # fmt: skip
+    if run_dir is not None and len(recipes) > 1:
+        raise RecipeError("--run-dir", expected="one recipe", found=str(len(recipes)),
+                          remedy="Leave it out: each gets the folder runs/NAME. Or run them one by one.")  # fmt: skip
+    plans = [_plan(name, source, assignments, run_dir) for name in recipes or [""]]
+    name, times = Counter(str(plan.run_dir.resolve()) for plan in plans).most_common(1)[0]
+    if times > 1:
+        raise RecipeError("ftkit run", expected="a folder for each run", found=f"{times} recipes for {name}",
+                          remedy="Rename a recipe, or run them one by one with --run-dir.")  # fmt: skip
+    return plans
+
+
+def anchor_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """Make relative paths absolute where they name something that exists, so that the recipe works from anywhere.
+
+    A file or folder comes before a sample or an id of the hub that has the same name, as everywhere.
+
+    Args:
+        recipe: its `data.source` and `head.encoder` may be paths.
+        folder: looked in first (the recipe's own); then the working directory.
+    """
+    changed: dict[str, dict[str, object]] = {}
+    for section, name in (("data", "source"), ("head", "encoder")):
+        value = getattr(getattr(recipe, section), name)
+        found = next((place for place in (folder, Path.cwd()) if _exists(place, value)), None)
+        if found is not None:
+            changed[section] = {name: str((found / Path(value).expanduser()).resolve())}
+    return recipe.replace(changed)
+
+
+def find_run(name: str) -> Run:
+    """Open a run given by its folder, or by its name in runs/.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    for path in (Path(name), RUNS / name):
+        if (path / "recipe.toml").is_file():
+            return Run.open(path)
+    known = sorted(str(path.parent) for path in RUNS.glob("*/recipe.toml"))
+    remedy = f"Runs here: {', '.join(known)}." if known else "Make one: ftkit run RECIPE."
+    raise RunError(f"{name}: there is no such run", remedy=remedy)
+
+
+def name_source(source: str) -> str:
+    """Return a folder name for the run of a source.
+
+    >>> name_source("hub:user/set"), name_source("data/reviews.v2.csv"), name_source("..")
+    ('set', 'reviews.v2', 'run')
+    """
+    path = Path(source.rpartition(":")[2].rstrip("/"))
+    stem = path.name if path.is_dir() else path.stem
+    return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
+
+
+def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | None) -> Plan:
+    path = find_recipe(name) if name else None
+    recipe = read_recipe(path) if path else Recipe()
+    if source:
+        recipe = recipe.replace({"data": {"source": source}}, where="--data")
+    for text in assignments:
+        recipe = recipe.replace(parse_assignment(text), where="-p")
+    typed = bool(source) or any(text.partition("=")[0].strip() == "data.source" for text in assignments)
+    folder = path.parent if path and not typed else Path.cwd()
+    return Plan(anchor_paths(recipe, folder), run_dir or _default_folder(path, recipe.data.source))
+
+
+def _default_folder(path: Path | None, source: str) -> Path:
+    if path is None:
+        return RUNS / name_source(source)
+    if path.name != "recipe.toml":
+        return RUNS / path.stem
+    if (path.parent / "status.json").is_file():  # the recipe of a run
+        return path.parent
+    return RUNS / (path.resolve().parent.name or "run")
+
+
+def _exists(folder: Path, value: str) -> bool:
+    try:
+        return bool(value) and (folder / Path(value).expanduser()).exists()
+    except (OSError, ValueError, RuntimeError):
+        return False  # too long, a NUL, or an unknown home: no path

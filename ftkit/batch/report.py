@@ -1,0 +1,130 @@
+"""What a run came to, in words: scores of several runs side by side, how one ended, and how one stands."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ftkit.batch.messages import notebook_name
+from ftkit.batch.pipeline import Outcome
+from ftkit.batch.progress import TrainingWatch, describe_time
+from ftkit.recipe import STAGES
+from ftkit.run import Run, read_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["MAIN_METRICS", "describe_next", "describe_outcome", "describe_status", "print_table", "score_table"]
+
+MAIN_METRICS = ("accuracy", "macro_f1", "micro_f1", "entity_f1", "pearson", "spearman", "mae", "rmse")
+"""Names in the order in which they are shown; the first three of them that a run has."""
+SHOWN_METRICS = 3
+PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+
+
+def score_table(runs: Sequence[Run]) -> Table:
+    """Return the main scores of runs with intervals, their baselines, and the seconds of each stage."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Scores", title_justify="left")
+    for name in ("run", "metric"):
+        table.add_column(name, no_wrap=True)
+    for name in ("score", "interval", "majority", "untrained head", "examples"):
+        table.add_column(name, justify="right")
+    table.add_column("seconds of each stage")
+    for run in runs:
+        status = run.status()
+        seconds = ", ".join(f"{stage} {status[stage].seconds:.1f}" for stage in STAGES if status[stage].state == "done")
+        for number, row in enumerate(_score_rows(run)):
+            cells = (run.name if not number else "", *row, seconds if not number else "")
+            table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def describe_outcome(outcome: Outcome) -> str:
+    """Return how a run ended, if not well: the stage, the cell, the cause, and how to go on."""
+    path = outcome.run.path
+    cell = f", at {outcome.cell!r}" if outcome.cell else ""
+    lines = [f"{path}: {outcome.state} in {outcome.stage}{cell}", f"  {outcome.error}"]
+    if outcome.state == "failed" and outcome.notebook:
+        lines.append(f"  Executed notebook: {outcome.notebook}")
+    elif outcome.state == "failed":
+        lines.append(f"  Log: {path / 'notebooks' / 'execute.log'}")
+    lines.append(f"  Go on with: ftkit run {shlex.quote(str(path / 'recipe.toml'))}")
+    return "\n".join(lines)
+
+
+def describe_next(run: Run) -> str:
+    """Return where everything lies, and what one can do with it."""
+    path = run.path
+    newest = next(stage for stage in reversed(STAGES) if run.status()[stage].state == "done" or stage == STAGES[0])
+    notebook = path / "notebooks" / notebook_name(newest)
+    lines = [f"{path}: everything of this run"]
+    if (path / "model" / "config.json").is_file():
+        lines.append(f"  model      {path / 'model'}")
+    if (path / "evaluation" / "metrics.json").is_file():
+        lines.append(f"  scores     {path / 'evaluation' / 'metrics.json'}")
+    lines.append(f"  pictures   jupyter lab {shlex.quote(str(notebook))}")
+    if (path / "model" / "config.json").is_file():
+        lines.append(f'  predict    ftkit predict {shlex.quote(str(path))} --text "…"')
+    return "\n".join(lines)
+
+
+def describe_status(run: Run) -> str:
+    """Return the state of each stage, and the numbers of a training."""
+    lines = [str(run.path)]
+    for stage, status in run.status().items():
+        timed = f"{describe_time(status.seconds):>12}" if status.state not in ("pending", "running") else ""
+        lines.append(f"  {stage:14} {status.state:8} {timed}  {status.error}".rstrip())
+    log = run.path / "training" / "events.jsonl"
+    numbers = TrainingWatch(log).snapshot().numbers()
+    if numbers:
+        lines.append(f"  {numbers} (last event {describe_time(max(0.0, time.time() - log.stat().st_mtime))} ago)")
+    for name, score, interval, *_ in _score_rows(run):
+        if score:
+            lines.append(f"  {name} {score} {interval}".rstrip())
+    return "\n".join(lines)
+
+
+def print_table(table: Table, stream: TextIO | None = None) -> None:
+    """Print a table as wide as the terminal, or wide enough where there is none."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False).print(table)
+
+
+def _score_rows(run: Run) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Yield metric, score, interval, the two baselines, examples; one empty row where nothing is scored."""
+    path = run.path / "evaluation" / "metrics.json"
+    if run.status()["evaluation"].state != "done" or not path.is_file():
+        yield ("not scored", "", "", "", "", "")
+        return
+    content = read_json(path)
+    metrics, baselines = content.get("metrics", {}), content.get("baselines") or {}
+    ordered = [name for name in MAIN_METRICS if name in metrics] + [
+        name for name in metrics if name not in MAIN_METRICS
+    ]
+    for name in ordered[:SHOWN_METRICS]:
+        yield (
+            f"{content.get('split', '')} {name}".strip(),
+            _number(metrics[name]),
+            _interval(metrics[name]),
+            _number(baselines.get("majority", {}).get(name)),
+            _number(baselines.get("untrained_head", {}).get(name)),
+            str(content.get("examples", "")),
+        )
+
+
+def _number(score: Any) -> str:
+    value = score.get("value") if isinstance(score, Mapping) else score
+    return "" if value is None else f"{value:.4f}"
+
+
+def _interval(score: Any) -> str:
+    low, high = (score.get("low"), score.get("high")) if isinstance(score, Mapping) else (None, None)
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"

