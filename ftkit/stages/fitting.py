@@ -134,7 +134,8 @@ def save_model(run: Run, model: Any, encoded: Any) -> None:
     plain.save_pretrained(temporary)
     tokenizer = encoded.tokenizer
     tokenizer.model_max_length = encoded.max_length
-    tokenizer.truncation_side = "left" if run.recipe.preprocessing.long_texts == "tail" else "right"
+    side = "left" if run.recipe.preprocessing.long_texts == "tail" else "right"
+    tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = side  # only init_kwargs are always saved
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)

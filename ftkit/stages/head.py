@@ -78,6 +78,9 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     mismatched = [item[0] for item in info["mismatched_keys"]]
     new = sorted(set(info["missing_keys"]) | set(mismatched))
     notes = [f"the checkpoint's {', '.join(mismatched)} had another shape and was replaced"] if mismatched else []
+    if not new and _has_other_labels(settings.encoder, splits.labels):
+        model, new = _replace_head(auto, config, model, settings.seed)
+        notes.append("the checkpoint's head was for other labels and was replaced")
     return model, new, notes
 
 
@@ -249,6 +252,23 @@ def _configure(config: Any, splits: Splits, settings: Head) -> Any:
     _set_dropout(config, settings.dropout, ("hidden_dropout_prob", "dropout", "mlp_dropout", "classifier_dropout"))
     _set_dropout(config, settings.attention_dropout, ("attention_probs_dropout_prob", "attention_dropout"))
     return config
+
+
+def _has_other_labels(encoder: str, labels: Sequence[str]) -> bool:
+    stored = load_config(encoder).id2label or {}
+    return [stored[at] for at in sorted(stored)] != list(labels) and bool(labels)
+
+
+def _replace_head(auto: Any, config: Any, model: Any, seed: int) -> tuple[Any, list[str]]:
+    """Return the same encoder with a fresh head, and the names of what is new."""
+    from transformers import set_seed
+
+    from ftkit.engine.optimizers import is_head_parameter
+
+    set_seed(seed)
+    fresh = auto.from_config(config)
+    fresh.base_model.load_state_dict(model.base_model.state_dict())
+    return fresh, sorted(name for name, _ in fresh.named_parameters() if is_head_parameter(fresh, name, ()))
 
 
 def _set_dropout(config: Any, rate: float, names: Sequence[str]) -> None:

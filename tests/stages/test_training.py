@@ -1,0 +1,270 @@
+"""Training: it learns, it obeys, it goes on after a fall, and what it saves is what it scored."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from ftkit.engine.events import read_events
+from ftkit.engine.optimizers import OPTIMIZERS
+from ftkit.errors import RunError
+from ftkit.stages import chain, training
+from ftkit.stages.head import load_model
+
+LONG = {"epochs": 40.0}
+
+
+def steps(run):
+    return [event for event in read_events(run.path / "training" / "events.jsonl") if event["kind"] == "step"]
+
+
+def weights(run, task="text-classification"):
+    return load_model(str(run.path / "model"), task).state_dict()
+
+
+def same(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("source", "tune"),
+    # a frozen random encoder says nothing of whole texts: there, the real samples show it
+    [*(("entities.conll", tune) for tune in ("head", "top", "full", "lora", "head_then_full")),
+     *(("reviews.csv", tune) for tune in ("full", "lora", "head_then_full"))],
+)  # fmt: skip
+def test_each_way_of_tuning_lowers_the_loss(make_run, source, tune):
+    run = make_run(source, head={"tune": tune, "top_layers": 1}, training={"epochs": 15.0, "head_epochs": 5.0})
+    fitted = chain.make(run, "training")
+    losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    assert fitted.summary["status"] == "done"
+    assert fitted.summary["steps"] == fitted.summary["steps_total"] == len(losses)
+
+
+def test_the_log_holds_every_step_and_an_evaluation_an_epoch(make_run):
+    fitted = chain.make(make_run(training={"epochs": 3.0}), "training")
+    numbers = [event["step"] for event in fitted.events if event["kind"] == "step"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    evaluations = [event for event in fitted.events if event["kind"] == "evaluation"]
+    assert [event["epoch"] for event in evaluations] == pytest.approx([1, 2, 3])
+    assert {"accuracy", "macro_f1"} <= set(evaluations[0]["metrics"])
+    step = next(event for event in fitted.events if event["kind"] == "step")
+    assert {"time", "step", "epoch", "loss", "learning_rate"} <= set(step)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(make_run):
+    runs = [make_run(name=str(at), training={"seed": seed}) for at, seed in enumerate([3, 3, 4])]
+    for run in runs:
+        chain.make(run, "training")
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[2]))
+
+
+def test_a_pause_changes_no_bit_of_the_weights(make_run):
+    straight, paused = make_run(name="straight"), make_run(name="paused")
+    chain.make(straight, "training")
+    training_run = training.start(paused)
+    training_run.post("pause")
+    wait_for(lambda: (training_run.snapshot()["status"] or {}).get("state") == "paused")
+    before = len(steps(paused))
+    time.sleep(1.0)
+    assert len(steps(paused)) == before
+    training_run.post("resume")
+    training_run.wait()
+    assert same(weights(straight), weights(paused))
+
+
+def test_what_is_put_down_and_gone_on_with_equals_what_was_never_interrupted(make_run):
+    straight, put_down = make_run(name="straight", training=LONG), make_run(name="put_down", training=LONG)
+    chain.make(straight, "training")
+    training_run = training.start(put_down)
+    wait_for(lambda: len(steps(put_down)) >= 7)
+    training_run.post("suspend")
+    with pytest.raises(training.Suspended, match="was put down at step"):
+        training_run.wait()
+    assert put_down.status()["training"].state == "stopped"
+    chain.make(put_down, "training")
+    assert put_down.status()["training"].state == "done"
+    numbers = [event["step"] for event in steps(put_down)]
+    assert numbers == list(range(1, len(steps(straight)) + 1))
+    assert [event["loss"] for event in steps(put_down)] == [event["loss"] for event in steps(straight)]
+    assert same(weights(straight), weights(put_down))
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(make_run, cache):
+    straight, killed = make_run(name="straight", training=LONG), make_run(name="killed", training=LONG)
+    chain.make(straight, "training")
+    code = (
+        "from ftkit.run import Run; from ftkit.stages import training; import sys;"
+        "training.start(Run.open(sys.argv[1])).wait()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(killed.path)], env={**os.environ})
+    checkpoints = killed.path / "training" / "checkpoints"
+    wait_for(lambda: len(list(checkpoints.glob("checkpoint-*/trainer_state.json"))) >= 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert killed.status()["training"].state == "running"
+    done = len(steps(killed))
+    assert 0 < done < len(steps(straight))
+    fitted = chain.make(killed, "training")
+    assert any(event.get("state") == "resumed" for event in fitted.events)
+    assert same(weights(straight), weights(killed))
+
+
+def test_stop_keeps_the_best_and_ends_normally(make_run):
+    run = make_run(training=LONG)
+    training_run = training.start(run)
+    wait_for(lambda: len(steps(run)) >= 5)
+    training_run.post("stop")
+    fitted = training_run.wait()
+    assert fitted.summary["status"] == "stopped"
+    assert fitted.summary["steps"] < fitted.summary["steps_total"]
+    assert run.status()["training"].state == "done"
+    best = max(
+        (event for event in fitted.events if event["kind"] == "evaluation"), key=lambda e: e["metrics"]["accuracy"]
+    )
+    assert fitted.summary["best"] == pytest.approx(best["metrics"]["accuracy"])
+    assert (run.path / "model" / "model.safetensors").is_file()
+
+
+def test_the_learning_rate_changes_at_the_next_step_and_the_schedule_keeps_its_shape(make_run):
+    run = make_run(training={**LONG, "schedule": "constant", "warmup": 0.0})
+    training_run = training.start(run)
+    wait_for(lambda: len(steps(run)) >= 3)
+    training_run.post("lr", 1e-5)
+    wait_for(lambda: steps(run)[-1]["learning_rate"] == pytest.approx(1e-5))
+    training_run.post("stop")
+    training_run.wait()
+    assert steps(run)[0]["learning_rate"] == pytest.approx(1e-2)
+
+
+def test_commands_from_the_mailbox_are_followed_and_bad_ones_only_reported(make_run):
+    run = make_run(training=LONG)
+    training_run = training.start(run)
+    wait_for(lambda: len(steps(run)) >= 2)
+    (run.path / "training" / "control" / "0.json").write_text("{not json")
+    training.post_command(run.path, "checkpoint")
+    training.post_command(run.path, "stop")
+    fitted = training_run.wait()
+    commands = [event for event in fitted.events if event["kind"] == "command"]
+    assert commands[0]["ignored"]
+    assert [event["command"] for event in commands[1:]] == ["checkpoint", "stop"]
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_one(make_run):
+    training_run = training.TrainingRun(make_run())
+    with pytest.raises(RunError, match="Did you mean 'pause'"):
+        training_run.post("pasue")
+
+
+def test_a_run_is_trained_by_one_at_a_time(make_run):
+    run = make_run(training=LONG)
+    training_run = training.start(run)
+    with pytest.raises(RunError, match="expected a run that nobody trains"):
+        training.start(run)
+    training_run.post("stop")
+    training_run.wait()
+
+
+def test_a_failure_in_the_thread_is_raised_by_who_waits(make_run):
+    run = make_run(training={"metric": "entity_f1"})
+    with pytest.raises(Exception, match="training.metric: expected auto or one of"):
+        training.start(run).wait()
+    assert run.status()["training"].state == "failed"
+    assert read_events(run.path / "training" / "events.jsonl")[-1]["state"] == "failed"
+
+
+def test_patience_stops_early(make_run):
+    run = make_run(training={"epochs": 60.0, "learning_rate": 1e-7, "patience": 2})
+    fitted = chain.make(run, "training")
+    assert fitted.summary["status"] == "stopped"
+    assert len([event for event in fitted.events if event["kind"] == "evaluation"]) == 3
+
+
+def test_the_saved_model_is_the_best_checkpoint_not_the_last(make_run):
+    run = make_run(training={"epochs": 6.0, "learning_rate": 0.3, "schedule": "constant"})
+    fitted = chain.make(run, "training")
+    scored = chain.make(make_evaluation_on_validation(run), "evaluation")
+    assert scored.metrics["metrics"]["accuracy"]["value"] == pytest.approx(fitted.summary["best"])
+
+
+def make_evaluation_on_validation(run):
+    from ftkit.run import Run
+
+    return Run.create(run.path, run.recipe.replace({"evaluation": {"split": "validation"}}))
+
+
+def test_accumulated_batches_give_the_gradient_of_one_large_batch(make_run):
+    settings = {"epochs": 1.0, "optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "warmup": 0.0}
+    whole = make_run("entities.conll", name="whole", head={"dropout": 0.0}, training={**settings, "batch_size": 64})
+    parts = make_run("entities.conll", name="parts", head={"dropout": 0.0},
+                     training={**settings, "batch_size": 4, "accumulation": 16})  # fmt: skip
+    fitted = [chain.make(run, "training") for run in (whole, parts)]
+    assert len(steps(whole)) == len(steps(parts)) == 1
+    first, second = (weights(run, "token-classification") for run in (whole, parts))
+    assert all(torch.allclose(value, second[name], atol=1e-6) for name, value in first.items())
+    assert fitted[0].events[1]["loss"] == pytest.approx(fitted[1].events[1]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"class_weights": "balanced"},
+        {"class_weights": "sqrt", "focal_gamma": 2.0},
+        {"label_smoothing": 0.1},
+        {"token_masking": 0.15, "token_deletion": 0.1},
+        {"evaluations": 3},
+    ],
+    ids=lambda item: "-".join(item),
+)
+@pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
+def test_each_control_works_for_both_tasks(make_run, source, settings):
+    fitted = chain.make(make_run(source, training=settings), "training")
+    assert fitted.summary["status"] == "done"
+    assert all(event["loss"] is not None for event in fitted.events if event["kind"] == "step")
+
+
+def test_the_summary_says_what_was_done(make_run):
+    run = make_run()
+    summary = chain.make(run, "training").summary
+    assert {"status", "steps", "seconds", "examples_per_second", "tokens_per_second", "precision",
+            "peak_memory_bytes"} <= set(summary)  # fmt: skip
+    assert json.loads((run.path / "environment.json").read_text())["precision"] == "fp32"
+    assert summary["peak_memory_bytes"] > 50_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.sample
+@pytest.mark.parametrize(
+    ("optimizer", "tune"),
+    [
+        *((name, "full") for name in OPTIMIZERS),
+        *(("adamw", tune) for tune in ("head", "top", "lora", "head_then_full")),
+    ],
+)
+def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path, optimizer, tune):
+    from ftkit.recipe import Recipe
+    from ftkit.run import Run
+
+    recipe = Recipe().replace({
+        "data": {"source": "reuters-r8", "limit": 96}, "preprocessing": {"max_length": 32},
+        "head": {"tune": tune}, "training": {"optimizer": optimizer, "epochs": 4.0, "precision": "fp32"},
+    })  # fmt: skip
+    fitted = chain.make(Run.create(tmp_path / "run", recipe), "training")
+    losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
+    assert sum(losses[-6:]) < 0.9 * sum(losses[:6])
