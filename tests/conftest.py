@@ -21,10 +21,11 @@ import pytest
 SEED = 13
 MAX_LENGTH = 64
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-WORDS = (
-    "the a of in to and is was not very good bad great poor film story bank company shares oil wheat trade "
-    "profit market price rain sun london paris apple google visit play ##ing ##ed ##s ##er"
-).split()  # noqa: SIM905  (a list of forty strings is no easier to read)
+WORDS = [
+    "the", "a", "of", "in", "to", "and", "is", "was", "not", "very", "good", "bad", "great", "poor", "film",
+    "story", "bank", "company", "shares", "oil", "wheat", "trade", "profit", "market", "price", "rain", "sun",
+    "london", "paris", "apple", "google", "visit", "play", "##ing", "##ed", "##s", "##er",
+]  # fmt: skip
 # Single characters, so that every ASCII word is made of known pieces and anything else is [UNK].
 PIECES = (*string.ascii_lowercase, *string.digits, *string.punctuation)
 TAILS = tuple(f"##{character}" for character in string.ascii_lowercase + string.digits)

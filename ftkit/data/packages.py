@@ -163,10 +163,12 @@ def _run_pip(command: list[str], folder: Path, progress: Callable[[int], None]) 
 
 
 def _count_bytes(folder: Path) -> int:
+    """Sum the sizes of all files; what pip removes meanwhile is passed over (os.walk does so for folders)."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # pip removes files while they are counted
-            total += path.stat().st_size if path.is_file() else 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(parent) / name).stat().st_size
     return total
 
 

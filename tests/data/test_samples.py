@@ -7,10 +7,12 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import tomllib
 import zipfile
@@ -339,6 +341,25 @@ def test_a_cache_that_cannot_be_written_is_told(registry, tmp_path, monkeypatch)
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(SampleError, match=r"expected a cache that can be written, got .*FTKIT_CACHE to a folder of"):
         fetch_sample("first")
+
+
+def test_files_that_pip_removes_while_they_are_counted_do_no_harm(tmp_path):
+    def make_and_remove_folders():
+        for turn in range(300):
+            deep = tmp_path / f"build-{turn}" / "a" / "b"
+            deep.mkdir(parents=True)
+            (deep / "file").write_bytes(b"12345")
+            shutil.rmtree(deep.parents[1])
+
+    (tmp_path / "download").write_bytes(b"123")
+    worker = threading.Thread(target=make_and_remove_folders)
+    worker.start()
+    counts = {packages._count_bytes(tmp_path)}
+    while worker.is_alive():
+        counts.add(packages._count_bytes(tmp_path))
+    worker.join()
+    assert counts <= {3, 8}
+    assert packages._count_bytes(tmp_path) == 3
 
 
 # Other processes
