@@ -12,7 +12,7 @@ help:  ## print the targets
 
 setup: $(READY)  ## make .venv from requirements.lock, with ftkit in it
 
-# torch comes by pip, which alone knows where this machine keeps its build; the rest by uv in a third of pip's time,
+# torch comes by pip, whose own settings may name a local build; the rest by uv in a third of the time,
 # or by pip where the registry is reached only through pip's own settings.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
