@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["learning_curves", "schedule"]
 
-COLOURS = (BLUE, GREEN, ORANGE, MUTED)
+COLOURS = (BLUE, GREEN)  # of the metrics: the one that decides, and the next
 
 
 def learning_curves(events: Sequence[Mapping[str, Any]]) -> Figure:
@@ -79,7 +79,7 @@ def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, Any]], evaluations: Sequ
     measured = [event for event in evaluations if event.get("loss") is not None]
     axes.plot([event["step"] for event in measured], [event["loss"] for event in measured], "o-", color=ORANGE,
               markersize=4, linewidth=1.3)  # fmt: skip
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend
     axes.grid(axis="y")
     add_title(axes, "Loss")
     told = [("training, smoothed", BLUE), ("validation", ORANGE)]
@@ -112,7 +112,7 @@ def _draw_metrics(axes: Axes, evaluations: Sequence[Mapping[str, Any]], last_ste
     ends = _spread([values[-1] for values in curves.values()], 0.07 * (high - low))
     for colour, (name, values), end in zip(COLOURS, curves.items(), ends, strict=False):
         axes.annotate(f"{clean(name)} {values[-1]:.3f}", (places[-1], end), (8, 0), va="center", fontsize=8.5,
-                      textcoords="offset points", color=colour)  # fmt: skip
+                      textcoords="offset points", color=colour, annotation_clip=False)  # fmt: skip
     axes.set_xlim(0, last_step * 1.6)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= last_step])
     axes.set_xlabel("step")
@@ -144,8 +144,8 @@ def _mark_epochs(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Return the mean over a window of about a thirtieth of the steps; what is not a number is left out."""
-    half = max(len(values) // 60, 1)
+    """Return the mean over a window of about a twentieth of the steps; what is not a number is left out."""
+    half = max(len(values) // 40, 2)
     known = np.isfinite(values)
     sums = np.cumsum(np.concatenate([[0.0], np.where(known, values, 0.0)]))
     counts = np.cumsum(np.concatenate([[0], known]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftkit.view.curves import learning_curves, schedule
 from ftkit.view.scores import (
+    baseline_comparison,
     confusion,
     confusion_or_scatter,
     gold_against_predicted,
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "confusion", "confusion_or_scatter", "gold_against_predicted", "label_counts", "learning_curves", "ledger_bars",
-    "length_histogram", "padding", "parameter_groups", "per_label_scores", "schedule", "score_comparison", "show",
+    "baseline_comparison", "confusion", "confusion_or_scatter", "gold_against_predicted", "label_counts",
+    "learning_curves", "ledger_bars", "length_histogram", "padding", "parameter_groups", "per_label_scores",
+    "schedule", "score_comparison", "show",
 ]  # fmt: skip
 
 STATES = {"new": ORANGE, "trained": BLUE, "frozen": GREY}
@@ -114,7 +116,8 @@ def ledger_bars(ledger: pd.DataFrame, *, top: int = 15) -> Figure:
         return empty_figure("What is cut")
     kinds = [kind for kind in ("texts", "tokens", "entities") if whole[kind].sum() > 0]
     first = whole["split"].iloc[0]
-    labels = labels[labels["split"] == first].assign(lost=lambda rows: rows["tokens_cut"] / rows["tokens"].clip(1))
+    finest = kinds[-1]  # entities where there are any, else tokens
+    labels = labels[labels["split"] == first].assign(lost=lambda rows: rows[f"{finest}_cut"] / rows[finest].clip(1))
     labels = labels.sort_values("lost", ascending=False, kind="stable").head(top)
     names = [f"{split} {kind}" for split in whole["split"] for kind in kinds]
     lost = [row[f"{kind}_cut"] for _, row in whole.iterrows() for kind in kinds]
@@ -123,10 +126,12 @@ def ledger_bars(ledger: pd.DataFrame, *, top: int = 15) -> Figure:
     with house_style():
         figure, panels = new_figure(1.0 + 0.26 * max(len(names), len(labels)), ncols=2, squeeze=False)
         _draw_losses(panels[0][0], names, lost, held, colours)
-        add_title(panels[0][0], "What is cut", "share of texts, tokens and entities")
-        _draw_losses(panels[0][1], labels["label"], labels["tokens_cut"], labels["tokens"],
+        add_title(
+            panels[0][0], "What is cut", f"share of {', '.join(kinds)}" if sum(lost) else "nothing: all of it fits"
+        )
+        _draw_losses(panels[0][1], labels["label"], labels[f"{finest}_cut"], labels[finest],
                      [SPLIT_COLOURS.get(first, GREY)] * len(labels))  # fmt: skip
-        add_title(panels[0][1], f"Tokens cut by label, {first}", "most affected first")
+        add_title(panels[0][1], f"{finest.capitalize()} cut by label, {clean(first)}", "most affected first")
     return figure
 
 
@@ -208,12 +213,14 @@ def _draw_losses(axes: Axes, names: Any, lost: Any, held: Any, colours: Sequence
 
 
 def _mark_max_length(axes: Axes, lengths: np.ndarray, max_length: int) -> None:
-    axes.axvline(max_length, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    place = max_length / axes.get_xlim()[1]
+    height = 0.98 if place < 0.45 else 0.66  # beside the legend, or below it
+    axes.axvline(max_length, ymax=height + 0.02, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     longer = _percent(int((lengths > max_length).sum()), len(lengths))
     said = f"max_length {max_length:,}\n{longer} of the texts are longer"
-    left = max_length > 0.6 * axes.get_xlim()[1]
-    axes.annotate(said, (max_length, 0.55), (-6 if left else 6, 0), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", ha="right" if left else "left", fontsize=8.5)  # fmt: skip
+    side, shift = ("right", -6) if place > 0.75 else ("left", 6)
+    axes.annotate(said, (max_length, height), (shift, 0), xycoords=("data", "axes fraction"), ha=side, va="top",
+                  textcoords="offset points", fontsize=8.5)  # fmt: skip
 
 
 def _describe_group(row: Mapping[Any, Any]) -> str:

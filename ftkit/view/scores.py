@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["confusion", "confusion_or_scatter", "gold_against_predicted", "per_label_scores", "score_comparison"]
+__all__ = [
+    "baseline_comparison",
+    "confusion",
+    "confusion_or_scatter",
+    "gold_against_predicted",
+    "per_label_scores",
+    "score_comparison",
+]
 
 TITLE = "Gold against predicted"
 
@@ -121,6 +128,19 @@ def per_label_scores(per_label: Sequence[Mapping[str, Any]], *, top: int = 40) -
     return figure
 
 
+def baseline_comparison(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the first score of a model beside that of each baseline.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
+    name = next(iter(metrics["metrics"]))
+    rows = [{"name": "this model", **metrics["metrics"][name]}]
+    for baseline, scores in (metrics.get("baselines") or {}).items():
+        rows.append({"name": baseline.replace("_", " "), **(scores.get(name) or {"value": None})})
+    return score_comparison(rows, name)
+
+
 def score_comparison(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     """Draw scores with their intervals, the first row emphasised.
 
@@ -173,9 +193,9 @@ def _name_cells(axes: Axes, drawn: pd.DataFrame, size: int) -> None:
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, font: float) -> None:
     for row, column in np.argwhere(counts > 0):
-        dark = shares[row, column] > 0.35
+        dark = shares[row, column] > 0.25
         axes.text(column, row, f"{counts[row, column]:,.0f}", ha="center", va="center", fontsize=font,
-                  color="white" if dark else INK if row != column else MUTED)  # fmt: skip
+                  color="white" if dark else INK)  # fmt: skip
 
 
 def _finite(value: float | None) -> float:

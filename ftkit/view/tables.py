@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Table", "decisions_table", "errors_table", "examples_table", "findings_table", "ledger_table", "optimizers_table",
-    "parameters_table", "predictions_table", "scores_table", "summary_table", "tokens_table",
+    "Table", "decisions_table", "errors_table", "examples_table", "findings_table", "ledger_table", "notes_table",
+    "optimizers_table", "parameters_table", "predictions_table", "scores_table", "summary_table", "tokens_table",
 ]  # fmt: skip
 
 MOST_ROWS = 200
 SHOWN_CHARACTERS = 400
-TEXT_WIDTH = 60  # characters of a column in plain text
+LINE_WIDTH = 200  # characters of a line of plain text, shared by the columns
+NARROWEST = 40  # to which a column of long texts is cut at most
+IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
 
 # JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a table alone.
 CLASSES = "tex2jax_ignore mathjax_ignore"
@@ -51,7 +53,8 @@ class Table:
         heads = "".join(f'<th style="text-align:{_align(self.rows[0][name])}">{html.escape(name)}</th>'
                         for name in self.rows[0])  # fmt: skip
         body = "".join(
-            "<tr>" + "".join(_html_cell(value) for value in row.values()) + "</tr>" for row in self.rows[:MOST_ROWS]
+            "<tr>" + "".join(_html_cell(value, name) for name, value in row.items()) + "</tr>"
+            for row in self.rows[:MOST_ROWS]
         )
         return (f'<table class="{CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
                 f"{html.escape(self._rest())}")  # fmt: skip
@@ -61,13 +64,15 @@ class Table:
         if not self.rows:
             return self.empty
         names = list(self.rows[0])
-        lines = [names, *([clean(_write(row[name]), TEXT_WIDTH) for name in names] for row in self.rows[:MOST_ROWS])]
+        whole = [names, *([_line(row[name], name) for name in names] for row in self.rows[:MOST_ROWS])]
+        limit = _share_width([max(len(line[at]) for line in whole) for at in range(len(names))])
+        lines = [[cell if len(cell) <= limit else cell[: limit - 1] + "…" for cell in line] for line in whole]
         widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
         right = [_align(self.rows[0][name]) == "right" for name in names]
         said = ["  ".join(cell.rjust(width) if is_number else cell.ljust(width)
                           for cell, width, is_number in zip(line, widths, right, strict=True)).rstrip()
                 for line in lines]  # fmt: skip
-        return "\n".join([*said, self._rest()]).rstrip()
+        return "\n".join([*said, self._rest()] if self._rest() else said)
 
     def _rest(self) -> str:
         more = len(self.rows) - MOST_ROWS
@@ -77,6 +82,11 @@ class Table:
 def decisions_table(decisions: Iterable[str]) -> Table:
     """Return what was decided when the data were read, one sentence a row."""
     return Table([{"decided when reading": sentence} for sentence in decisions], "Nothing had to be decided.")
+
+
+def notes_table(notes: Iterable[str]) -> Table:
+    """Return what is odd about a model, one sentence a row."""
+    return Table([{"note": note} for note in notes], "Nothing is odd.")
 
 
 def findings_table(findings: Iterable[Mapping[str, Any]]) -> Table:
@@ -187,8 +197,23 @@ def _value(score: Any) -> Any:
     return score["value"] if isinstance(score, Mapping) else score
 
 
-def _html_cell(value: Any) -> str:
-    text = str(_write(value))
+def _line(value: Any, name: str) -> str:
+    text = _write(value, name)
+    return clean(text, LINE_WIDTH) if text else ""
+
+
+def _share_width(widths: Sequence[int]) -> int:
+    """Return to how many characters the wide columns are cut, so that a line is no longer than LINE_WIDTH.
+
+    >>> _share_width([5, 30, 500])
+    165
+    """
+    limits = range(LINE_WIDTH, NARROWEST, -1)
+    return next((limit for limit in limits if sum(min(width, limit) for width in widths) <= LINE_WIDTH), NARROWEST)
+
+
+def _html_cell(value: Any, name: str) -> str:
+    text = _write(value, name)
     text = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
     return f'<td style="text-align:{_align(value)};vertical-align:top">{html.escape(text)}</td>'
 
@@ -197,14 +222,14 @@ def _align(value: Any) -> str:
     return "right" if isinstance(value, int | float) and not isinstance(value, bool) else "left"
 
 
-def _write(value: Any) -> str:
+def _write(value: Any, name: str = "") -> str:
     """Return a value for people: thousands apart, four digits of a fraction, nothing for what is not known."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return str(value) if name in IDENTIFIERS else f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -87,6 +87,17 @@ def test_values_are_written_for_people(value, written):
     assert Reader(Table([{"value": value}]).to_html()).cells == ["value", written]
 
 
+def test_numbers_that_name_a_row_or_a_token_are_written_plainly():
+    table = Table([{"row": 12345, "id": 30521, "tokens": 12345}])
+    assert table.to_text().splitlines()[1].split() == ["12345", "30521", "12,345"]
+    assert Reader(table.to_html()).cells[3:] == ["12345", "30521", "12,345"]
+
+
+def test_a_lone_column_has_room_for_a_sentence():
+    assert tables.decisions_table(["word " * 30]).to_text().splitlines()[1] == ("word " * 30).strip()
+    assert tables.Table([{"label": "", "text": "a"}]).to_text().splitlines()[1].split() == ["a"]
+
+
 def test_findings_show_five_rows_and_their_remedy():
     text = tables.findings_table([FINDING]).to_text()
     assert re.search(r"warning +test +3 texts are also in train +0, 1, 2, 3, 4 … +Remove them\.", text)
