@@ -124,7 +124,7 @@ def samples(
 def predict(
     run: RunName,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="Texts one a line, or a CSV, JSON Lines or Parquet file.")
+        str, typer.Argument(metavar="FILE|-", help="Texts one a line, or a CSV, JSON Lines or Parquet file.")
     ] = "",
     text: Annotated[list[str] | None, typer.Option(help="A text; repeat for more.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="jsonl|csv", help="How predictions are written.")] = "jsonl",
@@ -191,7 +191,7 @@ def control(
     command: Annotated[
         str, typer.Argument(metavar="COMMAND", help="pause, resume, checkpoint, stop, suspend, or lr VALUE.")
     ],
-    value: Annotated[str, typer.Argument(metavar="[VALUE]", help="The new learning rate.")] = "",
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The new learning rate.")] = "",
 ) -> None:
     """Steer a training.
 
@@ -211,7 +211,7 @@ def control(
 @app.command()
 def lab(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where the notebooks are to be; else ./ftkit-notebooks.")
+        Path | None, typer.Argument(metavar="DIR", help="Where the notebooks are to be; else ./ftkit-notebooks.")
     ] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start JupyterLab there.")] = True,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
@@ -235,7 +235,7 @@ def lab(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="A recipe, by name or path; else the defaults.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe, by name or path; else the defaults.")] = "",
     listed: Annotated[bool, typer.Option("--list", help="List the shipped recipes.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Print a table of all settings.")] = False,
 ) -> None:
@@ -258,7 +258,7 @@ def recipe(
 
 def main() -> None:
     """Start the program."""
-    app()
+    app(prog_name="ftkit")
 
 
 def _do_run(plan: Plan, until: str, force: bool, progress: Progress) -> tuple[int, Run | None]:

@@ -119,7 +119,9 @@ class TrainingWatch:
             self._step = event
         elif event["kind"] == "evaluation":
             metrics = event.get("metrics") or {"loss": event.get("loss")}
-            self._metric = ", ".join(f"{name} {value:.4f}" for name, value in list(metrics.items())[:1] if value)
+            self._metric = ", ".join(
+                f"{name} {value:.4f}" for name, value in list(metrics.items())[:1] if value is not None
+            )
         elif event["kind"] == "status":
             self._detail = "" if event.get("state") == "running" else str(event.get("state", ""))
 
