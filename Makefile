@@ -39,7 +39,7 @@ check: setup  ## lint, format, types, import directions, notebooks without outpu
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 bench: setup  ## repeat the measured comparisons of the README
 	$(BIN)/python -m benchmarks

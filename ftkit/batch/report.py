@@ -17,11 +17,9 @@ from ftkit.run import Run, read_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["MAIN_METRICS", "describe_next", "describe_outcome", "describe_status", "print_table", "score_table"]
+__all__ = ["describe_next", "describe_outcome", "describe_status", "print_table", "score_table"]
 
-MAIN_METRICS = ("accuracy", "macro_f1", "micro_f1", "entity_f1", "pearson", "spearman", "mae", "rmse")
-"""Names in the order in which they are shown; the first three of them that a run has."""
-SHOWN_METRICS = 3
+SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
 
@@ -106,10 +104,7 @@ def _score_rows(run: Run) -> Iterator[tuple[str, str, str, str, str, str]]:
         return
     content = read_json(path)
     metrics, baselines = content.get("metrics", {}), content.get("baselines") or {}
-    ordered = [name for name in MAIN_METRICS if name in metrics] + [
-        name for name in metrics if name not in MAIN_METRICS
-    ]
-    for name in ordered[:SHOWN_METRICS]:
+    for name in list(metrics)[:SHOWN_METRICS]:
         yield (
             f"{content.get('split', '')} {name}".strip(),
             _number(metrics[name]),

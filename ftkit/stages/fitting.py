@@ -12,6 +12,7 @@ from typing import Any
 
 from ftkit.engine.control import Mailbox
 from ftkit.engine.events import EventLog
+from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.stages import head, preprocessing
@@ -66,7 +67,8 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         if checkpoint:
             log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with quietly():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
         if steering.outcome == "suspended":
             return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)

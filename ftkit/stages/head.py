@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.splits import Splits
 from ftkit.engine.encoders import load_config, resolve_encoder
+from ftkit.engine.quiet import quietly
 from ftkit.errors import ModelError
 from ftkit.recipe import Head, Recipe
 from ftkit.run import Run, read_json, write_json, write_text
@@ -65,7 +66,7 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     config = _configure(load_config(settings.encoder), splits, settings)
     set_seed(settings.seed)
     try:
-        with _quietly():
+        with quietly():
             model, info = auto.from_pretrained(
                 resolve_encoder(settings.encoder), config=config, ignore_mismatched_sizes=True,
                 output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32",
@@ -184,7 +185,7 @@ def load_model(folder: str, task: str) -> Any:
 
     auto = AutoModelForTokenClassification if task == "token-classification" else AutoModelForSequenceClassification
     try:
-        with _quietly():
+        with quietly():
             return auto.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, dtype="float32")
     except (OSError, ValueError) as error:
         raise ModelError(folder, expected="a saved model", found=str(error).strip().splitlines()[0][:300],
@@ -296,22 +297,3 @@ def _add_adapters(model: Any, settings: Head, new: Sequence[str]) -> Any:
     config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets,
                         modules_to_save=sorted(heads | pooler), lora_dropout=0.0)  # fmt: skip
     return get_peft_model(model, config)
-
-
-def _quietly() -> Any:
-    """Silence the report of new weights that transformers prints while loading: `notes` and the table say it."""
-    from contextlib import contextmanager
-
-    from transformers.utils import logging
-
-    @contextmanager
-    def silence() -> Any:
-        level = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-
-    return silence()
