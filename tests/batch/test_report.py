@@ -17,9 +17,9 @@ METRICS = {
     "split": "test",
     "examples": 2189,
     "metrics": {
+        "accuracy": {"value": 0.9767, "low": 0.9695, "high": 0.9822},
         "macro_f1": {"value": 0.9512, "low": 0.93, "high": 0.97},
         "weighted_f1": {"value": 0.97, "low": None, "high": None},
-        "accuracy": {"value": 0.9767, "low": 0.9695, "high": 0.9822},
     },
     "baselines": {"majority": {"accuracy": {"value": 0.4948}}, "untrained_head": {"accuracy": 0.1, "examples": 400}},
 }
@@ -43,7 +43,7 @@ def printed(run: Run) -> str:
     return out.getvalue()
 
 
-def test_scores_stand_beside_intervals_and_baselines_accuracy_first(run: Run) -> None:
+def test_scores_stand_beside_intervals_and_baselines_in_the_order_of_the_file(run: Run) -> None:
     finish(run)
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed(run).splitlines() if "test" in line]
     assert cells[0][:7] == [
