@@ -34,6 +34,11 @@ class Encoder:
             object.__setattr__(self, "inside", inside)
 
     @property
+    def uses_token_types(self) -> bool:
+        """Tell whether the encoder takes token_type_ids, which tell the texts of a pair apart; DistilBERT doesn't."""
+        return "token_type_ids" in self.tokenizer.model_input_names
+
+    @property
     def room(self) -> int:
         """Return the tokens of one window without its special tokens."""
         return self.max_length - int(self.tokenizer.num_special_tokens_to_add())
@@ -67,9 +72,9 @@ class Encoder:
         windows, records = [], []
         for at, ids in enumerate(encoded["input_ids"]):
             if pairs is not None:
-                types, kept = encoded["token_type_ids"][at], self._cut_pair(encoded[at], len(ids))
-                parts = [{"input_ids": [ids[i] for i in kept], "token_type_ids": [types[i] for i in kept]}]
-                used = len(kept)
+                kept = self._cut_pair(encoded[at].sequence_ids)
+                columns = {name: encoded[name][at] for name in ("input_ids", "token_type_ids") if name in encoded}
+                parts, used = [{name: [values[i] for i in kept] for name, values in columns.items()}], len(kept)
             else:
                 parts, used = self._cut_text(ids, encoded["special_tokens_mask"][at])
             label = labels[at] if labels is not None else -1
@@ -98,14 +103,13 @@ class Encoder:
         ]
         return parts, used + len(ids) - len(body)
 
-    def _cut_pair(self, encoding: Any, length: int) -> list[int]:
+    def _cut_pair(self, sides: Sequence[int | None]) -> list[int]:
         """Return the positions kept of a pair: the longer text loses its last token until both fit."""
-        sides = {side: [at for at, of in enumerate(encoding.sequence_ids) if of == side] for side in (0, 1)}
+        of = [[at for at, side in enumerate(sides) if side == text] for text in (0, 1)]
         drop: set[int] = set()
-        while length - len(drop) > self.max_length:
-            longer = 0 if len(sides[0]) >= len(sides[1]) else 1
-            drop.add(sides[longer].pop())
-        return [at for at in range(length) if at not in drop]
+        while len(sides) - len(drop) > self.max_length:
+            drop.add(max(of, key=len).pop())
+        return [at for at in range(len(sides)) if at not in drop]
 
     def _tagging(self, examples: Mapping[str, Sequence[Any]]) -> Made:
         encoded, tags = self._words(examples["words"]), examples.get("tags")
@@ -148,8 +152,8 @@ class Encoder:
 
     def _texts(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Any:
         return self.tokenizer(list(texts), list(pairs) if pairs is not None else None, return_attention_mask=False,
-                              return_token_type_ids=pairs is not None, return_special_tokens_mask=True,
-                              verbose=False)  # fmt: skip
+                              return_token_type_ids=pairs is not None and self.uses_token_types,
+                              return_special_tokens_mask=True, verbose=False)  # fmt: skip
 
     def _words(self, words: Sequence[Sequence[str]]) -> Any:
         return self.tokenizer([list(item) for item in words], is_split_into_words=True, add_special_tokens=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.splits import Splits
@@ -12,7 +13,7 @@ from ftkit.engine.encoders import load_config, load_tokenizer, longest_input
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.ledger import Tally
 from ftkit.engine.tokenization import Encoder
-from ftkit.errors import ModelError
+from ftkit.errors import ModelError, RunError
 from ftkit.recipe import Preprocessing
 from ftkit.run import Run, read_json, write_json, write_text
 
@@ -100,7 +101,7 @@ def choose_max_length(lengths: Sequence[int] | np.ndarray[Any, Any], *, limit: i
     return length, f"chosen from the data: {bound}{share:.1%} of the training texts fit into {length} tokens whole"
 
 
-def encode_splits(splits: Splits, settings: Preprocessing, encoder_name: str, folder: Any) -> Encoded:
+def encode_splits(splits: Splits, settings: Preprocessing, encoder_name: str, folder: Path) -> Encoded:
     """Tokenise, index and cut every split.
 
     Args:
@@ -156,9 +157,12 @@ def compute(run: Run) -> Encoded:
 
 
 def load(run: Run) -> Encoded:
-    """Load the encoded splits of a run, memory-mapped."""
+    """Load the encoded splits of a run, memory-mapped.
+
+    Raises:
+        RunError: a file is missing.
+    """
     import pandas as pd
-    from datasets import Dataset
 
     from ftkit.stages.chain import read_splits
 
@@ -168,7 +172,7 @@ def load(run: Run) -> Encoded:
     encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
                       max_length=summary["max_length"])  # fmt: skip
     return Encoded(
-        datasets={split: Dataset.from_file(str(folder / "arrow" / f"{split}.arrow")) for split in splits.datasets},
+        datasets={split: _open_arrow(folder / "arrow" / f"{split}.arrow") for split in splits.datasets},
         max_length=summary["max_length"],
         reason=summary["reason"],
         ledger=pd.read_csv(folder / "ledger.csv", keep_default_na=False),
@@ -178,6 +182,14 @@ def load(run: Run) -> Encoded:
     )
 
 
+def _open_arrow(path: Path) -> Any:
+    from datasets import Dataset
+
+    if not path.is_file():
+        raise RunError(f"{path}: there is no such file", remedy="Run preprocessing again, with --force.")
+    return Dataset.from_file(str(path))
+
+
 def _lengths(encoder: Encoder, data: Any) -> np.ndarray[Any, Any]:
     import numpy as np
 
@@ -185,17 +197,16 @@ def _lengths(encoder: Encoder, data: Any) -> np.ndarray[Any, Any]:
     return np.array([length for part in parts for length in part], dtype=np.int64)
 
 
-def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Any) -> tuple[Any, list[dict[str, Any]]]:
-    from datasets import Dataset
+def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Path) -> tuple[Any, list[dict[str, Any]]]:
     from datasets.arrow_writer import ArrowWriter
 
     tally = Tally(splits, split, max_length=encoder.max_length)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with ArrowWriter(path=str(path), features=_features(splits)) as writer:
+    with ArrowWriter(path=str(path), features=_features(splits, encoder)) as writer:
         for row in _windows(encoder, splits.datasets[split], tally.add):
             writer.write(row)
         writer.finalize()
-    return Dataset.from_file(str(path)), tally.rows()
+    return _open_arrow(path), tally.rows()
 
 
 def _windows(encoder: Encoder, data: Any, note: Callable[..., None]) -> Iterator[dict[str, Any]]:
@@ -208,19 +219,19 @@ def _windows(encoder: Encoder, data: Any, note: Callable[..., None]) -> Iterator
             at += 1
 
 
-def _features(splits: Splits) -> Any:
+def _features(splits: Splits, encoder: Encoder) -> Any:
     from datasets import Features, List, Value
 
     features = {"text": Value("int64"), "input_ids": List(Value("int32")), "length": Value("int32")}
     if splits.task == "token-classification":
         return Features({**features, "labels": List(Value("int32")), "words": List(Value("int32"))})
-    if "text_pair" in splits.datasets["train"].column_names:
+    if "text_pair" in splits.datasets["train"].column_names and encoder.uses_token_types:
         features["token_type_ids"] = List(Value("int8"))
     label = {"multi_label": List(Value("int64")), "regression": Value("float64")}
     return Features({**features, "labels": label.get(splits.problem_type, Value("int64"))})
 
 
-def _save_lengths(folder: Any, encoded: Encoded) -> None:
+def _save_lengths(folder: Path, encoded: Encoded) -> None:
     import io
 
     import numpy as np
@@ -232,7 +243,7 @@ def _save_lengths(folder: Any, encoded: Encoded) -> None:
     write_bytes(folder / "lengths.npz", buffer.getvalue())
 
 
-def _load_lengths(folder: Any) -> dict[str, Any]:
+def _load_lengths(folder: Path) -> dict[str, Any]:
     import numpy as np
 
     with np.load(folder / "lengths.npz", allow_pickle=False) as stored:

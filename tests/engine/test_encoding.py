@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ def test_windows_cover_every_token_advance_and_end_with_the_text(tokens, room, s
     assert windows[-1].stop == tokens
     assert all(window.stop - window.start <= room for window in windows)
     assert all(window.stop - window.start == room for window in windows[:-1])
-    shared = [left.stop - right.start for left, right in zip(windows, windows[1:], strict=False)]
+    shared = [left.stop - right.start for left, right in pairwise(windows)]
     assert set(shared) <= {min(stride, room // 2)}
 
 
