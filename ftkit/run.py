@@ -17,10 +17,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from ftkit.errors import FtkitError, RunError, Suspended, show
+from ftkit.errors import FtkitError, RecipeError, RunError, Suspended, show
 from ftkit.recipe import SECTIONS, STAGES, Recipe, describe_settings, read_recipe, write_recipe
 
-__all__ = ["STATES", "Run", "StageStatus", "open_run", "read_json", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "STATES",
+    "Run",
+    "StageStatus",
+    "json_ready",
+    "open_run",
+    "read_json",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 STATES = ("pending", "running", "done", "failed", "stopped")
 PACKAGES = ("ftkit", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "numpy", "pandas",
@@ -55,7 +65,26 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON whole; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    ready = json_ready(value)
+    text = json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair, as broken data has it: only its escape can be written
+        text = json.dumps(ready, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def json_ready(value: object) -> object:
+    """Return a value as JSON can hold it: numpy's values become plain, numbers that are not finite become null."""
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    return value
 
 
 def read_json(path: Path) -> Any:
@@ -127,10 +156,18 @@ class Run:
         return folder
 
     def status(self) -> dict[str, StageStatus]:
-        """Return the status of all stages; those never begun are pending."""
+        """Return the status of all stages; those never begun are pending.
+
+        Raises:
+            RunError: `status.json` is damaged.
+        """
         path = self.path / "status.json"
         stored = read_json(path) if path.is_file() else {}
-        return {stage: StageStatus(**stored.get(stage, {})) for stage in STAGES}
+        try:
+            return {stage: StageStatus(**stored.get(stage, {})) for stage in STAGES}
+        except (AttributeError, TypeError) as error:
+            raise RunError(str(path), expected="the status of the stages", found=show(stored),
+                           remedy="Delete it and run the stages again.") from error  # fmt: skip
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
         """Tell whether the stage was completed from just these settings and data."""
@@ -157,7 +194,7 @@ class Run:
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt | Suspended)
             cause = str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}"
-            mark("stopped" if stopped else "failed", cause)
+            mark("stopped" if stopped else "failed", "interrupted" if isinstance(error, KeyboardInterrupt) else cause)
             raise
         mark("done")
 
@@ -184,10 +221,12 @@ def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Ru
     """
     path = Path(run_dir)
     before = read_recipe(path / "recipe.toml") if (path / "recipe.toml").is_file() else None
-    values = {
-        section: {item.name: namespace[item.name] for item in describe_settings(SECTIONS[section])}
-        for section in sections.split()
-    }
+    declared = {section: describe_settings(SECTIONS[section]) for section in sections.split()}
+    missing = [item.name for items in declared.values() for item in items if item.name not in namespace]
+    if missing:
+        raise RecipeError("parameters cell", expected=f"a value for {', '.join(missing)}", found="none",
+                          remedy="Put back the line that was removed, and run the cell.")  # fmt: skip
+    values = {section: {item.name: namespace[item.name] for item in items} for section, items in declared.items()}
     recipe = (before or Recipe()).replace(values, where="parameters cell")
     for section in sections.split() if before else ():
         for item in describe_settings(SECTIONS[section]):
@@ -195,16 +234,6 @@ def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Ru
             if old != new:
                 print(f"{item.path}: {show(old)} in the run's recipe, now {show(new)}")
     return Run.create(path, recipe)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value.item() if hasattr(value, "item") and hasattr(value, "dtype") else value
 
 
 def _environment() -> dict[str, object]:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ftkit.run import json_ready
+
 __all__ = ["KINDS", "EventLog", "EventReader", "read_events"]
 
 KINDS = ("status", "step", "evaluation", "checkpoint", "command")
@@ -24,7 +26,8 @@ class EventLog:
 
     def append(self, kind: str, **fields: object) -> dict[str, object]:
         """Write one event with the current time, in seconds since 1970, and return it."""
-        event: dict[str, object] = {"time": round(time.time(), 3), "kind": kind, **fields}
+        now = round(time.time(), 3)
+        event: dict[str, object] = {"time": now, "kind": kind, **{name: json_ready(fields[name]) for name in fields}}
         self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
         self._file.flush()
         return event
