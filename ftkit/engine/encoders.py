@@ -11,6 +11,11 @@ from ftkit.errors import ModelError
 __all__ = ["encoder_fingerprint", "load_config", "load_tokenizer", "longest_input", "resolve_encoder"]
 
 UNBOUNDED = 1_000_000  # tokenizers without a limit claim a length of about 1e30
+# RoBERTa and its kin count positions from the padding id on.
+COUNTED_FROM_PADDING = frozenset({
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "esm", "ibert",
+    "lilt", "longformer", "luke", "markuplm", "mpnet", "xmod",
+})  # fmt: skip
 
 
 def resolve_encoder(name: str) -> str:
@@ -70,39 +75,61 @@ def load_tokenizer(name: str, *, words: bool) -> Any:
         words: texts come as lists of words; byte-level tokenizers then need a blank before each.
 
     Raises:
-        ModelError: there is none, or it can't tell which word a token belongs to.
+        ModelError: there is none, it has no vocabulary, or it can't tell which word a token belongs to.
     """
     from transformers import AutoTokenizer
 
-    extra = {"add_prefix_space": True} if words and _is_byte_level(name) else {}
-    tokenizer = _load(AutoTokenizer.from_pretrained, name, "tokenizer", **extra)
+    tokenizer = _load(AutoTokenizer.from_pretrained, name, "tokenizer")
     if not tokenizer.is_fast:
         raise ModelError(name, expected="a fast tokenizer (tokenizer.json)", found=type(tokenizer).__name__,
                          remedy="Convert it with transformers and save it again.")  # fmt: skip
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one where files are missing
+        raise ModelError(name, expected="a tokenizer with a vocabulary (tokenizer.json or vocab.txt)",
+                         found="special tokens alone", remedy="Save the encoder's tokenizer beside it.")  # fmt: skip
     if tokenizer.pad_token_id is None:
         raise ModelError(name, expected="a tokenizer with a padding token", found="none",
                          remedy="Set tokenizer.pad_token and save it again.")  # fmt: skip
+    if words:
+        _put_blank_before_words(tokenizer)
     return tokenizer
 
 
 def longest_input(tokenizer: Any, config: Any) -> int:
     """Return the most tokens that the encoder takes, special tokens included."""
     positions = getattr(config, "max_position_embeddings", None) or UNBOUNDED
-    # RoBERTa and its kin count positions from the padding id on.
-    if config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "xlm-roberta-xl"}:
+    if config.model_type in COUNTED_FROM_PADDING:
         positions -= (config.pad_token_id or 0) + 1
     return int(min(positions, tokenizer.model_max_length if tokenizer.model_max_length < UNBOUNDED else positions))
 
 
-def _is_byte_level(name: str) -> bool:
-    return load_config(name).model_type in {"roberta", "longformer", "deberta", "bart", "modernbert", "gpt2"}
+def _put_blank_before_words(tokenizer: Any) -> None:
+    """Make a byte-level tokenizer see " word" for each word, as in running text; others are left as they are.
+
+    The option `add_prefix_space` of from_pretrained reaches only some of transformers' classes.
+    """
+    from tokenizers import normalizers, pre_tokenizers
+
+    backend, without, given = tokenizer.backend_tokenizer, b'"add_prefix_space":false', b'"add_prefix_space":true'
+    state = backend.pre_tokenizer.__getstate__() if backend.pre_tokenizer else b""
+    if b'"ByteLevel"' not in state or without not in state:
+        return
+    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+        for name in ("pre_tokenizer", "post_processor"):
+            if part := getattr(backend, name):
+                part.__setstate__(part.__getstate__().replace(without, given))
+                setattr(backend, name, part)
+    elif b'"Prepend"' not in (backend.normalizer.__getstate__() if backend.normalizer else b""):
+        # What comes before ByteLevel may split a word, and each piece would get a blank.
+        before = [backend.normalizer] if backend.normalizer else []
+        backend.normalizer = normalizers.Sequence([*before, normalizers.Prepend(" ")])
+    tokenizer.add_prefix_space = tokenizer.init_kwargs["add_prefix_space"] = True  # saved, for classes that read it
 
 
-def _load(loader: Any, name: str, what: str, **extra: Any) -> Any:
+def _load(loader: Any, name: str, what: str) -> Any:
     source = resolve_encoder(name)
     try:
-        return loader(source, trust_remote_code=False, **extra)
-    except (OSError, ValueError, KeyError) as error:
+        return loader(source, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises nothing more special
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"head.encoder {name!r}: its {what} can't be loaded", found=first[:300],
                          remedy="Give a sample name (ftkit samples), a folder, or a hub id where the hub can be "
