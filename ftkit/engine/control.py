@@ -18,6 +18,7 @@ from ftkit.run import write_json
 __all__ = ["COMMANDS", "Command", "Mailbox", "check_command", "post_command"]
 
 COMMANDS = ("pause", "resume", "stop", "checkpoint", "lr", "suspend")
+LARGEST_RATE = 10  # as in the recipe
 POLL = 0.5  # seconds between two looks into the folder
 
 
@@ -43,9 +44,9 @@ def check_command(name: object, value: object = None) -> Command:
     if name != "lr":
         return Command(str(name))
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if not (math.isfinite(number) and 0 < number <= 10):
-        raise RunError("command 'lr'", expected="a learning rate above 0 and at most 10", found=show(value),
-                       remedy="Example: lr 2e-5.")  # fmt: skip
+    if not 0 < number <= LARGEST_RATE:
+        wanted = f"a learning rate above 0 and at most {LARGEST_RATE}"
+        raise RunError("command 'lr'", expected=wanted, found=show(value), remedy="Example: lr 2e-5.")
     return Command("lr", float(number))
 
 
@@ -83,8 +84,9 @@ class Mailbox:
         if now or time.monotonic() - self._looked >= POLL:
             self._looked = time.monotonic()
             for path in sorted(self.folder.glob("*.json")):
-                yield _read_command(path)
-                path.unlink(missing_ok=True)
+                command = _read_command(path)
+                path.unlink(missing_ok=True)  # first: whoever stops listening here doesn't get it twice
+                yield command
 
 
 def _read_command(path: Path) -> Command:
@@ -93,5 +95,5 @@ def _read_command(path: Path) -> Command:
         if not isinstance(content, dict):
             raise RunError(f"control/{path.name}", expected="a JSON object", found=show(content))
         return check_command(content.get("command"), content.get("value"))
-    except (OSError, ValueError, RunError) as error:
+    except (OSError, ValueError, RecursionError, RunError) as error:
         return Command("", fault=str(error))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ftkit.engine import precision
+from ftkit.engine.precision import Precision, choose_precision
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_what_is_set_is_taken_without_a_timing(monkeypatch, wanted):
+    monkeypatch.setattr(precision, "_measure_ratio", lambda: pytest.fail("timed"))
+
+    assert choose_precision(wanted) == Precision(wanted, "as set")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "name", "verdict"),
+    [(0.05, "fp32", "not worth it"), (1.1, "fp32", "not worth it"), (2.0, "bf16", "worth it")],
+)
+def test_the_faster_is_taken_where_it_is_worth_it_and_the_reason_said(cpu, monkeypatch, ratio, name, verdict):
+    monkeypatch.setattr(precision, "_measure_ratio", lambda: ratio)
+
+    assert choose_precision("auto") == Precision(
+        name, f"timed: bf16 multiplies matrices {ratio:.2f}× as fast as fp32 here, {verdict}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("supported", "expected"),
+    [(True, Precision("bf16", "this GPU computes bf16")), (False, Precision("fp32", "this GPU lacks bf16"))],
+)
+def test_on_a_gpu_it_is_asked(monkeypatch, supported, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+
+    assert choose_precision("auto") == expected
+
+
+def test_the_timing_on_this_machine_gives_one_of_the_two_and_is_made_once(cpu):
+    precision._measure_ratio.cache_clear()
+
+    first = choose_precision("auto")
+
+    assert first.name in ("fp32", "bf16")
+    assert first.reason.startswith("timed: bf16 multiplies matrices ")
+    assert choose_precision("auto") == first
+    assert precision._measure_ratio.cache_info().misses == 1
