@@ -14,8 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -59,7 +59,7 @@ class Worker:
             if self.stopping.is_set():
                 self._tell(Report(stage=stage, state="stopped"))
                 return STOPPED_EXIT
-            report = self._do_stage(stage)
+            report = self._do_stage(stage, more=stage != stages[-1])
             self._tell(report)
             if report.state == "stopped":
                 return STOPPED_EXIT
@@ -75,14 +75,14 @@ class Worker:
         if self._suspend_training():
             patience = ORPHAN_PATIENCE if orphaned else 0.0
         else:
-            _interrupt_kernels()
+            _interrupt_kernel()
             patience = INTERRUPT_PATIENCE
         if patience:
             timer = threading.Timer(patience, self._end_at_once)
             timer.daemon = True
             timer.start()
 
-    def _do_stage(self, stage: str) -> Report:
+    def _do_stage(self, stage: str, *, more: bool) -> Report:
         self.stage = stage
         folder = self.run.folder("notebooks")
         target = folder / notebook_name(stage)
@@ -91,7 +91,8 @@ class Worker:
             if target.is_file() and _is_current(self.run, stage):
                 return Report(stage=stage, state="unchanged", notebook=str(target))
             self._tell(Report(stage=stage, state="running"))
-            failure = _execute(self.run, stage, self.notebooks / notebook_name(stage), target)
+            with _preloading(wanted=more):
+                failure = _execute(self.run, stage, self.notebooks / notebook_name(stage), target)
         except Exception as error:
             failure = ("", str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}", False)
         seconds = round(time.monotonic() - begun, 3)
@@ -255,12 +256,24 @@ def _explain(error: PapermillExecutionError) -> tuple[str, bool]:
     return error.evalue if ours or error.ename in NO_ERROR_TYPE else f"{error.ename}: {error.evalue}", False
 
 
-def _interrupt_kernels() -> None:
-    import psutil
+@contextmanager
+def _preloading(*, wanted: bool) -> Iterator[None]:
+    """Import the libraries beside the first notebook, which needs few of them; later kernels start from there."""
+    from ftkit.batch.kernels import OwnKernelManager
+    from ftkit.batch.preload import Preloader, can_preload
 
-    for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):
-            child.send_signal(signal.SIGINT)
+    first = wanted and OwnKernelManager.preloader is None and can_preload()
+    preloader = Preloader() if first else OwnKernelManager.preloader
+    yield
+    OwnKernelManager.preloader = preloader
+
+
+def _interrupt_kernel() -> None:
+    from ftkit.batch.kernels import OwnKernelManager
+
+    if OwnKernelManager.newest is not None:
+        with suppress(OSError):
+            OwnKernelManager.newest.interrupt()
 
 
 def _escape(path: Path) -> str:

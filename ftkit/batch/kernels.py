@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from ftkit.batch.preload import Preloader
+
 __all__ = ["OwnKernelManager", "explain_death"]
 
 
@@ -20,6 +22,7 @@ class OwnKernelManager(AsyncKernelManager):
     """
 
     newest: ClassVar[OwnKernelManager | None] = None
+    preloader: ClassVar[Preloader | None] = None
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -47,13 +50,30 @@ class OwnKernelManager(AsyncKernelManager):
             )
         return self._kernel_spec
 
+    def interrupt(self) -> None:
+        """Interrupt the kernel from any thread."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
     def exit_code(self) -> int | None:
         """Return the exit code of a kernel that has ended, negative for a signal; None if it is not known."""
         return None if self._process is None else self._process.poll()
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
-        await super()._async_launch_kernel(kernel_cmd, **kwargs)
+        if not self._fork(kernel_cmd, kwargs):
+            await super()._async_launch_kernel(kernel_cmd, **kwargs)
         self._process = getattr(self.provisioner, "process", None)  # the provisioner forgets it at the end
+
+    def _fork(self, command: list[str], options: dict[str, Any]) -> bool:
+        """Start the kernel by a fork, where there is a process to fork."""
+        provisioner: Any = self.provisioner
+        arguments = command[command.index("ipykernel") + 1 :]
+        process = self.preloader.fork(arguments, options["env"]) if self.preloader else None
+        if process is None:
+            return False
+        provisioner.process, provisioner.pid, provisioner.pgid = process, process.pid, process.pid
+        self._reconcile_connection_info(provisioner.connection_info)
+        return True
 
     _process: Any = None
 

@@ -18,6 +18,7 @@ import pytest
 
 from ftkit.batch.messages import NOTEBOOK_SECTIONS, notebook_name
 from ftkit.batch.pipeline import Outcome, run_recipe
+from ftkit.batch.preload import can_preload
 from ftkit.batch.progress import LineProgress
 from ftkit.errors import RecipeError, RunError
 from ftkit.recipe import STAGES, Recipe, read_recipe
@@ -296,6 +297,27 @@ def test_a_child_that_was_killed_takes_its_kernel_along_and_is_a_failure(
     assert "failed|inspection|the process ended: exit code -9" in printed
     assert all_gone(below)
     assert Run.open(parent.run_dir).status()["inspection"].state == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_preload(), reason="kernels are not forked here")
+@pytest.mark.parametrize("killed", ["parent", "child", "preloader", "kernel", "nobody"])
+def test_nothing_survives_with_kernels_that_were_forked(tmp_path: Path, notebooks: NotebookMaker, killed: str) -> None:
+    """The second stage of a run has a kernel that the preloading process has forked."""
+    parent = Parent(tmp_path / "run", notebooks(preprocessing=(SLEEP,)), "head")
+    below = parent.wait_for("begun", timeout=90.0)
+    child = next(process for process in below if process.ppid() == parent.process.pid)
+    (preloader,) = (one for one in below if "ftkit.batch.preload" in one.cmdline() and one.ppid() == child.pid)
+    kernel = next(process for process in below if process.ppid() == preloader.pid)
+    victims = {"parent": psutil.Process(parent.process.pid), "child": child, "preloader": preloader, "kernel": kernel}
+    if killed == "nobody":
+        parent.process.send_signal(signal.SIGINT)
+    else:
+        victims[killed].kill()
+    parent.end()
+    assert all_gone(below)
+    state = Run.open(parent.run_dir).status()["preprocessing"].state
+    assert state == ("stopped" if killed in ("parent", "nobody") else "failed")
 
 
 def test_the_same_command_goes_on_after_an_interrupt(tmp_path: Path, notebooks: NotebookMaker) -> None:
