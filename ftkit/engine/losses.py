@@ -38,7 +38,7 @@ class Loss:
         Args:
             logits: (..., C); (N, 1) or (N,) in regression.
             gold: (...) label ids, (..., C) zeros and ones with many labels, (N,) numbers in regression. What is
-                IGNORE_INDEX is not counted, save in regression.
+                IGNORE_INDEX is not counted; in regression what is nan.
         """
         total, weight = self.parts(logits, gold)
         return total / torch.where(weight > 0, weight, torch.ones_like(weight))
@@ -77,8 +77,9 @@ class Loss:
         return -(yes + no)[counted].sum(), counted.sum().float()
 
     def _squared(self, logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
-        values = logits.reshape(-1)  # (N,): against (N, 1), torch would broadcast to (N, N)
-        return F.mse_loss(values, gold.reshape(-1).float(), reduction="sum"), values.new_tensor(float(len(values)))
+        values, numbers = logits.reshape(-1), gold.reshape(-1).float()  # (N,): (N, 1) would be broadcast to (N, N)
+        counted = ~numbers.isnan()
+        return F.mse_loss(values[counted], numbers[counted], reduction="sum"), counted.sum().float()
 
 
 def build_loss(

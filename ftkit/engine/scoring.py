@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ftkit.data.splits import Splits
 from ftkit.engine.batching import Collator
-from ftkit.engine.inference import Chunk, predict_chunks
+from ftkit.engine.inference import Chunk, predict_chunks, read_column
 from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import score_multi_label, score_regression, score_single_label
 from ftkit.engine.scores import Scores
@@ -94,10 +94,10 @@ def score_predictions(predictions: Predictions, data: Any, splits: Splits, **res
         gold_tags = [[splits.labels[tag] for tag in tags] for tags in data["tags"]]
         return score_tagging(gold_tags, predicted, splits.labels, splits.tag_scheme, **resampling)
     if splits.problem_type == "regression":
-        return score_regression(np.asarray(data["label"], dtype=np.float64), predicted, **resampling)
+        return score_regression(read_column(data, "label"), predicted, **resampling)
     if splits.problem_type == "multi_label":
         return score_multi_label(_indicator(data["label"], len(splits.labels)), predicted, splits.labels, **resampling)
-    return score_single_label(np.asarray(data["label"]), predicted, splits.labels, **resampling)
+    return score_single_label(read_column(data, "label"), predicted, splits.labels, **resampling)
 
 
 def _decide(chunk: Chunk, splits: Splits, words: Sequence[Sequence[str]] | None) -> Any:
