@@ -32,6 +32,7 @@ def work(run: Run, monkeypatch: pytest.MonkeyPatch, *, current: set[str]) -> tup
         run.set_status(stage, StageStatus(state="done"))
 
     monkeypatch.setattr(execute, "_execute", pretend)
+    monkeypatch.setattr("ftkit.batch.preload.can_preload", lambda: False)
     monkeypatch.setattr("ftkit.stages.chain.is_current", lambda _, stage: stage in current)
     out = io.StringIO()
     code = execute.Worker(run, Path("notebooks"), out).work(STAGES)
