@@ -94,7 +94,7 @@ def choose_max_length(lengths: Sequence[int] | np.ndarray[Any, Any], *, limit: i
     """
     import numpy as np
 
-    needed = int(np.quantile(lengths, COVERED, method="higher")) if len(lengths) else SHORTEST
+    needed = int(np.quantile(lengths, COVERED, method="inverted_cdf")) if len(lengths) else SHORTEST
     length = min(next((item for item in LENGTHS if item >= needed), limit), limit)
     share = float(np.mean(np.asarray(lengths) <= length)) if len(lengths) else 1.0
     bound = f"the encoder takes {limit}; " if length == limit and needed > limit else ""
