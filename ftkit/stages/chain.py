@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ftkit import __version__
@@ -45,11 +46,12 @@ def make(run: Run, stage: str) -> Any:
         print(f"{stage}: unchanged, loaded from {run.path / stage}")
         return module.load(run)
     make_upstream(run, stage)
-    if stage == "training":
-        return module.start(run).wait()
     begun = time.monotonic()
-    with run.working(stage, current):
-        result = module.compute(run)
+    if stage == "training":  # it keeps its status itself
+        result = module.start(run).wait()
+    else:
+        with run.working(stage, current):
+            result = module.compute(run)
     print(f"{stage}: computed in {time.monotonic() - begun:.1f} s, saved in {run.path / stage}")
     return result
 
@@ -90,6 +92,21 @@ def read_splits(run: Run) -> Splits:
     return _load_splits(run.recipe.data, _source_fingerprint(run.recipe.data))
 
 
-@lru_cache(maxsize=8)
 def _source_fingerprint(settings: Data) -> str:
+    return _hash_source(settings, _stamp_files(settings.source))
+
+
+@lru_cache(maxsize=8)
+def _hash_source(settings: Data, _stamp: tuple[Any, ...]) -> str:
     return source_fingerprint(settings)
+
+
+def _stamp_files(source: str) -> tuple[Any, ...]:
+    """Return size and time of each file of a source: the content is hashed again only when one of them changes."""
+    try:
+        path = Path(source).expanduser()
+        files = sorted(path.rglob("*")) if source and path.is_dir() else [path]
+        stats = [(str(file), file.stat()) for file in files]
+    except (OSError, ValueError, RuntimeError):
+        return ()  # no path: a sample or a data set of the hub
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
