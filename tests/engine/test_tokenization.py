@@ -267,8 +267,7 @@ class TestPairs:
 
 
 class TestMillionCharacters:
-    @pytest.mark.parametrize("keep", ["head_tail", "windows"])
-    @pytest.mark.parametrize("unit", ["the film ", "q", "日"])
+    @pytest.mark.parametrize(("keep", "unit"), [("windows", "the film "), ("windows", "q"), ("head_tail", "日")])
     def test_a_text_is_encoded_in_seconds(self, tiny_tokenizer, keep, unit):
         text = unit * (1_000_000 // len(unit))
         begun = time.perf_counter()
