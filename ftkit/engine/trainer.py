@@ -19,6 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from ftkit.engine.batching import LengthBatches
 from ftkit.engine.control import Command, Mailbox
 from ftkit.engine.events import EventLog
+from ftkit.engine.inference import read_column
 from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import higher_is_better
 from ftkit.engine.optimizers import group_parameters, make_optimizer, make_schedule
@@ -113,7 +114,8 @@ class FineTuner(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return batches of like length in shuffled order."""
         data = self.train_dataset
-        sampler = LengthBatches(np.asarray(data["length"]), batch_size=self._train_batch_size, seed=self.args.data_seed)
+        lengths = read_column(data, "length")
+        sampler = LengthBatches(lengths, batch_size=self._train_batch_size, seed=self.args.data_seed)
         loader: DataLoader[Any] = DataLoader(data, batch_sampler=sampler, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 

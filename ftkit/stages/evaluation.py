@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.engine.inference import Chunk
-from ftkit.engine.scoring import Predictions, predict_split, score_predictions, word_tags
+from ftkit.engine.inference import Chunk, read_column
+from ftkit.engine.scoring import THRESHOLD, Predictions, predict_split, score_predictions, word_tags
 from ftkit.errors import DataError
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json, write_text
@@ -149,7 +149,7 @@ class PredictionWriter:
             return {**columns, "gold": list(rows["label"]), "predicted": probabilities[:, 0].tolist()}
         if self.splits.problem_type == "multi_label":
             columns["gold"] = [[labels[at] for at in item] for item in rows["label"]]
-            columns["predicted"] = [[labels[at] for at in np.flatnonzero(item >= 0.5)] for item in probabilities]
+            columns["predicted"] = [[labels[at] for at in np.flatnonzero(item >= THRESHOLD)] for item in probabilities]
         else:
             columns["gold"] = [labels[at] for at in rows["label"]]
             columns["predicted"] = [labels[at] for at in probabilities.argmax(-1)]
@@ -172,7 +172,7 @@ def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict
     majority = score_predictions(majority_predictions(splits, split), data, splits, **_resampling(recipe))
     picked = _pick(len(data), recipe.evaluation.baseline_examples, recipe.data.split_seed)
     rows = encoded.datasets[split]
-    kept = np.flatnonzero(np.isin(np.asarray(rows["text"]), picked))
+    kept = np.flatnonzero(np.isin(read_column(rows, "text"), picked))
     untrained = _predict(head.load_head_model(run), encoded, rows.select(kept), split, recipe, precision)
     scores = score_predictions(untrained, data.select(picked), splits, **_resampling(recipe))
     return {
