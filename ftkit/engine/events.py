@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,28 @@ class EventLog:
 
 
 class EventReader:
-    """Read a growing log piece by piece."""
+    """Read a growing log piece by piece.
+
+    Attributes:
+        restarts: how often the log was written anew, as a resumed training does; what was read before is then void.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._offset = path, 0
+        self.path, self.restarts = path, 0
+        self._offset, self._file = 0, 0
 
     def read_new(self) -> list[dict[str, Any]]:
         """Return the events appended since the last call; a line still being written waits for the next."""
-        if not self.path.is_file():
+        try:
+            with self.path.open("rb") as file:
+                number = os.fstat(file.fileno()).st_ino
+                if self._offset and (number != self._file or file.seek(0, 2) < self._offset):
+                    self._offset, self.restarts = 0, self.restarts + 1
+                self._file = number
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
             return []
-        with self.path.open("rb") as file:
-            if file.seek(0, 2) < self._offset:
-                self._offset = 0
-            file.seek(self._offset)
-            content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
         return [event for line in whole.splitlines() if (event := _parse(line)) is not None]

@@ -15,12 +15,11 @@ from ftkit.engine.inference import Chunk, predict_chunks, read_column
 from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import score_multi_label, score_regression, score_single_label
 from ftkit.engine.scores import Scores
-from ftkit.engine.tagging import score_tagging
+from ftkit.engine.tagging import score_tagging, word_tags
 
-__all__ = ["THRESHOLD", "Predictions", "predict_split", "score_predictions", "word_tags"]
+__all__ = ["THRESHOLD", "Predictions", "predict_split", "score_predictions"]
 
 THRESHOLD = 0.5  # a label with at least this probability is predicted, with many labels
-OUTSIDE = "O"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +72,6 @@ def predict_split(
     return Predictions(predicted=predicted, loss=total / weight if weight else float("nan"))
 
 
-def word_tags(tags: dict[int, tuple[int, float]], words: int, splits: Splits) -> tuple[list[str], list[float]]:
-    """Return one tag and its probability a word; a word without a token can't be seen and is outside."""
-    fallback = splits.labels.index(OUTSIDE) if OUTSIDE in splits.labels else 0
-    found = [tags.get(word, (fallback, 0.0)) for word in range(words)]
-    return [splits.labels[item[0]] for item in found], [item[1] for item in found]
-
-
 def score_predictions(predictions: Predictions, data: Any, splits: Splits, **resampling: Any) -> Scores:
     """Score predictions against the gold labels of a split.
 
@@ -103,7 +95,7 @@ def score_predictions(predictions: Predictions, data: Any, splits: Splits, **res
 def _decide(chunk: Chunk, splits: Splits, words: Sequence[Sequence[str]] | None) -> Any:
     if words is not None and chunk.tags is not None:
         return [
-            word_tags(tags, len(words[int(text)]), splits)[0]
+            word_tags(tags, len(words[int(text)]), splits.labels)[0]
             for text, tags in zip(chunk.texts, chunk.tags, strict=True)
         ]
     probabilities = chunk.probabilities

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,18 +14,37 @@ from ftkit.engine.scores import Resampling, Scores, score_counts
 from ftkit.engine.spans import entity_spans, entity_type
 from ftkit.errors import DataError
 
-__all__ = ["MAX_CONFUSION_TAGS", "is_bio", "score_tagging"]
+__all__ = ["MAX_CONFUSION_TAGS", "is_bio", "score_tagging", "word_tags"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Tags: TypeAlias = Sequence[str]
 Span: TypeAlias = tuple[str, int, int]
 
 MAX_CONFUSION_TAGS = 60  # nobody can read a larger table
+OUTSIDE = "O"
 
 
 def is_bio(tag_scheme: str) -> bool:
     """Tell whether tags mark entities by beginning and inside."""
     return tag_scheme.upper() == "BIO"
+
+
+def word_tags(
+    tags: Mapping[int, tuple[int, float]], words: int, labels: Sequence[str]
+) -> tuple[list[str], list[float]]:
+    """Return one tag and its probability a word; a word without a token can't be seen and is outside.
+
+    Args:
+        tags: word -> (label id, probability), as inference collects them.
+        words: number of words of the text.
+        labels: names of the label ids.
+
+    >>> word_tags({0: (1, 0.9)}, 2, ["O", "B-PER"])
+    (['B-PER', 'O'], [0.9, 0.0])
+    """
+    fallback = list(labels).index(OUTSIDE) if OUTSIDE in labels else 0
+    found = [tags.get(word, (fallback, 0.0)) for word in range(words)]
+    return [labels[item[0]] for item in found], [item[1] for item in found]
 
 
 def score_tagging(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -44,9 +45,9 @@ class Meter:
     seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
-    recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _mark: float = field(default_factory=time.perf_counter)
-    _batch: int = 0
+    _batch: tuple[int, int] = (0, 0)
 
     def restart(self) -> None:
         """Begin to count from now."""
@@ -54,26 +55,35 @@ class Meter:
 
     def add_batch(self, examples: int, tokens: int) -> None:
         """Count one forward pass."""
-        self.examples, self.tokens, self._batch = self.examples + examples, self.tokens + tokens, self._batch + examples
+        self.examples, self.tokens = self.examples + examples, self.tokens + tokens
+        self._batch = (self._batch[0] + examples, self._batch[1] + tokens)
 
     def end_step(self) -> None:
         """Count the time since the last mark as training."""
         passed = time.perf_counter() - self._mark
         self.seconds += passed
-        self.recent.append((passed, self._batch))
-        self._batch = 0
+        self.recent.append((passed, *self._batch))
+        self._batch = (0, 0)
         self.restart()
 
     @property
     def examples_per_second(self) -> float:
         """Return the speed of the last steps."""
-        seconds = sum(item[0] for item in self.recent)
-        return sum(item[1] for item in self.recent) / seconds if seconds else 0.0
+        return self._rate(1)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Return the speed of the last steps, padding not counted."""
+        return self._rate(2)
 
     @property
     def seconds_per_step(self) -> float:
         """Return the mean duration of the last steps."""
         return sum(item[0] for item in self.recent) / len(self.recent) if self.recent else 0.0
+
+    def _rate(self, column: int) -> float:
+        seconds = sum(item[0] for item in self.recent)
+        return sum(item[column] for item in self.recent) / seconds if seconds else 0.0
 
 
 class FineTuner(Trainer):
@@ -86,7 +96,8 @@ class FineTuner(Trainer):
         collator: makes batches.
         loss: of a batch.
         optimization: learning_rate, weight_decay, layer_decay, optimizer, momentum, schedule, warmup.
-        score: returns loss and metrics on validation, without the prefix `eval_`.
+        score: returns loss and metrics on validation, without the prefix `eval_`, and `per_label` and `examples` for
+            the log.
         meter: counts steps.
     """
 
@@ -99,7 +110,7 @@ class FineTuner(Trainer):
         collator: Callable[..., Any],
         loss: Loss,
         optimization: Mapping[str, Any],
-        score: Callable[[Any], dict[str, float]],
+        score: Callable[[Any], dict[str, Any]],
         meter: Meter,
         callbacks: list[TrainerCallback],
     ) -> None:
@@ -205,6 +216,8 @@ class Steering(TrainerCallback):
         self.stale = 0
         self._saved = time.monotonic()
         self._asked: set[str] = set()
+        process = psutil.Process()
+        self._memory: Callable[[], int] = lambda: int(process.memory_info().rss)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Note the start; a resumed training knows its best so far."""
@@ -242,7 +255,8 @@ class Steering(TrainerCallback):
             "step", step=step, steps_total=self.total, epoch=round(state.epoch or 0.0, 4), loss=_plain(logs["loss"]),
             learning_rate=_plain(logs["learning_rate"] if not more.get("optimizer") else _peak(more["optimizer"])),
             grad_norm=_plain(logs.get("grad_norm")), examples_per_second=round(self.meter.examples_per_second, 3),
-            seconds_left=round(left, 1),
+            tokens_per_second=round(self.meter.tokens_per_second, 1), seconds_left=round(left, 1),
+            memory_bytes=self._memory(),
         )  # fmt: skip
         for command in self.mailbox.collect():
             self._follow(command, state, control, more)
@@ -259,6 +273,7 @@ class Steering(TrainerCallback):
         """Write the scores; stop early when they no longer get better."""
         scores = {name.removeprefix("eval_"): value for name, value in metrics.items()}
         value, loss = scores.get(self.metric), scores.pop("loss", None)
+        details = {name: scores.pop(name) for name in ("per_label", "examples") if name in scores}
         better = value is not None and (self.best is None or _beats(value, self.best, self.metric))
         if better:
             self.best, self.best_step, self.stale = value, state.global_step, 0
@@ -266,7 +281,7 @@ class Steering(TrainerCallback):
             self.stale += 1
         self.log.append("evaluation", step=self._step(state), epoch=round(state.epoch or 0.0, 4), split="validation",
                         loss=_plain(loss), metrics={name: _plain(item) for name, item in scores.items()},
-                        best=better)  # fmt: skip
+                        best=better, **details)  # fmt: skip
         if self.patience and self.stale >= self.patience:
             self.log.append("status", state="stopping", detail=f"no better {self.metric} in {self.stale} evaluations")
             control.should_training_stop = True

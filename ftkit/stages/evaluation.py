@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.engine.inference import Chunk, read_column
-from ftkit.engine.scoring import THRESHOLD, Predictions, predict_split, score_predictions, word_tags
+from ftkit.engine.scoring import THRESHOLD, Predictions, predict_split, score_predictions
+from ftkit.engine.tagging import word_tags
 from ftkit.errors import DataError
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json, write_text
@@ -138,7 +139,7 @@ class PredictionWriter:
         labels = self.splits.labels
         if self.splits.task == "token-classification":
             assert chunk.tags is not None
-            pairs = [word_tags(tags, len(words), self.splits)
+            pairs = [word_tags(tags, len(words), self.splits.labels)
                      for tags, words in zip(chunk.tags, rows["words"], strict=True)]  # fmt: skip
             columns["gold"] = [[labels[tag] for tag in tags] for tags in rows["tags"]]
             columns["predicted"] = [pair[0] for pair in pairs]

@@ -21,6 +21,7 @@ __all__ = ["fit", "make_collator", "newest_checkpoint", "save_model"]
 
 NEVER = 10**9
 KEPT = 2  # checkpoints: the best and the newest
+LOGGED_LABELS = 40  # whose scores each evaluation logs, the most frequent ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,15 +229,23 @@ def _make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steeri
     return trainer
 
 
-def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, model: Any) -> dict[str, float]:
+def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, model: Any) -> dict[str, Any]:
+    from ftkit.engine.exemplars import Exemplars
     from ftkit.engine.scoring import predict_split, score_predictions
 
     splits, data = encoded.splits, encoded.splits.datasets["validation"]
     words = data["words"] if splits.task == "token-classification" else None
+    exemplars = Exemplars(splits)
     predictions = predict_split(model, encoded.datasets["validation"], splits, make_collator(encoded), loss,
-                                words=words, batch_size=recipe.evaluation.batch_size, precision=precision)  # fmt: skip
+                                words=words, batch_size=recipe.evaluation.batch_size, precision=precision,
+                                on_chunk=exemplars.take)  # fmt: skip
     scores = score_predictions(predictions, data, splits, resamples=0)
-    return {"loss": predictions.loss, **{name: interval.value for name, interval in scores.metrics.items()}}
+    frequent = sorted(scores.per_label, key=lambda row: -row["support"])[:LOGGED_LABELS]
+    return {
+        "loss": predictions.loss, **{name: interval.value for name, interval in scores.metrics.items()},
+        "per_label": [{name: row[name] for name in ("label", "f1", "support")} for row in frequent],
+        "examples": exemplars.to_json(),
+    }  # fmt: skip
 
 
 def _load_best(model: Any, folder: Path, best_step: int, last_step: int) -> None:

@@ -15,6 +15,7 @@ from ftkit.engine.inference import Chunk, predict_chunks
 from ftkit.engine.losses import build_loss
 from ftkit.engine.scoring import THRESHOLD
 from ftkit.engine.spans import entity_spans
+from ftkit.engine.tagging import word_tags
 from ftkit.engine.tokenization import Encoder
 from ftkit.errors import DataError, ModelError
 from ftkit.recipe import Preprocessing
@@ -123,10 +124,8 @@ class Predictor:
         return {**column, "label": best, "probability": probabilities[best], "probabilities": probabilities}
 
     def _describe_tags(self, words: list[str], found: dict[int, tuple[int, float]]) -> dict[str, Any]:
-        outside = self.labels.index("O") if "O" in self.labels else 0
-        pairs = [found.get(word, (outside, 0.0)) for word in range(len(words))]
-        tags = [self.labels[pair[0]] for pair in pairs]
-        sure = [round(pair[1], 6) for pair in pairs]
+        tags, exact = word_tags(found, len(words), self.labels)
+        sure = [round(probability, 6) for probability in exact]
         return {"words": words, "tags": tags, "probabilities": sure, "entities": self._entities(words, tags, sure)}
 
     def _entities(self, words: list[str], tags: list[str], sure: list[float]) -> list[dict[str, Any]]:

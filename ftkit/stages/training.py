@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from ftkit.errors import RunError, Suspended
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages import chain
 
-__all__ = ["Fitted", "Suspended", "TrainingRun", "load", "post_command", "start"]
+__all__ = ["Fitted", "Suspended", "TrainingRun", "is_trained_now", "load", "post_command", "start"]
+
+PATIENCE = 0.5  # seconds to wait for the lock: whoever only asks whether it is held has it for an instant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,18 +101,29 @@ class TrainingRun:
         return self._result()
 
     def __await__(self) -> Generator[Any, None, Fitted]:
-        return self._watch().__await__()
+        return self.attend(lambda: None).__await__()
 
-    async def _watch(self) -> Fitted:
+    async def attend(self, look: Callable[[], object], *, every: float = 0.1) -> Fitted:
+        """Wait until it has ended and return the result; an interrupt stops it and keeps the best, a second raises.
+
+        Args:
+            look: called now and then, and once after the end, always in the coroutine that awaits.
+            every: seconds between two calls.
+
+        Raises:
+            FtkitError: what ended the training.
+        """
         interrupted = False
         while self.is_alive:
+            look()
             try:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(every)
             except asyncio.CancelledError:
                 if interrupted:
                     raise
                 interrupted = True
                 self.post("stop")
+        look()
         return self._result()
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
@@ -151,13 +164,25 @@ def start(run: Run) -> TrainingRun:
         return TrainingRun(run)
     lock = FileLock(run.folder("training") / ".lock", thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise RunError(str(run.path), expected="a run that nobody trains", found="one that is being trained",
                        remedy=f"Stop it first: ftkit control {run.path} stop") from error  # fmt: skip
     status = run.status()["training"]
     resume = status.fingerprint == current and status.state in ("running", "stopped", "failed")
     return TrainingRun(run, lock=lock)._begin(current, resume)
+
+
+def is_trained_now(run: Run) -> bool:
+    """Tell whether a process on this machine is training the run."""
+    path = run.path / "training" / ".lock"
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, timeout=0, thread_local=False):
+            return False
+    except Timeout:
+        return True
 
 
 def load(run: Run) -> Fitted:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.run import write_bytes
+from ftkit.view.frontend import show_bundle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLUE", "GREEN", "GREY", "INK", "MUTED", "ORANGE", "PALE", "SPLIT_COLOURS",
-    "add_title", "clean", "empty_figure", "house_style", "label_rows", "message_figure", "new_figure", "render", "show",
+    "add_title", "clean", "empty_figure", "house_style", "label_rows", "message_figure", "new_figure", "png_bundle",
+    "render", "show",
 ]  # fmt: skip
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with every common colour blindness.
@@ -168,10 +170,9 @@ def show(figure: Figure, path: Path | None, text: str) -> Any:
 
 def display_png(png: bytes, text: str) -> Any:
     """Display PNG bytes beside their summary; return the handle, or None outside a notebook."""
-    from IPython.core.getipython import get_ipython
-    from IPython.display import display
+    return show_bundle(png_bundle(png, text))
 
-    if get_ipython() is None:
-        return None
-    bundle = {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": text}
-    return display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+def png_bundle(png: bytes, text: str) -> dict[str, str]:
+    """Return a picture and its summary by MIME type."""
+    return {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": text}

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Table", "decisions_table", "errors_table", "examples_table", "findings_table", "ledger_table", "notes_table",
-    "optimizers_table", "parameters_table", "predictions_table", "scores_table", "summary_table", "tokens_table",
+    "Table", "decisions_table", "errors_table", "evaluations_table", "examples_table", "findings_table", "ledger_table",
+    "notes_table", "optimizers_table", "parameters_table", "predictions_table", "scores_table", "summary_table",
+    "tokens_table",
 ]  # fmt: skip
 
 MOST_ROWS = 200
@@ -135,6 +136,17 @@ def optimizers_table(optimizers: Mapping[str, Any]) -> Table:
          "rate, all layers": choice.full_rate, "rate, head only": choice.head_rate}
         for name, choice in optimizers.items()
     ])  # fmt: skip
+
+
+def evaluations_table(events: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the evaluations of a training, one a row, the kept one marked."""
+    evaluations = [event for event in events if event["kind"] == "evaluation"]
+    kept = max((event["step"] for event in evaluations if event.get("best")), default=None)
+    return Table(
+        [{"step": event["step"], "epoch": event["epoch"], "validation loss": event["loss"], **event["metrics"],
+          "kept": "kept" if event["step"] == kept else ""} for event in evaluations],
+        "There was no evaluation yet.",
+    )  # fmt: skip
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:

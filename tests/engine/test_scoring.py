@@ -11,7 +11,8 @@ from ftkit.data.splits import Splits
 from ftkit.engine.batching import Collator
 from ftkit.engine.inference import Chunk
 from ftkit.engine.losses import build_loss
-from ftkit.engine.scoring import Predictions, predict_split, score_predictions, word_tags
+from ftkit.engine.scoring import Predictions, predict_split, score_predictions
+from ftkit.engine.tagging import word_tags
 from ftkit.engine.tokenization import Encoder
 from ftkit.errors import DataError
 from ftkit.recipe import Preprocessing
@@ -98,12 +99,13 @@ class TestWordTags:
     SPLITS = make_splits("token-classification", labels=TAGS, tag_scheme="BIO")
 
     def test_a_word_without_a_token_is_outside_and_sure_of_nothing(self):
-        assert word_tags({0: (1, 0.9), 2: (0, 0.8)}, 4, self.SPLITS) == (["B-PER", "O", "B-LOC", "O"], [0.9, 0, 0.8, 0])
+        found = word_tags({0: (1, 0.9), 2: (0, 0.8)}, 4, self.SPLITS.labels)
+        assert found == (["B-PER", "O", "B-LOC", "O"], [0.9, 0, 0.8, 0])
 
     def test_without_an_outside_tag_it_gets_the_first_one(self):
         splits = make_splits("token-classification", labels=("NOUN", "VERB"))
 
-        assert word_tags({0: (1, 0.9)}, 2, splits) == (["VERB", "NOUN"], [0.9, 0.0])
+        assert word_tags({0: (1, 0.9)}, 2, splits.labels) == (["VERB", "NOUN"], [0.9, 0.0])
 
 
 class Knowing(torch.nn.Module):

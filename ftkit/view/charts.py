@@ -1,0 +1,181 @@
+"""Charts of a live board, in bqplot: updated in place, with a few hundred points on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bqplot as bq
+import numpy as np
+
+from ftkit.view.history import Curve, History
+from ftkit.view.style import BLUE, GREEN, GREY, MUTED, ORANGE, clean
+
+__all__ = ["Chart", "LabelBars", "LossChart", "MetricChart", "RateChart"]
+
+HOVERED = 60  # points of a curve that show their values under the mouse
+BARS = 12
+EMPTY = np.array([0.0])
+INVISIBLE = 0.01  # 0 stands for the default
+MARGIN = {"top": 30, "bottom": 34, "left": 52, "right": 12}
+TITLE = {"font-size": "13px", "font-weight": "bold"}
+SMALL = {"font-size": "10px"}
+
+
+class Chart:
+    """A figure over the steps of a training.
+
+    Args:
+        title: what is drawn.
+        height: in pixels.
+        logarithmic: start with a logarithmic vertical scale.
+    """
+
+    def __init__(self, title: str, *, height: int = 250, logarithmic: bool = False) -> None:
+        self.x = bq.LinearScale(min=0)
+        self.y = bq.LogScale() if logarithmic else bq.LinearScale()
+        self.steps = bq.Axis(scale=self.x, grid_lines="none", num_ticks=6, tick_format=",d", tick_style=SMALL)
+        self.values = bq.Axis(scale=self.y, orientation="vertical", num_ticks=5, tick_format=".3g",
+                              tick_style=SMALL)  # fmt: skip
+        self.figure = bq.Figure(
+            title=title, marks=[], axes=[self.steps, self.values], animation_duration=0, fig_margin=MARGIN,
+            title_style=TITLE, legend_location="top-right", legend_style={"stroke-width": 0},
+            layout={"width": "100%", "height": f"{height}px", "min_width": "260px"},
+        )  # fmt: skip
+
+    def line(self, name: str, colour: str, *, width: float = 2.0, opacity: float = 1.0, legend: bool = True) -> Any:
+        """Add an empty curve and return it."""
+        line = bq.Lines(x=EMPTY, y=EMPTY, scales={"x": self.x, "y": self.y}, colors=[colour], stroke_width=width,
+                        opacities=[opacity], labels=[name], display_legend=legend, visible=False)  # fmt: skip
+        self.figure.marks = [*self.figure.marks, line]
+        return line
+
+    def points(self, colour: str, *, opacity: float = 1.0, said: str = "") -> Any:
+        """Add empty points that show their values under the mouse, and return them."""
+        tooltip = bq.Tooltip(fields=["x", "y"], labels=["step", said], formats=[",.0f", ".4g"])
+        points = bq.Scatter(
+            x=EMPTY, y=EMPTY, scales={"x": self.x, "y": self.y}, colors=[colour], default_size=24,
+            opacities=[opacity], tooltip=tooltip, preserve_domain={"x": True, "y": True}, visible=False,
+        )  # fmt: skip
+        self.figure.marks = [*self.figure.marks, points]
+        return points
+
+    def scale_by(self, *, logarithmic: bool) -> None:
+        """Exchange the vertical scale."""
+        if logarithmic == isinstance(self.y, bq.LogScale):
+            return
+        self.y = bq.LogScale() if logarithmic else bq.LinearScale()
+        self.values.scale = self.y
+        for mark in self.figure.marks:
+            mark.scales = {"x": self.x, "y": self.y}
+
+
+class LossChart(Chart):
+    """Training loss, raw and smoothed, validation loss, and those of earlier runs."""
+
+    def __init__(self, earlier: Mapping[str, History]) -> None:
+        super().__init__("Loss")
+        self.earlier = [(self.line(name, GREY, width=1.2, opacity=0.6, legend=False), past)
+                        for name, past in earlier.items()]  # fmt: skip
+        self.raw = self.line("step", BLUE, width=1, opacity=0.25, legend=False)
+        self.train = self.line("training", BLUE)
+        self.validation = self.line("validation", ORANGE)
+        self.hovered = self.points(BLUE, opacity=INVISIBLE, said="training loss")
+        self.evaluated = self.points(ORANGE, said="validation loss")
+
+    def draw(self, history: History, *, smoothing: float) -> None:
+        """Show the curves of a training."""
+        for line, past in self.earlier:
+            _move(line, past.curve("loss", smoothing=max(smoothing, 0.9)))
+        _move(self.raw, history.curve("loss"))
+        _move(self.train, history.curve("loss", smoothing=smoothing))
+        _move(self.hovered, history.curve("loss", smoothing=smoothing, most=HOVERED))
+        _move(self.validation, history.evaluated("loss"))
+        _move(self.evaluated, history.evaluated("loss", most=HOVERED))
+
+
+class MetricChart(Chart):
+    """The metric on validation, and that of earlier runs."""
+
+    def __init__(self, earlier: Mapping[str, History]) -> None:
+        super().__init__("On validation")
+        self.earlier = [(self.line(name, GREY, width=1.2, opacity=0.6, legend=False), past)
+                        for name, past in earlier.items()]  # fmt: skip
+        self.metric = self.line("", GREEN, legend=False)
+        self.evaluated = self.points(GREEN, said="value")
+
+    def draw(self, history: History, *, metric: str) -> None:
+        """Show the course of a metric."""
+        if not metric:
+            return
+        self.figure.title = f"{clean(metric)} on validation"
+        for line, past in self.earlier:
+            _move(line, past.evaluated(metric))
+        _move(self.metric, history.evaluated(metric))
+        _move(self.evaluated, history.evaluated(metric, most=HOVERED))
+
+
+class RateChart(Chart):
+    """The learning rate."""
+
+    def __init__(self) -> None:
+        super().__init__("Learning rate", height=170)
+        self.values.tick_format = ".1e"
+        self.rate = self.line("", MUTED, legend=False)
+        self.hovered = self.points(MUTED, opacity=INVISIBLE, said="learning rate")
+
+    def draw(self, history: History) -> None:
+        """Show the rates so far."""
+        _move(self.rate, history.curve("learning_rate"))
+        _move(self.hovered, history.curve("learning_rate", most=HOVERED))
+
+
+class LabelBars:
+    """F1 of each label in the newest evaluation, the most frequent labels first."""
+
+    def __init__(self) -> None:
+        self.x, self.y = bq.LinearScale(min=0, max=1), bq.OrdinalScale(reverse=True)
+        self.bars = bq.Bars(x=["–"], y=[0.0], scales={"x": self.y, "y": self.x}, orientation="horizontal",
+                            colors=[GREEN], padding=0.25)  # fmt: skip
+        self.names = bq.Axis(scale=self.y, orientation="vertical", grid_lines="none", tick_style=SMALL)
+        self.figure = bq.Figure(
+            title="F1 of each label", marks=[self.bars], animation_duration=0, title_style=TITLE,
+            axes=[self.names, bq.Axis(scale=self.x, num_ticks=5, tick_style=SMALL)],
+            fig_margin={**MARGIN, "left": 110}, layout={"width": "100%", "height": "170px", "min_width": "260px"},
+        )  # fmt: skip
+
+    def draw(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show the scores of labels."""
+        shown = rows[:BARS]
+        if not shown:
+            return
+        self.figure.layout.height = f"{80 + 18 * max(5, len(shown))}px"
+        with self.bars.hold_sync():
+            self.bars.x = _distinct([clean(row["label"], 18) for row in shown])
+            self.bars.y = [row["f1"] or 0.0 for row in shown]
+
+
+def _move(mark: Any, curve: Curve) -> None:
+    steps, values = curve
+    if isinstance(mark.scales["y"], bq.LogScale):
+        steps, values = steps[values > 0], values[values > 0]
+    if not len(steps):
+        return
+    if len(steps) == len(mark.x) and np.array_equal(values, mark.y) and np.array_equal(steps, mark.x):
+        return
+    with mark.hold_sync():
+        mark.x, mark.y, mark.visible = steps, values, True
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names that differ even where they were cut: an ordinal scale would lay them upon each other.
+
+    >>> _distinct(["a", "b", "a"])
+    ['a', 'b', 'a (2)']
+    """
+    seen: dict[str, int] = {}
+    made = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        made.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return made
