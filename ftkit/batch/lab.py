@@ -12,7 +12,7 @@ from ftkit.errors import RunError
 from ftkit.resources import PACKAGE, notebooks_dir
 from ftkit.run import read_json, write_bytes, write_json
 
-__all__ = ["choose_folder", "lab_command", "lay_out", "start_lab"]
+__all__ = ["choose_folder", "lab_command", "lab_environment", "lay_out", "start_lab"]
 
 DEFAULT = Path("ftkit-notebooks")
 RECORD = ".ftkit-shipped.json"
@@ -61,6 +61,16 @@ def lab_command(folder: Path, *, browser: bool = True, port: int = 0) -> list[st
     return [*command, "--allow-root"] if root else command  # in containers one is root
 
 
+def lab_environment() -> dict[str, str]:
+    """Return the environment of that JupyterLab: kernels of this Python first, and no question about news.
+
+    Settings of ftkit come after the user's own, which win.
+    """
+    paths = [*filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")]), str(PACKAGE / "jupyter")]
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # fmt: skip
+
+
 def start_lab(folder: Path, *, browser: bool = True, port: int = 0) -> None:
     """Become JupyterLab: this process is replaced, so that signals reach it.
 
@@ -71,10 +81,8 @@ def start_lab(folder: Path, *, browser: bool = True, port: int = 0) -> None:
 
     if find_spec("jupyterlab") is None:
         raise RunError("ftkit lab", expected="JupyterLab", found="none", remedy="Install it: pip install jupyterlab.")
-    # The kernels of this environment come before those in the user's folder.
-    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     command = lab_command(folder, browser=browser, port=port)
-    os.execve(command[0], command, environment)  # noqa: S606  (no shell is wanted)
+    os.execve(command[0], command, lab_environment())  # noqa: S606  (no shell is wanted)
 
 
 def _put(source: Path, target: Path, shipped_before: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from ftkit.engine.layers import count_layers, is_head_parameter, layer_depth, spared_from_decay
 from ftkit.errors import ModelError, RecipeError, nearest
@@ -21,6 +21,8 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "OptimizerChoice",
+    "RateShare",
+    "change_rate",
     "count_layers",
     "default_learning_rate",
     "group_parameters",
@@ -33,7 +35,7 @@ __all__ = [
 
 Group: TypeAlias = dict[str, Any]
 
-SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}  # to transformers' names
+SCHEDULES = ("linear", "cosine", "constant")
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -202,7 +204,32 @@ def make_optimizer(groups: Sequence[Mapping[str, Any]], *, name: str, momentum: 
     return kinds[name](own)
 
 
-def make_schedule(optimizer: Optimizer, *, schedule: str, warmup_steps: int, total_steps: int) -> LRScheduler:
+@dataclass
+class RateShare:
+    """Share of the peak learning rate at a step, as `LambdaLR` asks for it.
+
+    An object, not a function, so that a checkpoint holds what was changed on the way.
+
+    Attributes:
+        schedule: a name in SCHEDULES.
+        warmup_steps: steps of the rise.
+        total_steps: all steps.
+    """
+
+    schedule: str
+    warmup_steps: int
+    total_steps: int
+
+    def __call__(self, step: int) -> float:
+        """Return the share after `step` steps."""
+        return float(_share(self.schedule, np.array([step]), self.warmup_steps, self.total_steps)[0])
+
+    def end_warmup(self, step: int) -> None:
+        """Be at the peak in a step, if it was still ahead."""
+        self.warmup_steps = min(self.warmup_steps, step)
+
+
+def make_schedule(optimizer: Optimizer, *, schedule: str, warmup_steps: int, total_steps: int) -> LambdaLR:
     """Make the course of the learning rate: a linear rise, then down to 0 or level.
 
     Args:
@@ -214,11 +241,27 @@ def make_schedule(optimizer: Optimizer, *, schedule: str, warmup_steps: int, tot
     Raises:
         RecipeError: there is no such schedule.
     """
-    from transformers import get_scheduler
+    share = RateShare(_check_name("training.schedule", schedule, SCHEDULES), warmup_steps, total_steps)
+    return LambdaLR(optimizer, share)
 
-    kind = SCHEDULES[_check_name("training.schedule", schedule, SCHEDULES)]
-    made = get_scheduler(kind, optimizer, num_warmup_steps=warmup_steps, num_training_steps=total_steps)
-    return cast(LRScheduler, made)
+
+def change_rate(optimizer: Optimizer, scheduler: LambdaLR, rate: float) -> None:
+    """Make `rate` the learning rate from the next step on; it ends the warm-up, and the rest keeps its shape.
+
+    A rise that went on would carry the new rate far above what was asked for.
+
+    Args:
+        optimizer: its fastest group gets `rate`, the others keep their ratio to it.
+        scheduler: as `make_schedule` made it.
+        rate: above 0.
+    """
+    for share in scheduler.lr_lambdas:
+        cast(RateShare, share).end_warmup(scheduler.last_epoch)
+    peak = max(scheduler.base_lrs)
+    present = scheduler.lr_lambdas[0](scheduler.last_epoch) or 1.0  # 0 only when all steps are done
+    for at, group in enumerate(optimizer.param_groups):
+        group["lr"] = rate * scheduler.base_lrs[at] / peak
+        group["initial_lr"] = scheduler.base_lrs[at] = group["lr"] / present
 
 
 def schedule_curve(
@@ -242,15 +285,17 @@ def schedule_curve(
     _check_name("training.schedule", schedule, SCHEDULES)
     even = np.linspace(0, total_steps, max(2, min(points - 1, total_steps + 1))).round().astype(np.int64)
     steps = np.union1d(even, [min(warmup_steps, total_steps)])
-    falling = max(1, total_steps - warmup_steps)
-    progress = (steps - warmup_steps) / falling
+    return steps, learning_rate * _share(schedule, steps, warmup_steps, total_steps)
+
+
+def _share(schedule: str, steps: npt.NDArray[np.int64], warmup: int, total: int) -> npt.NDArray[np.float64]:
+    falling = max(1, total - warmup)
     after = {
-        "linear": (total_steps - steps) / falling,
-        "cosine": 0.5 * (1 + np.cos(np.pi * progress)),
+        "linear": (total - steps) / falling,
+        "cosine": 0.5 * (1 + np.cos(np.pi * (steps - warmup) / falling)),
         "constant": np.ones(len(steps)),
     }[schedule]
-    share = np.where(steps < warmup_steps, steps / max(1, warmup_steps), np.maximum(0, after))
-    return steps, learning_rate * share
+    return np.where(steps < warmup, steps / max(1, warmup), np.maximum(0, after))
 
 
 def _can_fuse(groups: Sequence[Mapping[str, Any]]) -> bool:
@@ -259,7 +304,7 @@ def _can_fuse(groups: Sequence[Mapping[str, Any]]) -> bool:
     return all(item.device.type in FUSED_DEVICES and item.is_floating_point() for item in parameters)
 
 
-def _check_name(where: str, name: str, allowed: Mapping[str, object]) -> str:
+def _check_name(where: str, name: str, allowed: Collection[str]) -> str:
     if name not in allowed:
         hint = nearest(name, allowed)
         raise RecipeError(where, expected=f"one of {', '.join(allowed)}", found=repr(name),

@@ -23,7 +23,7 @@ from ftkit.engine.events import EventLog
 from ftkit.engine.inference import read_column
 from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import higher_is_better
-from ftkit.engine.optimizers import group_parameters, make_optimizer, make_schedule
+from ftkit.engine.optimizers import change_rate, group_parameters, make_optimizer, make_schedule
 
 __all__ = ["FineTuner", "Meter", "Steering", "peak_memory"]
 
@@ -310,7 +310,7 @@ class Steering(TrainerCallback):
         elif command.name == "checkpoint":
             control.should_save = True
         elif command.name == "lr" and command.value:
-            _rescale(more["optimizer"], more["lr_scheduler"], command.value)
+            change_rate(more["optimizer"], more["lr_scheduler"], command.value)
         elif command.name in ("stop", "suspend"):
             self._asked = {command.name}
             control.should_training_stop = control.should_save = True
@@ -324,18 +324,6 @@ class Steering(TrainerCallback):
 
 def _peak(optimizer: Any) -> float:
     return float(max(group["lr"] for group in optimizer.param_groups))
-
-
-def _rescale(optimizer: Any, scheduler: Any, rate: float) -> None:
-    """Make `rate` the present learning rate of the head; layers keep their ratio and the schedule its shape."""
-    now = _peak(optimizer)
-    for at, group in enumerate(optimizer.param_groups):
-        if now > 0:
-            scheduler.base_lrs[at] *= rate / now
-            group["lr"] *= rate / now
-        else:
-            scheduler.base_lrs[at] = group["lr"] = rate
-        group["initial_lr"] = scheduler.base_lrs[at]
 
 
 def _beats(value: float, best: float, metric: str) -> bool:

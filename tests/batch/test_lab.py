@@ -70,6 +70,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(shipped: Path, tmp_path: P
     assert str(caught.value) == f"{tmp_path / 'mine'}: expected a folder for the notebooks, got a file. Choose another."
 
 
+def test_settings_of_the_user_come_before_those_shipped(monkeypatch) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
+    first, second = lab.lab_environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert first == "/mine"
+    assert (Path(second) / "labconfig" / "page_config.json").is_file()
+
+
 @pytest.mark.slow
 def test_jupyterlab_listens_on_loopback_and_wants_its_token(tmp_path: Path) -> None:
     environment = {

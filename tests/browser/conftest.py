@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from ftkit.batch.lab import lab_command, lab_environment
 from ftkit.recipe import Recipe
 from ftkit.run import Run
 
@@ -78,11 +78,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     root.mkdir()
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
            "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")  # fmt: skip
-    environment = {**os.environ, "JUPYTER_TOKEN": token, **{name: str(folder / name) for name in own}}
+    environment = {**lab_environment(), "JUPYTER_TOKEN": token, **{name: str(folder / name) for name in own}}
     process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-         "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True",
-         "--LabApp.extension_manager=readonly", *(["--allow-root"] if os.geteuid() == 0 else [])],
+        [*lab_command(root, browser=False, port=port), "--ServerApp.port_retries=0",
+         "--LabApp.expose_app_in_browser=True"],
         env=environment, stdout=(folder / "server.log").open("w"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     made = Lab(f"http://127.0.0.1:{port}", token, root)

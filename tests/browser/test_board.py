@@ -65,6 +65,7 @@ def test_the_wheel_is_held_while_a_cell_trains(lab: Lab, page: Any, long_run: Ru
     wait_until(page, lambda: last_step(run) > changed + 2)
     rate = next(event["learning_rate"] for event in events(run, "step") if event["step"] == changed + 1)
     assert rate == pytest.approx(0.0002, rel=0.01)
+    assert page.get_by_text("Jupyter news").count() == 0
 
     wait_until(page, lambda: len(events(run, "evaluation")) > 1)
     press(page, "Stop, keep best")

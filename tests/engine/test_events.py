@@ -146,3 +146,20 @@ def test_a_killed_writer_loses_at_most_the_line_it_was_writing(path: Path) -> No
     assert steps == list(range(len(steps)))
     EventLog(path).append("step", step=-1)
     assert [event["step"] for event in read_events(path)] == [*steps, -1]
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_a_log_that_is_written_anew_is_read_from_its_start(path: Path, longer: bool) -> None:
+    log = EventLog(path)
+    log.append("step", step=1)
+    log.append("step", step=2)
+    reader = EventReader(path)
+    reader.read_new()
+    fresh = path.with_name("fresh.jsonl")
+    again = EventLog(fresh)
+    for step in range(1, 5 if longer else 2):
+        again.append("step", step=step)
+    fresh.replace(path)  # as a training does that goes on from a checkpoint
+    assert [event["step"] for event in reader.read_new()] == ([1, 2, 3, 4] if longer else [1])
+    assert reader.restarts == 1
+    assert reader.read_new() == []

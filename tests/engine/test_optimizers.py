@@ -7,11 +7,13 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from transformers import get_scheduler
 
 from ftkit.engine.layers import spared_from_decay
 from ftkit.engine.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
+    change_rate,
     count_layers,
     default_learning_rate,
     group_parameters,
@@ -297,12 +299,17 @@ class TestSchedules:
     @pytest.mark.parametrize(("warmup", "total"), [(0, 10), (3, 10), (10, 10), (1, 1), (40, 1000)])
     def test_the_curve_is_what_the_scheduler_does(self, schedule, warmup, total):
         optimizer = make_optimizer(quadratic_groups(lr=0.4), name="sgd")
+        kind = {"constant": "constant_with_warmup"}.get(schedule, schedule)
+        theirs = get_scheduler(kind, make_optimizer(quadratic_groups(lr=0.4), name="sgd"), warmup, total)
         scheduler = make_schedule(optimizer, schedule=schedule, warmup_steps=warmup, total_steps=total)
         rates = [scheduler.get_last_lr()[0]]
         for _ in range(total):
             optimizer.step()
             scheduler.step()
+            theirs.optimizer.step()
+            theirs.step()
             rates.append(scheduler.get_last_lr()[0])
+            assert rates[-1] == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
         steps, curve = schedule_curve(schedule, warmup_steps=warmup, total_steps=total, learning_rate=0.4)
         assert curve == pytest.approx(np.array(rates)[steps], abs=1e-12)
         assert (steps[0], steps[-1]) == (0, total)
@@ -321,6 +328,25 @@ class TestSchedules:
         optimizer.step()
         scheduler.step()
         assert scheduler.get_last_lr() == pytest.approx([0.75, 0.075])
+
+    @pytest.mark.parametrize(("at", "later"), [(0, 0.02 * 8 / 10), (2, 0.02 * 6 / 8), (4, 0.02 * 4 / 6), (7, 0.02 / 3)])
+    def test_a_new_rate_counts_at_once_ends_the_rise_and_keeps_the_shape_and_the_ratios(self, at, later):
+        groups = quadratic_groups()
+        groups[0]["lr"], groups[1]["lr"] = 1.0, 0.1
+        optimizer = make_optimizer(groups, name="sgd")
+        scheduler = make_schedule(optimizer, schedule="linear", warmup_steps=4, total_steps=10)
+        for _ in range(at):
+            optimizer.step()
+            scheduler.step()
+        change_rate(optimizer, scheduler, 0.02)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.002])
+        again = make_schedule(make_optimizer(groups, name="sgd"), schedule="linear", warmup_steps=4, total_steps=10)
+        again.load_state_dict(scheduler.state_dict())  # as after a fall
+        for course in (scheduler, again):
+            for _ in range(2):
+                course.optimizer.step()
+                course.step()
+            assert course.get_last_lr() == pytest.approx([later, later / 10])
 
     @pytest.mark.parametrize(
         "call",

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ftkit.engine.events import read_events
+from ftkit.engine.optimizers import OPTIMIZERS
 from ftkit.errors import RunError
 from ftkit.stages import chain, training
 from ftkit.stages.head import load_model
@@ -249,16 +250,22 @@ def test_the_summary_says_what_was_done(make_run):
 
 @pytest.mark.slow
 @pytest.mark.sample
-@pytest.mark.parametrize(("optimizer", "tune"), [(name, "full") for name in ("adamw", "adam", "sgd", "adagrad")])
-def test_an_optimizer_at_its_default_rate_lowers_the_loss_on_real_texts(tmp_path, optimizer, tune):
+@pytest.mark.parametrize(
+    ("optimizer", "tune"),
+    [
+        *((name, "full") for name in OPTIMIZERS),
+        *(("adamw", tune) for tune in ("head", "top", "lora", "head_then_full")),
+    ],
+)
+def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path, optimizer, tune):
     from ftkit.recipe import Recipe
     from ftkit.run import Run
 
     recipe = Recipe().replace({
-        "data": {"source": "reuters-r8", "limit": 96}, "preprocessing": {"max_length": 32},
-        "head": {"tune": tune},
-        "training": {"optimizer": optimizer, "epochs": 6.0, "batch_size": 8, "precision": "fp32"},
+        "data": {"source": "reuters-r8", "limit": 576}, "preprocessing": {"max_length": 32}, "head": {"tune": tune},
+        "training": {"optimizer": optimizer, "epochs": 1.0, "head_epochs": 1.0, "batch_size": 8, "precision": "fp32"},
     })  # fmt: skip
     fitted = chain.make(Run.create(tmp_path / "run", recipe), "training")
     losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
-    assert sum(losses[-12:]) < 0.97 * sum(losses[:12])  # an epoch has 12 steps
+    assert len(losses) == fitted.summary["steps_total"] >= 72
+    assert sum(losses[-12:]) < 0.95 * sum(losses[:12])
