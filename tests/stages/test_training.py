@@ -262,10 +262,10 @@ def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path
     from ftkit.run import Run
 
     recipe = Recipe().replace({
-        "data": {"source": "reuters-r8", "limit": 576}, "preprocessing": {"max_length": 32}, "head": {"tune": tune},
+        "data": {"source": "reuters-r8", "limit": 384}, "preprocessing": {"max_length": 32}, "head": {"tune": tune},
         "training": {"optimizer": optimizer, "epochs": 1.0, "head_epochs": 1.0, "batch_size": 8, "precision": "fp32"},
     })  # fmt: skip
     fitted = chain.make(Run.create(tmp_path / "run", recipe), "training")
     losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
-    assert len(losses) == fitted.summary["steps_total"] >= 72
+    assert len(losses) == fitted.summary["steps_total"] >= 48
     assert sum(losses[-12:]) < 0.95 * sum(losses[:12])
