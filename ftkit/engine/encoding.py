@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from ftkit.engine.losses import IGNORE_INDEX
 
-__all__ = ["NO_WORD", "Window", "align_labels", "cut_body", "cut_windows", "first_tokens", "own_words"]
+__all__ = [
+    "NO_WORD", "Window", "align_labels", "cut_body", "cut_windows", "first_tokens", "own_words", "window_step",
+]  # fmt: skip
 
 NO_WORD = -1
 
@@ -21,18 +23,27 @@ class Window:
     stop: int
 
 
+def window_step(room: int, stride: int) -> int:
+    """Return how far a window begins behind the one before; the stride is cut, so that windows always advance.
+
+    >>> window_step(6, 2), window_step(6, 100)
+    (4, 3)
+    """
+    return max(1, room - min(stride, room // 2))
+
+
 def cut_windows(tokens: int, *, room: int, stride: int) -> list[Window]:
     """Cover a sequence with windows that overlap.
 
     Args:
         tokens: length of the sequence.
         room: longest window, special tokens not counted.
-        stride: tokens that neighbours share; cut to half the room, so that windows always advance.
+        stride: tokens that neighbours share; at most half the room.
 
     >>> cut_windows(10, room=6, stride=2)
     [Window(start=0, stop=6), Window(start=4, stop=10)]
     """
-    step = max(1, room - min(stride, room // 2))
+    step = window_step(room, stride)
     windows = [Window(0, min(room, tokens))]
     while windows[-1].stop < tokens:
         start = windows[-1].start + step

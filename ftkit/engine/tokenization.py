@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ftkit.engine.encoding import NO_WORD, Window, align_labels, cut_body, cut_windows, own_words
 from ftkit.engine.losses import IGNORE_INDEX
+from ftkit.engine.outline import Outline, join_pieces
 from ftkit.recipe import Preprocessing
 
 __all__ = ["Encoder"]
@@ -69,39 +70,39 @@ class Encoder:
     def _classification(self, examples: Mapping[str, Sequence[Any]]) -> Made:
         pairs, labels = examples.get("text_pair"), examples.get("label")
         encoded = self._texts(examples["text"], pairs)
+        names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
         windows, records = [], []
         for at, ids in enumerate(encoded["input_ids"]):
-            if pairs is not None:
-                kept = self._cut_pair(encoded[at].sequence_ids)
-                columns = {name: encoded[name][at] for name in ("input_ids", "token_type_ids") if name in encoded}
-                parts, used = [{name: [values[i] for i in kept] for name, values in columns.items()}], len(kept)
-            else:
-                parts, used = self._cut_text(ids, encoded["special_tokens_mask"][at])
+            kept = self._keep(encoded[at], pair=pairs is not None)
             label = labels[at] if labels is not None else -1
-            windows.append([{**part, "length": len(part["input_ids"]), "labels": label} for part in parts])
-            records.append({"tokens": len(ids), "tokens_cut": len(ids) - used, "words_lost": 0})
+            windows.append([
+                {**{name: [encoded[name][at][i] for i in places] for name in names},
+                 "length": len(places), "labels": label} for places in kept
+            ])  # fmt: skip
+            records.append({"tokens": len(ids), "tokens_cut": len(ids) - len(set().union(*kept)), "words_lost": 0})
         return windows, records
 
-    def _cut_text(self, ids: list[int], special: list[int]) -> tuple[list[dict[str, Any]], int]:
-        """Return the inputs made of one text and how many of its tokens they hold."""
-        begin = next((at for at, flag in enumerate(special) if not flag), len(ids))
-        end = len(ids) - next((at for at, flag in enumerate(reversed(special)) if not flag), 0)
+    def _keep(self, encoding: Any, *, pair: bool) -> list[Sequence[int]]:
+        """Return the positions that each input holds of one text, or of one pair, with its special tokens."""
+        if len(encoding.ids) <= self.max_length:
+            return [range(len(encoding.ids))]
+        return [self._cut_pair(encoding.sequence_ids)] if pair else self._cut_text(encoding.special_tokens_mask)
+
+    def _cut_text(self, special: Sequence[int]) -> list[Sequence[int]]:
+        tokens, keep = len(special), self.settings.long_texts
+        begin = next((at for at, flag in enumerate(special) if not flag), tokens)
+        end = tokens - next((at for at, flag in enumerate(reversed(special)) if not flag), 0)
         begin = min(begin, end)
-        if len(ids) <= self.max_length:
-            return [{"input_ids": ids}], len(ids)
-        body, keep = ids[begin:end], self.settings.long_texts
-        room = self.max_length - begin - (len(ids) - end)
+        room = self.max_length - begin - (tokens - end)
         if keep == "windows":
-            windows = cut_windows(len(body), room=room, stride=self.settings.stride)[: self.settings.max_windows]
-            used, groups = windows[-1].stop, [[window] for window in windows]
+            windows = cut_windows(end - begin, room=room, stride=self.settings.stride)[: self.settings.max_windows]
+            groups = [[window] for window in windows]
         else:
-            groups = [cut_body(len(body), room=room, keep=keep)]
-            used = sum(window.stop - window.start for window in groups[0])
-        parts = [
-            {"input_ids": ids[:begin] + [i for w in group for i in body[w.start : w.stop]] + ids[end:]}
+            groups = [cut_body(end - begin, room=room, keep=keep)]
+        return [
+            [*range(begin), *(begin + at for part in group for at in range(part.start, part.stop)), *range(end, tokens)]
             for group in groups
         ]
-        return parts, used + len(ids) - len(body)
 
     def _cut_pair(self, sides: Sequence[int | None]) -> list[int]:
         """Return the positions kept of a pair: the longer text loses its last token until both fit."""
@@ -120,12 +121,13 @@ class Encoder:
             labels = tags[at] if tags is not None else [-1] * len(examples["words"][at])
             cuts = cut_windows(len(ids), room=self.room, stride=self.settings.stride)
             owners = own_words(word_ids, cuts)
+            around = len(prefix) + len(suffix)
             made = [self._tag_window(ids, word_ids, labels, cut, index, owners) for index, cut in enumerate(cuts)]
             windows.append([_framed(window, prefix, suffix) for window in made])
             records.append({
-                "tokens": len(ids) + len(prefix) + len(suffix), "tokens_cut": 0,
-                "words_lost": len(labels) - len(owners),
-                "words_plain": {word_ids[at] for at in owners if at < self.room},
+                "tokens": len(ids) + around, "tokens_cut": 0, "words_lost": len(labels) - len(owners),
+                # the shortest max_length at which a plain cut keeps the first token of each word
+                "reach": {word_ids[at]: at + 1 + around for at in owners},
             })  # fmt: skip
         return windows, records
 
@@ -141,6 +143,32 @@ class Encoder:
             words.append(word_ids[at] if owned else NO_WORD)
         return {"input_ids": ids[cut.start : cut.stop], "words": words,
                 "labels": align_labels(words, labels, inside=self.inside)}  # fmt: skip
+
+    def outline(self, example: Mapping[str, Any]) -> Outline:
+        """Return all tokens of one example, nothing cut, and which of them each of its windows holds."""
+        windows = self.encode(example)
+        if self.task == "token-classification":
+            encoding = self._words([example["words"]])[0]
+            prefix, suffix = self._frame()
+            before, after, tokens = len(prefix), len(suffix), len(encoding.ids)
+            cuts = cut_windows(tokens, room=self.room, stride=self.settings.stride)
+            kept: list[Sequence[int]] = [
+                [*range(before), *range(before + cut.start, before + cut.stop),
+                 *range(before + tokens, before + tokens + after)] for cut in cuts
+            ]  # fmt: skip
+            ids, special = [*prefix, *encoding.ids, *suffix], [1] * before + [0] * tokens + [1] * after
+            joined = [False] * before + join_pieces(encoding, within_words=True) + [False] * after
+            sides = [0] * len(ids)
+        else:
+            pair = example.get("text_pair")
+            encoding = self._texts([example["text"]], None if pair is None else [pair])[0]
+            kept, ids, special = self._keep(encoding, pair=pair is not None), encoding.ids, encoding.special_tokens_mask
+            joined, sides = join_pieces(encoding, within_words=False), [side or 0 for side in encoding.sequence_ids]
+        return Outline(
+            ids=ids, tokens=self.tokenizer.convert_ids_to_tokens(ids), special=[bool(flag) for flag in special],
+            joined=joined, sides=sides, windows=kept,
+            labels=[window["labels"] for window in windows] if self.task == "token-classification" else None,
+        )  # fmt: skip
 
     def _frame(self) -> tuple[list[int], list[int]]:
         """Return the special tokens before and after a single text."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.splits import Splits
 from ftkit.engine.encoders import load_config, load_tokenizer, longest_input
 from ftkit.engine.encoding import NO_WORD
-from ftkit.engine.ledger import Tally
+from ftkit.engine.ledger import Tally, count_cuts
+from ftkit.engine.outline import Outline
 from ftkit.engine.tokenization import Encoder
 from ftkit.errors import ModelError, RunError
 from ftkit.recipe import Preprocessing
@@ -42,6 +43,8 @@ class Encoded:
             tokens_cut, entities, entities_long, entities_cut and windows; *long* is what a plain cut at max_length
             would lose, *cut* is what was lost.
         lengths: split to (N,) tokens of each text, special tokens included, nothing cut.
+        entities: split to (E,) tokens that a plain cut must leave to keep each gold entity whole.
+        limit: the longest input the encoder takes.
         encoder: turns further texts into the same form.
     """
 
@@ -50,6 +53,8 @@ class Encoded:
     reason: str
     ledger: pd.DataFrame
     lengths: Mapping[str, np.ndarray[Any, Any]]
+    entities: Mapping[str, np.ndarray[Any, Any]]
+    limit: int
     encoder: Encoder
     splits: Splits
 
@@ -57,6 +62,41 @@ class Encoded:
     def tokenizer(self) -> Any:
         """Return the tokenizer."""
         return self.encoder.tokenizer
+
+    @property
+    def pairs(self) -> bool:
+        """Tell whether the examples are pairs of texts."""
+        return "text_pair" in self.splits.datasets["train"].column_names
+
+    @property
+    def shortest(self) -> int:
+        """Return the smallest max_length that leaves room beside the special tokens."""
+        return _count_specials(self.tokenizer, pairs=self.pairs) + 2
+
+    def outline(self, split: str, row: int, *, max_length: int = 0) -> Outline:
+        """Return one text token by token, nothing cut, and what each window would hold at another max_length."""
+        return self._encoder_at(max_length).outline(self.splits.datasets[split][row])
+
+    def count_cuts(self, max_length: int = 0) -> pd.DataFrame:
+        """Return what the ledger would say of whole splits at another max_length, without encoding again.
+
+        Args:
+            max_length: from `shortest` to `limit`; 0: as it is.
+
+        Returns:
+            A row for each split, with the columns of the ledger except label.
+        """
+        import pandas as pd
+
+        encoder, whole = self._encoder_at(max_length), self.ledger[self.ledger["label"] == ""].set_index("split")
+        return pd.DataFrame([
+            {"split": split, **count_cuts(lengths, self.entities[split], encoder, pairs=self.pairs,
+                                          wordless=int(whole.loc[split, "texts_cut"]))}
+            for split, lengths in self.lengths.items()
+        ])  # fmt: skip
+
+    def _encoder_at(self, max_length: int) -> Encoder:
+        return replace(self.encoder, max_length=max_length or self.max_length)
 
     def sample_tokens(self, split: str, row: int) -> pd.DataFrame:
         """Return the windows of one text, token by token: window, token, id, attention, word, label, trained.
@@ -124,20 +164,27 @@ def encode_splits(splits: Splits, settings: Preprocessing, encoder_name: str, fo
     max_length, reason = settings.max_length, "as set"
     if not max_length:
         max_length, reason = choose_max_length(lengths["train"], limit=limit)
-    specials = int(tokenizer.num_special_tokens_to_add(pair="text_pair" in splits.datasets["train"].column_names))
+    specials = _count_specials(tokenizer, pairs="text_pair" in splits.datasets["train"].column_names)
     if max_length <= specials + 1:
         raise ModelError("preprocessing.max_length", expected=f"more than {specials + 1}, to hold special tokens",
                          found=str(max_length), remedy="Set it higher, or to 0.")  # fmt: skip
     encoder = Encoder(tokenizer=tokenizer, settings=settings, task=splits.task, labels=splits.labels,
                       max_length=max_length)  # fmt: skip
-    datasets, ledger = {}, []
-    for split in splits.datasets:
-        datasets[split], rows = _encode_split(encoder, splits, split, folder / f"{split}.arrow")
-        ledger += rows
+    made = {split: _encode_split(encoder, splits, split, folder / f"{split}.arrow") for split in splits.datasets}
+    import numpy as np
     import pandas as pd
 
-    return Encoded(datasets=datasets, max_length=max_length, reason=reason, ledger=pd.DataFrame(ledger),
-                   lengths=lengths, encoder=encoder, splits=splits)  # fmt: skip
+    return Encoded(
+        datasets={split: data for split, (data, _) in made.items()},
+        max_length=max_length,
+        reason=reason,
+        ledger=pd.DataFrame([row for _, tally in made.values() for row in tally.rows()]),
+        lengths=lengths,
+        entities={split: np.array(tally.entities, dtype=np.int64) for split, (_, tally) in made.items()},
+        limit=limit,
+        encoder=encoder,
+        splits=splits,
+    )
 
 
 def compute(run: Run) -> Encoded:
@@ -151,8 +198,10 @@ def compute(run: Run) -> Encoded:
     encoded = encode_splits(read_splits(run), run.recipe.preprocessing, run.recipe.head.encoder, temporary)
     temporary.rename(folder / "arrow")
     write_text(folder / "ledger.csv", encoded.ledger.to_csv(index=False))
-    write_json(folder / "summary.json", {"max_length": encoded.max_length, "reason": encoded.reason})
-    _save_lengths(folder, encoded)
+    write_json(folder / "summary.json", {"max_length": encoded.max_length, "reason": encoded.reason,
+                                        "pairs": encoded.pairs})  # fmt: skip
+    _save_arrays(folder / "lengths.npz", encoded.lengths)
+    _save_arrays(folder / "entities.npz", encoded.entities)
     return load(run)
 
 
@@ -176,18 +225,28 @@ def load(run: Run) -> Encoded:
         max_length=summary["max_length"],
         reason=summary["reason"],
         ledger=pd.read_csv(folder / "ledger.csv", keep_default_na=False),
-        lengths=_load_lengths(folder),
+        lengths=_load_arrays(folder / "lengths.npz"),
+        entities=_load_arrays(folder / "entities.npz"),
+        limit=longest_input(tokenizer, load_config(run.recipe.head.encoder)),
         encoder=encoder,
         splits=splits,
     )
 
 
+def _count_specials(tokenizer: Any, *, pairs: bool) -> int:
+    return int(tokenizer.num_special_tokens_to_add(pair=pairs))
+
+
 def _open_arrow(path: Path) -> Any:
     from datasets import Dataset
 
+    return Dataset.from_file(str(_check_file(path)))
+
+
+def _check_file(path: Path) -> Path:
     if not path.is_file():
         raise RunError(f"{path}: there is no such file", remedy="Run preprocessing again, with --force.")
-    return Dataset.from_file(str(path))
+    return path
 
 
 def _lengths(encoder: Encoder, data: Any) -> np.ndarray[Any, Any]:
@@ -197,7 +256,7 @@ def _lengths(encoder: Encoder, data: Any) -> np.ndarray[Any, Any]:
     return np.array([length for part in parts for length in part], dtype=np.int64)
 
 
-def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Path) -> tuple[Any, list[dict[str, Any]]]:
+def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Path) -> tuple[Any, Tally]:
     from datasets.arrow_writer import ArrowWriter
 
     tally = Tally(splits, split, max_length=encoder.max_length)
@@ -206,7 +265,7 @@ def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Path) -> t
         for row in _windows(encoder, splits.datasets[split], tally.add):
             writer.write(row)
         writer.finalize()
-    return _open_arrow(path), tally.rows()
+    return _open_arrow(path), tally
 
 
 def _windows(encoder: Encoder, data: Any, note: Callable[..., None]) -> Iterator[dict[str, Any]]:
@@ -231,7 +290,7 @@ def _features(splits: Splits, encoder: Encoder) -> Any:
     return Features({**features, "labels": label.get(splits.problem_type, Value("int64"))})
 
 
-def _save_lengths(folder: Path, encoded: Encoded) -> None:
+def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     import io
 
     import numpy as np
@@ -239,12 +298,12 @@ def _save_lengths(folder: Path, encoded: Encoded) -> None:
     from ftkit.run import write_bytes
 
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(encoded.lengths))
-    write_bytes(folder / "lengths.npz", buffer.getvalue())
+    np.savez(buffer, allow_pickle=False, **dict(arrays))
+    write_bytes(path, buffer.getvalue())
 
 
-def _load_lengths(folder: Path) -> dict[str, Any]:
+def _load_arrays(path: Path) -> dict[str, Any]:
     import numpy as np
 
-    with np.load(folder / "lengths.npz", allow_pickle=False) as stored:
+    with np.load(_check_file(path), allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

@@ -227,3 +227,36 @@ class TestInterruption:
 
         path = run.path / "preprocessing" / "arrow" / "train.arrow"
         assert str(caught.value) == f"{path}: there is no such file. Run preprocessing again, with --force."
+
+
+class TestCountingCutsFromLengths:
+    @pytest.mark.parametrize("length", [5, 7, 11, 16, 40, 64])
+    @pytest.mark.parametrize(
+        ("source", "settings"),
+        [
+            pytest.param("reviews.csv", {"long_texts": "head"}, id="head"),
+            pytest.param("reviews.csv", {"long_texts": "windows", "stride": 2}, id="windows"),
+            pytest.param("reviews.csv", {"long_texts": "windows", "stride": 1, "max_windows": 2}, id="few windows"),
+            pytest.param("pairs.tsv", {"long_texts": "windows"}, id="pairs"),
+            pytest.param("entities.conll", {"stride": 2}, id="tagging"),
+        ],
+    )
+    def test_they_are_what_encoding_again_would_say(self, make_run, source, settings, length):
+        encoded = preprocessing.compute(make_run(source, preprocessing=settings))
+        other = preprocessing.compute(make_run(source, "other", preprocessing={**settings, "max_length": length}))
+
+        counted = encoded.count_cuts(length)
+
+        whole = other.ledger[other.ledger["label"] == ""].drop(columns="label").reset_index(drop=True)
+        pd.testing.assert_frame_equal(counted, whole[counted.columns], check_dtype=False)
+
+    def test_without_a_length_it_is_the_ledger(self, make_run):
+        encoded = preprocessing.compute(make_run("entities.conll", preprocessing={"max_length": 9}))
+
+        pd.testing.assert_frame_equal(encoded.count_cuts(), encoded.count_cuts(9))
+
+    def test_an_outline_is_of_the_length_asked_for(self, make_run):
+        encoded = preprocessing.compute(make_run("reviews.csv"))
+
+        assert max(len(window) for window in encoded.outline("train", 0, max_length=5).windows) <= 5
+        assert encoded.outline("train", 0).windows == encoded.outline("train", 0, max_length=encoded.max_length).windows
