@@ -88,10 +88,11 @@ class Encoded:
         """
         import pandas as pd
 
-        encoder, whole = self._encoder_at(max_length), self.ledger[self.ledger["label"] == ""].set_index("split")
+        encoder, whole = self._encoder_at(max_length), self.ledger[self.ledger["label"] == ""]
+        cut = dict(zip(whole["split"], whole["texts_cut"], strict=True))
         return pd.DataFrame([
             {"split": split, **count_cuts(lengths, self.entities[split], encoder, pairs=self.pairs,
-                                          wordless=int(whole.loc[split, "texts_cut"]))}
+                                          wordless=int(cut[split]))}
             for split, lengths in self.lengths.items()
         ])  # fmt: skip
 
