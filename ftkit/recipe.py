@@ -44,6 +44,8 @@ def setting(
     choices: tuple[str, ...] = (),
     log: bool = False,
     basic: bool = False,
+    automatic: float | None = None,
+    span: tuple[float, float] | None = None,
 ) -> Any:
     """Declare one field: default, meaning in one line, and what values are allowed.
 
@@ -56,9 +58,11 @@ def setting(
         choices: the only allowed strings.
         log: a widget moves on a logarithmic scale.
         basic: shown first in a form; the others are folded.
+        automatic: the number that stands for "chosen for you".
+        span: the usual numbers, which a slider reaches; any allowed one can be typed.
     """
     metadata = {"meaning": meaning, "unit": unit, "low": low, "high": high, "choices": choices, "log": log}
-    return field(default=default, metadata={**metadata, "basic": basic})
+    return field(default=default, metadata={**metadata, "basic": basic, "automatic": automatic, "span": span})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ class Setting:
     choices: tuple[str, ...]
     log: bool
     basic: bool
+    automatic: float | None
+    span: tuple[float, float] | None
 
     @property
     def path(self) -> str:
@@ -138,7 +144,9 @@ class Data(Section):
     )
     test_fraction: float = setting(0.1, "share of train set aside where no test split is given", low=0.01, high=0.5)
     split_seed: int = setting(13, "seed of the splits that are made", low=0, high=2**31 - 1)
-    limit: int = setting(0, "seeded, stratified number of examples of each split; 0: all", unit="examples", low=0)
+    limit: int = setting(
+        0, "seeded, stratified number of examples of each split; 0: all", unit="examples", low=0, automatic=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,16 +163,19 @@ class Preprocessing(Section):
 
     max_length: int = setting(
         0, "longest input, special tokens included; 0: chosen from the data", unit="tokens", low=0, high=65536,
-        basic=True,
-    )  # fmt: skip
+        basic=True, automatic=0, span=(8, 512))  # fmt: skip
     long_texts: str = setting(
         "head",
         "what is kept of a text that is too long (classification; tagging always uses windows)",
         choices=("head", "tail", "head_tail", "windows"),
         basic=True,
     )
-    stride: int = setting(32, "tokens that two neighbouring windows share", unit="tokens", low=0, high=4096)
-    max_windows: int = setting(16, "windows used of one text (classification)", unit="windows", low=1, high=1024)
+    stride: int = setting(
+        32, "tokens that two neighbouring windows share", unit="tokens", low=0, high=4096, span=(0, 128)
+    )
+    max_windows: int = setting(
+        16, "windows used of one text (classification)", unit="windows", low=1, high=1024, span=(1, 32)
+    )
     label_subwords: str = setting(
         "first",
         "which subwords of a word are trained on: the first, or all (B followed by I)",
@@ -183,16 +194,29 @@ class Head(Section):
         choices=("head", "top", "full", "lora", "head_then_full"),
         basic=True,
     )
-    top_layers: int = setting(2, "encoder layers trained with tune top, counted from the output", low=1, high=96)
+    top_layers: int = setting(
+        2, "encoder layers trained with tune top, counted from the output", low=1, high=96, span=(1, 12)
+    )
     layer_decay: float = setting(
         1.0, "learning rate of each layer relative to the layer above it", low=0.3, high=1.0, basic=True
     )
-    dropout: float = setting(-1.0, "dropout of hidden states; -1: as the checkpoint says", low=-1.0, high=0.9)
-    attention_dropout: float = setting(
-        0.0, "dropout of attention weights; 0 is faster and no worse; -1: as the checkpoint says", low=-1.0, high=0.9
+    dropout: float = setting(
+        -1.0, "dropout of hidden states; -1: as the checkpoint says", low=-1.0, high=0.9, automatic=-1, span=(0.0, 0.5)
     )
-    lora_rank: int = setting(16, "rank of the low-rank adapters with tune lora", low=1, high=512)
-    lora_alpha: int = setting(32, "scale of the low-rank adapters, applied as alpha / rank", low=1, high=1024)
+    attention_dropout: float = setting(
+        0.0,
+        "dropout of attention weights; 0 is faster and no worse; -1: as the checkpoint says",
+        low=-1.0,
+        high=0.9,
+        automatic=-1,
+        span=(0.0, 0.5),
+    )
+    lora_rank: int = setting(
+        16, "rank of the low-rank adapters with tune lora", low=1, high=512, log=True, span=(1, 128)
+    )
+    lora_alpha: int = setting(
+        32, "scale of the low-rank adapters, applied as alpha / rank", low=1, high=1024, log=True, span=(1, 256)
+    )
     seed: int = setting(13, "seed of the new output layer", low=0, high=2**31 - 1)
 
 
@@ -200,18 +224,18 @@ class Head(Section):
 class Training(Section):
     """How the parameters are fitted."""
 
-    epochs: float = setting(3.0, "passes over the training split", unit="epochs", low=0.001, high=1000.0, basic=True)
+    epochs: float = setting(
+        3.0, "passes over the training split", unit="epochs", low=0.001, high=1000.0, basic=True, span=(0.5, 10.0)
+    )
     head_epochs: float = setting(
         1.0, "passes of the head alone before all layers, with tune head_then_full", unit="epochs", low=0.001,
-        high=1000.0,
-    )  # fmt: skip
+        high=1000.0, span=(0.5, 5.0))  # fmt: skip
     batch_size: int = setting(16, "examples in one forward pass", unit="examples", low=1, high=4096, log=True,
-        basic=True)  # fmt: skip
-    accumulation: int = setting(1, "forward passes summed into one step", low=1, high=1024)
+        basic=True, span=(1, 128))  # fmt: skip
+    accumulation: int = setting(1, "forward passes summed into one step", low=1, high=1024, log=True, span=(1, 64))
     learning_rate: float = setting(
         0.0, "peak learning rate; 0: the default of the optimizer and of what is trained", low=0.0, high=10.0,
-        log=True, basic=True,
-    )  # fmt: skip
+        log=True, basic=True, automatic=0, span=(1e-6, 1e-2))  # fmt: skip
     optimizer: str = setting(
         "adamw",
         "update rule",
@@ -219,8 +243,12 @@ class Training(Section):
         basic=True,
     )
     momentum: float = setting(0.9, "momentum of sgd", low=0.0, high=0.999)
-    weight_decay: float = setting(0.01, "weight decay; biases and normalisation are spared", low=0.0, high=1.0)
-    max_grad_norm: float = setting(1.0, "the gradient is clipped to this norm; 0: not clipped", low=0.0, high=1000.0)
+    weight_decay: float = setting(
+        0.01, "weight decay; biases and normalisation are spared", low=0.0, high=1.0, span=(0.0, 0.3)
+    )
+    max_grad_norm: float = setting(
+        1.0, "the gradient is clipped to this norm; 0: not clipped", low=0.0, high=1000.0, span=(0.0, 10.0)
+    )
     schedule: str = setting(
         "linear", "course of the learning rate after warm-up", choices=("linear", "cosine", "constant"), basic=True
     )
@@ -231,17 +259,29 @@ class Training(Section):
         "weight of a label in the loss by its frequency: 1, 1/sqrt(frequency), or 1/frequency",
         choices=("none", "sqrt", "balanced"),
     )
-    focal_gamma: float = setting(0.0, "focus of the focal loss on hard examples; 0: cross-entropy", low=0.0, high=10.0)
-    token_masking: float = setting(0.0, "share of training tokens replaced by the mask token", low=0.0, high=0.9)
-    token_deletion: float = setting(0.0, "share of training tokens hidden from attention", low=0.0, high=0.9)
+    focal_gamma: float = setting(
+        0.0, "focus of the focal loss on hard examples; 0: cross-entropy", low=0.0, high=10.0, span=(0.0, 5.0)
+    )
+    token_masking: float = setting(
+        0.0, "share of training tokens replaced by the mask token", low=0.0, high=0.9, span=(0.0, 0.5)
+    )
+    token_deletion: float = setting(
+        0.0, "share of training tokens hidden from attention", low=0.0, high=0.9, span=(0.0, 0.5)
+    )
     metric: str = setting("auto", "metric on validation that chooses the best checkpoint; auto: the task's own")
-    patience: int = setting(0, "evaluations without improvement before it stops; 0: never", low=0, high=1000)
-    evaluations: int = setting(1, "evaluations on validation in each epoch", unit="per epoch", low=1, high=100)
+    patience: int = setting(
+        0, "evaluations without improvement before it stops; 0: never", low=0, high=1000, span=(0, 20)
+    )
+    evaluations: int = setting(
+        1, "evaluations on validation in each epoch", unit="per epoch", low=1, high=100, span=(1, 20)
+    )
     precision: str = setting(
         "auto", "number format of the forward pass; auto: the faster, by a short timing", choices=("auto", "fp32",
         "bf16")
     )  # fmt: skip
-    threads: int = setting(0, "processor threads; 0: physical cores", unit="threads", low=0, high=1024)
+    threads: int = setting(
+        0, "processor threads; 0: physical cores", unit="threads", low=0, high=1024, automatic=0, span=(1, 32)
+    )
     seed: int = setting(13, "seed of batch order, dropout and augmentation", low=0, high=2**31 - 1)
 
 
@@ -255,7 +295,7 @@ class Evaluation(Section):
     resamples: int = setting(1000, "bootstrap resamples of each interval", low=100, high=100000)
     baselines: bool = setting(True, "also score the majority label and the untrained head")
     baseline_examples: int = setting(
-        400, "seeded examples on which the untrained head is scored; 0: all", unit="examples", low=0
+        400, "seeded examples on which the untrained head is scored; 0: all", unit="examples", low=0, automatic=0
     )
 
 

@@ -25,7 +25,7 @@ from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import higher_is_better
 from ftkit.engine.optimizers import change_rate, group_parameters, make_optimizer, make_schedule
 
-__all__ = ["FineTuner", "Meter", "Steering", "peak_memory"]
+__all__ = ["FineTuner", "Meter", "RateRange", "Steering", "peak_memory"]
 
 RECENT = 20  # steps over which speed and time left are averaged
 SAVE_EVERY = 300.0  # seconds of training that a crash may cost
@@ -320,6 +320,57 @@ class Steering(TrainerCallback):
 
     def _step(self, state: TrainerState) -> int:
         return self.first_step + int(state.global_step)
+
+
+class RateRange(TrainerCallback):
+    """Raises the learning rate by the same factor at each step, and ends when the loss explodes.
+
+    Args:
+        low: rate of the first step; groups keep their relations.
+        high: rate of the last step.
+        steps: of the whole range.
+        smoothing: of the exponential mean of the loss.
+        exploded: a mean this many times the smallest one ends it.
+        on_step: told the step and the number of steps; returns False to end it.
+    """
+
+    metric = "loss"
+
+    def __init__(self, *, low: float, high: float, steps: int, smoothing: float, exploded: float,
+                 on_step: Callable[[int, int], bool] | None) -> None:  # fmt: skip
+        self.low, self.factor, self.steps = low, (high / low) ** (1 / (steps - 1)), steps
+        self.smoothing, self.exploded, self.on_step = smoothing, exploded, on_step
+        self.losses: list[float] = []
+        self._mean, self._least = 0.0, float("inf")
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, optimizer: Any = None, **_: Any
+    ) -> None:
+        """Set the rate of this step."""
+        rate, top = self.low * self.factor**state.global_step, _peak_at_start(optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["initial_lr"] / top
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> TrainerControl:
+        """Keep the loss of the step, and end the range where it makes no sense to go on."""
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return control
+        loss, went_on = float(loss), self.on_step is None or self.on_step(state.global_step, self.steps)
+        self._mean = self.smoothing * self._mean + (1 - self.smoothing) * loss
+        mean = self._mean / (1 - self.smoothing ** (len(self.losses) + 1))
+        if np.isfinite(loss):
+            self.losses.append(loss)
+        self._least = min(self._least, mean)
+        control.should_training_stop |= not (went_on and np.isfinite(loss) and mean <= self.exploded * self._least)
+        control.should_training_stop |= state.global_step >= self.steps
+        return control
+
+
+def _peak_at_start(optimizer: Any) -> float:
+    return max(float(group["initial_lr"]) for group in optimizer.param_groups)
 
 
 def _peak(optimizer: Any) -> float:

@@ -17,7 +17,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.stages import head, preprocessing
 
-__all__ = ["fit", "make_collator", "newest_checkpoint", "save_model"]
+__all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "prepare_machine", "save_model"]
 
 NEVER = 10**9
 KEPT = 2  # checkpoints: the best and the newest
@@ -46,13 +46,17 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     Returns:
         The content of training/summary.json.
     """
+    from torch import get_num_threads
     from transformers import set_seed
 
     from ftkit.engine.trainer import Meter
 
     recipe, folder = run.recipe, run.folder("training")
     encoded = preprocessing.load(run)
-    precision = _prepare_machine(run, encoded.splits.fingerprint)
+    chosen = prepare_machine(recipe)
+    precision = chosen.name
+    run.write_environment(threads=get_num_threads(), precision=precision, precision_reason=chosen.reason,
+                          seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint)  # fmt: skip
     set_seed(recipe.training.seed)
     model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
     phases = plan_phases(recipe, len(encoded.datasets["train"]), folder)
@@ -64,7 +68,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
-        trainer = _make_trainer(recipe, encoded, phase, model, steering, meter, precision)
+        trainer = make_trainer(recipe, encoded, phase, model, steering, meter, precision)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         if checkpoint:
             log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
@@ -144,20 +148,15 @@ def save_model(run: Run, model: Any, encoded: Any) -> None:
     temporary.rename(target)
 
 
-def _prepare_machine(run: Run, data_fingerprint: str) -> str:
-    """Set threads, choose the number format, and write both down."""
+def prepare_machine(recipe: Recipe) -> Any:
+    """Set the threads and return the number format."""
     import psutil
     import torch
 
     from ftkit.engine.precision import choose_precision
 
-    settings = run.recipe.training
-    threads = settings.threads or psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(threads)
-    precision = choose_precision(settings.precision)
-    run.write_environment(threads=threads, precision=precision.name, precision_reason=precision.reason,
-                          seed=settings.seed, data_fingerprint=data_fingerprint)  # fmt: skip
-    return precision.name
+    torch.set_num_threads(recipe.training.threads or psutil.cpu_count(logical=False) or 1)
+    return choose_precision(recipe.training.precision)
 
 
 def _make_loss(recipe: Recipe, encoded: Any) -> Any:
@@ -194,8 +193,19 @@ def _make_steering(recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox
                     patience=settings.patience, first_step=first, later_steps=later)  # fmt: skip
 
 
-def _make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steering: Any, meter: Any,
-                  precision: str) -> Any:  # fmt: skip
+def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steering: Any, meter: Any,
+                 precision: str) -> Any:  # fmt: skip
+    """Return the trainer of one phase.
+
+    Args:
+        recipe: settings of training and head.
+        encoded: the data.
+        phase: epochs and folder of the checkpoints.
+        model: what requires a gradient is trained.
+        steering: a callback that decides when to score and save, by its `metric`.
+        meter: counts steps.
+        precision: fp32 or bf16.
+    """
     import torch
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from ftkit.run import Run, read_json, write_json, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "build_model", "choose_learning_rate", "compute", "freeze", "load", "new_parameters"]
+__all__ = [
+    "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "load", "new_parameters",
+]  # fmt: skip
 
 FIRST_BATCH = 32
 ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
@@ -59,10 +62,9 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     Raises:
         ModelError: the encoder can't be loaded, or has no class for the task.
     """
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, set_seed
+    from transformers import set_seed
 
-    auto = AutoModelForTokenClassification if splits.task == "token-classification" else (
-        AutoModelForSequenceClassification)  # fmt: skip
+    auto = _model_class(splits.task)
     config = _configure(load_config(settings.encoder), splits, settings)
     set_seed(settings.seed)
     try:
@@ -113,6 +115,32 @@ def freeze(model: Any, settings: Head, new: Sequence[str], *, tune: str) -> Any:
     return model
 
 
+def count_trainable(splits: Splits, settings: Head, new: Sequence[str] = ()) -> tuple[int, int]:
+    """Count what would be trained, without weights: the model is made of shapes alone.
+
+    Args:
+        splits: task, problem type and labels.
+        settings: encoder, tune, top_layers, lora_rank.
+        new: names of the parameters that the checkpoint lacked, where known; the head's are always counted.
+
+    Returns:
+        Parameters that are trained, and all parameters, adapters included.
+    """
+    import torch
+
+    with torch.device("meta"), quietly():
+        model = _model_class(splits.task).from_config(_configure(load_config(settings.encoder), splits, settings))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    if settings.tune == "lora":
+        targets, saved = _adapter_places(model, new)
+        modules = dict(model.named_modules())
+        adapters = settings.lora_rank * sum(sum(modules[path].weight.shape) for path in targets)
+        kept = sum(parameter.numel() for path in saved for parameter in modules[path].parameters())
+        return adapters + kept, total + adapters
+    model = freeze(model, settings, new, tune=_shown(settings.tune))
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad), total
+
+
 def choose_learning_rate(recipe: Recipe, *, tune: str = "") -> float:
     """Return the peak learning rate: as set, or the default of the optimizer and of what is trained."""
     from ftkit.engine.optimizers import default_learning_rate
@@ -136,7 +164,7 @@ def compute(run: Run) -> Prepared:
 
     splits, settings, folder = read_splits(run), run.recipe.head, run.folder("head")
     model, new, notes = build_model(splits, settings)
-    first, expected = measure_first_loss(model, splits, run)
+    first, expected, speed = measure_first_loss(model, splits, run)
     if math.isfinite(expected) and first > expected * (1 + ODD):
         notes.append(f"the first loss {first:.2f} is far above ln(classes) = {expected:.2f}: the head is not neutral")
     model.save_pretrained(folder / "model")
@@ -148,7 +176,8 @@ def compute(run: Run) -> Prepared:
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     write_text(folder / "parameters.csv", table.to_csv(index=False))
     write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first, "new": new,
-                                         "expected_loss": expected, "notes": notes})  # fmt: skip
+                                         "expected_loss": expected, "notes": notes,
+                                         "forward_tokens_per_second": speed})  # fmt: skip
     return Prepared(model=model, parameters=table, first_loss=first, expected_loss=expected, trainable=trainable,
                     total=total, notes=notes)  # fmt: skip
 
@@ -181,12 +210,10 @@ def load_model(folder: str, task: str) -> Any:
     Raises:
         ModelError: there is none.
     """
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    auto = AutoModelForTokenClassification if task == "token-classification" else AutoModelForSequenceClassification
     try:
         with quietly():
-            return auto.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, dtype="float32")
+            return _model_class(task).from_pretrained(folder, use_safetensors=True, trust_remote_code=False,
+                                                      dtype="float32")  # fmt: skip
     except (OSError, ValueError) as error:
         raise ModelError(folder, expected="a saved model", found=str(error).strip().splitlines()[0][:300],
                          remedy="Run the stage that makes it again, with --force.") from error  # fmt: skip
@@ -215,8 +242,11 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str]) -> pd.Da
     return table[["group", "depth", "parameters", "state", "learning_rate"]]
 
 
-def measure_first_loss(model: Any, splits: Splits, run: Run) -> tuple[float, float]:
-    """Return the mean loss of one training batch before training, and what a head that knows nothing would score."""
+def measure_first_loss(model: Any, splits: Splits, run: Run) -> tuple[float, float, float]:
+    """Return the mean loss of a training batch before training, what knowing nothing would score, and tokens a second.
+
+    The speed is of the second forward pass of the batch, padding not counted.
+    """
     import torch
 
     from ftkit.engine.batching import Collator
@@ -236,10 +266,13 @@ def measure_first_loss(model: Any, splits: Splits, run: Run) -> tuple[float, flo
                         classes=len(splits.labels))  # fmt: skip
     batch = collator(rows)
     model.eval()
-    logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
+    for _ in range(2):
+        begun = time.perf_counter()
+        logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
+        passed = time.perf_counter() - begun
     loss = float(build_loss(splits.problem_type)(logits, batch["labels"]))
     expected = {"single_label": math.log(max(2, len(splits.labels))), "multi_label": math.log(2)}
-    return loss, expected.get(splits.problem_type, math.nan)
+    return loss, expected.get(splits.problem_type, math.nan), int(batch["attention_mask"].sum()) / max(passed, 1e-9)
 
 
 def _configure(config: Any, splits: Splits, settings: Head) -> Any:
@@ -282,18 +315,30 @@ def _shown(tune: str) -> str:
     return "full" if tune == "head_then_full" else tune
 
 
+def _model_class(task: str) -> Any:
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    return AutoModelForTokenClassification if task == "token-classification" else AutoModelForSequenceClassification
+
+
 def _add_adapters(model: Any, settings: Head, new: Sequence[str]) -> Any:
     """Wrap a model with low-rank adapters on all linear layers of the encoder; the head is trained in full."""
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
+    targets, saved = _adapter_places(model, new)
+    set_seed(settings.seed)
+    config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets,
+                        modules_to_save=saved, lora_dropout=0.0)  # fmt: skip
+    return get_peft_model(model, config)
+
+
+def _adapter_places(model: Any, new: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the layers that get an adapter, and the modules that are trained in full."""
     from ftkit.engine.optimizers import is_head_parameter
 
     heads = {name.split(".")[0] for name, _ in model.named_parameters() if is_head_parameter(model, name, ())}
     pooler = {name.rpartition(".")[0] for name in new if name.split(".")[0] not in heads}
     inside = {path for path, module in model.named_modules() if type(module).__name__ == "Linear"}
     targets = sorted(path for path in inside if path.split(".")[0] not in heads and path not in pooler)
-    set_seed(settings.seed)
-    config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets,
-                        modules_to_save=sorted(heads | pooler), lora_dropout=0.0)  # fmt: skip
-    return get_peft_model(model, config)
+    return targets, sorted(heads | pooler)

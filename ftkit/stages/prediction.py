@@ -56,6 +56,7 @@ class Predictor:
         self.batch_size = batch_size
         self.precision = read_json(environment).get("precision", "fp32") if environment.is_file() else "fp32"
         summary = read_json(run.path / "preprocessing" / "summary.json")
+        self.pairs = bool(summary.get("pairs"))
         settings: Preprocessing = run.recipe.preprocessing
         self.encoder = Encoder(tokenizer=tokenizer, settings=settings, task=self.task, labels=self.labels,
                                max_length=summary["max_length"])  # fmt: skip

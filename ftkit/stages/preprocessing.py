@@ -77,11 +77,12 @@ class Encoded:
         """Return one text token by token, nothing cut, and what each window would hold at another max_length."""
         return self._encoder_at(max_length).outline(self.splits.datasets[split][row])
 
-    def count_cuts(self, max_length: int = 0) -> pd.DataFrame:
+    def count_cuts(self, max_length: int = 0, *, settings: Preprocessing | None = None) -> pd.DataFrame:
         """Return what the ledger would say of whole splits at another max_length, without encoding again.
 
         Args:
             max_length: from `shortest` to `limit`; 0: as it is.
+            settings: how long texts are treated, where other than now.
 
         Returns:
             A row for each split, with the columns of the ledger except label.
@@ -89,6 +90,7 @@ class Encoded:
         import pandas as pd
 
         encoder, whole = self._encoder_at(max_length), self.ledger[self.ledger["label"] == ""]
+        encoder = replace(encoder, settings=settings or encoder.settings)
         cut = dict(zip(whole["split"], whole["texts_cut"], strict=True))
         return pd.DataFrame([
             {"split": split, **count_cuts(lengths, self.entities[split], encoder, pairs=self.pairs,

@@ -20,7 +20,7 @@ from ftkit.errors import RunError, Suspended
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages import chain
 
-__all__ = ["Fitted", "Suspended", "TrainingRun", "is_trained_now", "load", "post_command", "start"]
+__all__ = ["Fitted", "Suspended", "TrainingRun", "hold", "is_trained_now", "load", "post_command", "start"]
 
 PATIENCE = 0.5  # seconds to wait for the lock: whoever only asks whether it is held has it for an instant
 
@@ -162,15 +162,25 @@ def start(run: Run) -> TrainingRun:
     if run.is_done("training", current):
         print(f"training: unchanged, loaded from {run.path / 'training'}")
         return TrainingRun(run)
+    lock = hold(run)
+    status = run.status()["training"]
+    resume = status.fingerprint == current and status.state in ("running", "stopped", "failed")
+    return TrainingRun(run, lock=lock)._begin(current, resume)
+
+
+def hold(run: Run) -> FileLock:
+    """Take the lock of a training; whoever has it, trains.
+
+    Raises:
+        RunError: the run is being trained already.
+    """
     lock = FileLock(run.folder("training") / ".lock", thread_local=False)
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise RunError(str(run.path), expected="a run that nobody trains", found="one that is being trained",
                        remedy=f"Stop it first: ftkit control {run.path} stop") from error  # fmt: skip
-    status = run.status()["training"]
-    resume = status.fingerprint == current and status.state in ("running", "stopped", "failed")
-    return TrainingRun(run, lock=lock)._begin(current, resume)
+    return lock
 
 
 def is_trained_now(run: Run) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from ftkit.view.history import Curve, History
 from ftkit.view.style import BLUE, GREEN, GREY, MUTED, ORANGE, clean
 
-__all__ = ["Chart", "LabelBars", "LossChart", "MetricChart", "RateChart"]
+__all__ = ["Chart", "LabelBars", "LossChart", "MetricChart", "RateChart", "ScheduleChart"]
 
 HOVERED = 60  # points of a curve that show their values under the mouse
 BARS = 12
@@ -128,6 +128,20 @@ class RateChart(Chart):
         """Show the rates so far."""
         _move(self.rate, history.curve("learning_rate"))
         _move(self.hovered, history.curve("learning_rate", most=HOVERED))
+
+
+class ScheduleChart(Chart):
+    """The planned course of the learning rate."""
+
+    def __init__(self) -> None:
+        super().__init__("Planned learning rate", height=190)
+        self.y.min = 0.0
+        self.values.tick_format = ".1e"
+        self.rate = self.line("", BLUE, legend=False)
+
+    def draw(self, steps: Sequence[float], rates: Sequence[float]) -> None:
+        """Show a plan; an empty one leaves the chart as it is."""
+        _move(self.rate, (np.asarray(steps, dtype=float), np.asarray(rates, dtype=float)))
 
 
 class LabelBars:

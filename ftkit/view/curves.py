@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["learning_curves", "schedule"]
+__all__ = ["learning_curves", "rate_search", "schedule"]
 
 COLOURS = (BLUE, GREEN)  # of the metrics: the one that decides, and the next
 
@@ -68,6 +68,35 @@ def schedule(steps: Sequence[float], rates: Sequence[float]) -> Figure:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         add_title(axes, "Learning rate over the training")
     return figure
+
+
+def rate_search(search: Any) -> Figure:
+    """Draw the loss over rising learning rates, with the suggested one.
+
+    Args:
+        search: with rates, losses, smoothed and suggestion; see `ftkit.stages.rate_finder.RateSearch`.
+    """
+    if not len(search.rates):
+        return empty_figure("Search for a learning rate")
+    with house_style():
+        figure, axes = new_figure(2.6)
+        axes.plot(search.rates, search.losses, color=BLUE, alpha=0.25, linewidth=1)
+        axes.plot(search.rates, search.smoothed, color=BLUE, linewidth=1.8)
+        axes.set(xlabel="learning rate", xscale="log", ylim=_focus(search.smoothed))
+        note = "The loss never falls here."
+        if search.suggestion:
+            axes.axvline(search.suggestion, color=ORANGE, linewidth=1.2, linestyle="--")
+            note = f"It falls fastest at {search.suggestion:g}."
+        add_title(axes, "Loss while the learning rate rises", note)
+    return figure
+
+
+def _focus(values: Sequence[float]) -> tuple[float, float]:
+    """Return limits that show the fall; an explosion may leave the picture."""
+    known = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(known), known[0]
+    room = max(high - low, 0.05 * abs(high), 1e-3)
+    return low - 0.15 * room, max(high, low) + 0.8 * room
 
 
 def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> None:

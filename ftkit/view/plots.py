@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.view.curves import learning_curves, schedule
+from ftkit.view.curves import learning_curves, rate_search, schedule
 from ftkit.view.scores import (
     baseline_comparison,
     confusion,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "baseline_comparison", "confusion", "confusion_or_scatter", "gold_against_predicted", "label_counts",
     "learning_curves", "ledger_bars", "length_histogram", "padding", "parameter_groups", "per_label_scores",
-    "schedule", "score_comparison", "show",
+    "rate_search", "schedule", "score_comparison", "show",
 ]  # fmt: skip
 
 STATES = {"new": ORANGE, "trained": BLUE, "frozen": GREY}

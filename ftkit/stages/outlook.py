@@ -1,0 +1,203 @@
+"""What settings would cost and change, said before anything is computed with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftkit.errors import FtkitError
+from ftkit.recipe import Recipe, read_recipe
+from ftkit.run import Run, read_json
+from ftkit.stages import chain, head, preprocessing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Forecast", "Outlook", "Speed"]
+
+BACKWARD = 2.0  # a backward pass through a layer costs about two forward passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What is known beforehand.
+
+    Attributes:
+        facts: name to a number or words.
+        steps: (S,) optimizer steps at which the rate is known; empty outside of training.
+        rates: (S,) learning rates.
+    """
+
+    facts: Mapping[str, Any]
+    steps: Sequence[float] = ()
+    rates: Sequence[float] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast the machine trains, and how that is known.
+
+    Attributes:
+        tokens_per_second: in the training steps, padding not counted.
+        overhead: whole duration relative to the training steps.
+        source: a run, or what was timed.
+    """
+
+    tokens_per_second: float
+    overhead: float
+    source: str
+
+
+@dataclass
+class Forecast:
+    """Computes outlooks of a run from what its earlier stages left; what isn't made yet is left out."""
+
+    run: Run
+    _counts: dict[Any, tuple[int, int]] = field(default_factory=dict)
+
+    def look(self, recipe: Recipe, section: str) -> Outlook:
+        """Return what one section of a recipe would mean.
+
+        Args:
+            recipe: with the settings that are tried.
+            section: `preprocessing`, `head` or `training`.
+        """
+        return {"preprocessing": self._preprocessing, "head": self._head, "training": self._training}[section](recipe)
+
+    @cached_property
+    def encoded(self) -> Any:
+        """Return the encoded data of the run, or None where they aren't made from its present recipe."""
+        try:
+            made = self.run.is_done("preprocessing", chain.fingerprint(self.run, "preprocessing"))
+            return preprocessing.load(self.run) if made else None
+        except FtkitError:
+            return None
+
+    def speed(self, recipe: Recipe) -> Speed | None:
+        """Return how fast this would train: like an earlier run beside this one, else like a timed forward pass."""
+        folders = [path.parent.parent for path in self.run.path.resolve().parent.glob("*/training/summary.json")]
+        for path in sorted(folders, key=lambda item: -(item / "training" / "summary.json").stat().st_mtime):
+            if found := _measured_speed(path, recipe):
+                return found
+        try:
+            forward = float(read_json(self.run.path / "head" / "summary.json").get("forward_tokens_per_second") or 0.0)
+        except (FtkitError, TypeError, ValueError, AttributeError):
+            return None
+        if not forward or recipe.head.encoder != self.run.recipe.head.encoder:
+            return None
+        trained, total = self.count(recipe)
+        backward = {"head": 0.0, "top": BACKWARD * trained / total}.get(recipe.head.tune, BACKWARD)
+        return Speed(tokens_per_second=forward / (1 + backward), overhead=1.1, source="one forward pass")
+
+    def count(self, recipe: Recipe) -> tuple[int, int]:
+        """Return how many parameters would be trained, and how many there are."""
+        settings = recipe.head
+        key = (settings.encoder, settings.tune, settings.top_layers, settings.lora_rank)
+        if key not in self._counts:
+            new: Sequence[str] = ()
+            if settings.encoder == self.run.recipe.head.encoder and (self.run.path / "head" / "summary.json").is_file():
+                new = head.new_parameters(self.run)
+            self._counts[key] = head.count_trainable(chain.read_splits(self.run), settings, new)
+        return self._counts[key]
+
+    def _preprocessing(self, recipe: Recipe) -> Outlook:
+        encoded, wanted = self.encoded, recipe.preprocessing
+        if encoded is None:
+            return Outlook(facts={"so far": "the texts aren't encoded yet; run the next cell once"})
+        length = wanted.max_length or preprocessing.choose_max_length(encoded.lengths["train"], limit=encoded.limit)[0]
+        if not encoded.shortest <= length <= encoded.limit:
+            return Outlook(facts={"longest input": f"{encoded.shortest} to {encoded.limit} tokens"})
+        facts: dict[str, Any] = {"longest input": f"{length} tokens"}
+        for row in encoded.count_cuts(length, settings=wanted).to_dict("records"):
+            said = [f"{_share(row['texts_cut'], row['texts'])} of the texts cut",
+                    f"{_share(row['tokens_cut'], row['tokens'])} of the tokens"]  # fmt: skip
+            if row["entities"]:
+                said.append(f"{row['entities_cut']} of {row['entities']} entities lost")
+            if row["windows"] != row["texts"]:
+                said.append(f"{row['windows']} inputs from {row['texts']} texts")
+            facts[row["split"]] = ", ".join(said)
+        return Outlook(facts=facts)
+
+    def _head(self, recipe: Recipe) -> Outlook:
+        trained, total = self.count(recipe)
+        facts: dict[str, Any] = {
+            "trained parameters": f"{trained:,} of {total:,} ({_share(trained, total)})",
+            "peak learning rate": f"{head.choose_learning_rate(recipe):g}",
+        }
+        facts.update(self._duration(recipe))
+        return Outlook(facts=facts)
+
+    def _training(self, recipe: Recipe) -> Outlook:
+        from ftkit.engine.optimizers import schedule_curve
+        from ftkit.stages.training import count_steps
+
+        settings, rate = recipe.training, head.choose_learning_rate(recipe)
+        facts: dict[str, Any] = {"peak learning rate": f"{rate:g}"}
+        if self.encoded is None:
+            return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})
+        lengths = _input_lengths(self.encoded)
+        sizes = {"batch_size": settings.batch_size, "accumulation": settings.accumulation}
+        total = count_steps(len(lengths), epochs=settings.epochs, **sizes)
+        facts = {
+            "steps": f"{total:,}, {count_steps(len(lengths), epochs=1, **sizes):,} in each epoch",
+            "tokens per step": f"about {float(np.mean(lengths)) * settings.batch_size * settings.accumulation:,.0f}",
+            **facts, "evaluations": f"{math.ceil(settings.epochs * settings.evaluations)}", **self._duration(recipe),
+        }  # fmt: skip
+        steps, rates = schedule_curve(settings.schedule, warmup_steps=round(settings.warmup * total), total_steps=total,
+                                      learning_rate=rate)  # fmt: skip
+        return Outlook(facts=facts, steps=steps.tolist(), rates=rates.tolist())
+
+    def _duration(self, recipe: Recipe) -> dict[str, str]:
+        speed = self.speed(recipe) if self.encoded is not None else None
+        if speed is None:
+            return {}
+        epochs = recipe.training.epochs
+        if recipe.head.tune == "head_then_full":  # in its first phase nothing is computed backward
+            epochs += recipe.training.head_epochs / (1 + BACKWARD)
+        seconds = epochs * float(np.sum(_input_lengths(self.encoded))) / speed.tokens_per_second * speed.overhead
+        return {"estimated time": f"{_say_duration(seconds)}, at the speed of {speed.source}"}
+
+
+def _measured_speed(path: Path, recipe: Recipe) -> Speed | None:
+    """Return the speed of an earlier run that trained the same parameters of the same encoder."""
+    try:
+        earlier, summary = read_recipe(path / "recipe.toml"), read_json(path / "training" / "summary.json")
+        same = (earlier.head.encoder, earlier.head.tune) == (recipe.head.encoder, recipe.head.tune)
+        speed, steps = float(summary["tokens_per_second"]), float(summary["seconds"])
+        if not (same and speed and steps):
+            return None
+        overhead = max(1.0, float(summary["seconds_with_evaluation"]) / steps)
+        return Speed(tokens_per_second=speed, overhead=overhead, source=path.name)
+    except (FtkitError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _input_lengths(encoded: Any) -> Any:
+    return np.asarray(encoded.datasets["train"].data.column("length").to_numpy(), dtype=np.int64)
+
+
+def _share(part: float, whole: float) -> str:
+    """Return a share in percent; a little is never said to be nothing.
+
+    >>> _share(0, 10), _share(1, 10_000), _share(1, 3)
+    ('0 %', '< 0.1 %', '33.3 %')
+    """
+    if not part or not whole:
+        return "0 %"
+    return "< 0.1 %" if part / whole < 0.001 else f"{100 * part / whole:.1f} %"
+
+
+def _say_duration(seconds: float) -> str:
+    """Return a rough duration in words.
+
+    >>> _say_duration(8), _say_duration(200), _say_duration(9000)
+    ('about 8 s', 'about 3 min', 'about 2.5 h')
+    """
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,147 @@
+"""Search for a learning rate: raise it from batch to batch and see where the loss falls, and where it explodes."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftkit.errors import RecipeError
+from ftkit.recipe import Recipe
+from ftkit.run import Run, read_json, write_json
+from ftkit.stages import chain, head, preprocessing
+
+__all__ = ["RateSearch", "find_learning_rate", "load_search", "suggest_rate"]
+
+SMOOTHING = 0.9
+EXPLODED = 4.0  # a smoothed loss this many times the smallest one ends the search
+SKIPPED = 5  # first steps, in which the smoothed loss means little
+LOW, HIGH, STEPS = 1e-6, 1e-1, 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSearch:
+    """What a search saw.
+
+    Attributes:
+        rates: (S,) learning rates, rising by a constant factor.
+        losses: (S,) loss of the batch before its step.
+        smoothed: (S,) exponential mean of the losses.
+        suggestion: the rate at which the loss falls fastest; 0 where it never falls.
+    """
+
+    rates: Sequence[float]
+    losses: Sequence[float]
+    smoothed: Sequence[float]
+    suggestion: float
+
+
+def find_learning_rate(
+    run: Run, *, recipe: Recipe | None = None, low: float = LOW, high: float = HIGH, steps: int = STEPS,
+    on_step: Callable[[int, int], bool] | None = None,
+) -> RateSearch:  # fmt: skip
+    """Train a copy of the run's new model for some steps, each at a higher rate (Smith 2017, arXiv:1506.01186).
+
+    Model, checkpoints, log and random state of the run stay as they are; only `training/rate_search.json` is written.
+
+    Args:
+        run: what lies upstream is made where it is missing.
+        recipe: settings that are tried; those of the run where not given.
+        low: first learning rate.
+        high: last learning rate.
+        steps: of the search; it ends sooner when the loss explodes.
+        on_step: told the step and the number of steps; returns False to end the search.
+
+    Raises:
+        RecipeError: the bounds make no range.
+        RunError: the run is being trained.
+    """
+    from ftkit.stages.training import hold
+
+    if not (0 < low < high) or steps < 2 * SKIPPED:
+        raise RecipeError("rate search", expected=f"0 < low < high and at least {2 * SKIPPED} steps",
+                          found=f"low {low:g}, high {high:g}, {steps} steps")  # fmt: skip
+    chain.make_upstream(run, "training")
+    lock = hold(run)
+    try:
+        with _random_state_kept(), tempfile.TemporaryDirectory() as folder:
+            losses = _raise_rate(run, recipe or run.recipe, Path(folder), low, high, steps, on_step)
+    finally:
+        lock.release()
+    rates = (low * (high / low) ** (np.arange(len(losses)) / (steps - 1))).tolist()
+    smoothed = _smooth(losses)
+    search = RateSearch(rates=rates, losses=losses, smoothed=smoothed, suggestion=suggest_rate(rates, smoothed))
+    write_json(run.folder("training") / "rate_search.json", asdict(search))
+    return search
+
+
+def load_search(run: Run) -> RateSearch | None:
+    """Load the newest search of a run, None where there is none."""
+    path = run.path / "training" / "rate_search.json"
+    return RateSearch(**read_json(path)) if path.is_file() else None
+
+
+def suggest_rate(rates: Sequence[float], smoothed: Sequence[float]) -> float:
+    """Return the rate at which the smoothed loss falls fastest, over the logarithm of the rate; 0: it never falls.
+
+    >>> suggest_rate([10.0 ** -n for n in range(12, 0, -1)], [5, 5, 5, 5, 5, 5, 5, 4, 2, 1.5, 1.4, 9])
+    1e-05
+    """
+    losses = np.asarray(smoothed, dtype=float)
+    end = int(np.nanargmin(losses)) + 1 if len(losses) and not np.isnan(losses).all() else 0
+    if end - SKIPPED < 2:
+        return 0.0
+    slopes = np.gradient(losses[:end], np.log(np.asarray(rates[:end], dtype=float)))[SKIPPED:]
+    best = int(np.nanargmin(slopes))
+    return float(f"{rates[SKIPPED + best]:.2g}") if slopes[best] < 0 else 0.0
+
+
+def _raise_rate(
+    run: Run, recipe: Recipe, folder: Path, low: float, high: float, steps: int,
+    on_step: Callable[[int, int], bool] | None,
+) -> list[float]:  # fmt: skip
+    from ftkit.engine.quiet import quietly
+    from ftkit.engine.trainer import Meter, RateRange
+    from ftkit.stages.fitting import Phase, make_trainer, prepare_machine
+    from ftkit.stages.training import count_steps
+
+    encoded = preprocessing.load(run)
+    precision = prepare_machine(recipe)
+    tune = "full" if recipe.head.tune == "head_then_full" else recipe.head.tune
+    settings = recipe.training
+    each = count_steps(len(encoded.datasets["train"]), batch_size=settings.batch_size,
+                       accumulation=settings.accumulation, epochs=1)  # fmt: skip
+    model = head.freeze(head.load_head_model(run), recipe.head, head.new_parameters(run), tune=tune)
+    watcher = RateRange(low=low, high=high, steps=steps, smoothing=SMOOTHING, exploded=EXPLODED, on_step=on_step)
+    phase = Phase(tune=tune, epochs=steps / each, steps=steps, folder=folder)
+    trainer = make_trainer(recipe, encoded, phase, model, watcher, Meter(), precision.name)
+    with quietly():
+        trainer.train()
+    return watcher.losses
+
+
+def _smooth(losses: Sequence[float]) -> list[float]:
+    mean, smoothed = 0.0, []
+    for at, loss in enumerate(losses, start=1):
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        smoothed.append(mean / (1 - SMOOTHING**at))
+    return smoothed
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    import torch
+
+    kept: tuple[Any, ...] = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+        torch.set_rng_state(kept[2])
