@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+TINY = Path(__file__).parents[1] / "data" / "tiny"
+QUICK = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "threads": 1}
+
 SEED = 13
 MAX_LENGTH = 64
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -154,3 +157,23 @@ def make_tokenizer(*, pairs: bool) -> Any:
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, cache: Path, tiny_encoder_dir: Path) -> Callable[..., Any]:
+    """Return a function that makes a run on a tiny file; keywords are recipe sections."""
+    from ftkit.recipe import Recipe
+    from ftkit.run import Run
+
+    def make(source: str = "reviews.csv", name: str = "run", **sections: dict[str, Any]) -> Any:
+        settings = {
+            "data": {"source": str(TINY / source), "validation_fraction": 0.2, "test_fraction": 0.2},
+            "head": {"encoder": str(tiny_encoder_dir)},
+            "training": QUICK,
+            "evaluation": {"resamples": 100},
+        }
+        merged = {section: {**settings.get(section, {}), **sections.get(section, {})} for section in
+                  {*settings, *sections}}  # fmt: skip
+        return Run.create(tmp_path / name, Recipe().replace(merged))
+
+    return make

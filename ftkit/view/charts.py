@@ -135,12 +135,15 @@ class ScheduleChart(Chart):
 
     def __init__(self) -> None:
         super().__init__("Planned learning rate", height=190)
+        self.figure.padding_y = 0
         self.y.min = 0.0
         self.values.tick_format = ".1e"
         self.rate = self.line("", BLUE, legend=False)
 
     def draw(self, steps: Sequence[float], rates: Sequence[float]) -> None:
         """Show a plan; an empty one leaves the chart as it is."""
+        if len(rates):
+            self.y.max = 1.1 * max(rates) or 1.0
         _move(self.rate, (np.asarray(steps, dtype=float), np.asarray(rates, dtype=float)))
 
 

@@ -83,6 +83,7 @@ def rate_search(search: Any) -> Figure:
         axes.plot(search.rates, search.losses, color=BLUE, alpha=0.25, linewidth=1)
         axes.plot(search.rates, search.smoothed, color=BLUE, linewidth=1.8)
         axes.set(xlabel="learning rate", xscale="log", ylim=_focus(search.smoothed))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
         note = "The loss never falls here."
         if search.suggestion:
             axes.axvline(search.suggestion, color=ORANGE, linewidth=1.2, linestyle="--")

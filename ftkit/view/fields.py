@@ -61,7 +61,9 @@ class NumberField:
         self.text = box(value=value, min=-LARGEST if low is None else setting.kind(low), step=1 if whole else None,
                         max=LARGEST if high is None else setting.kind(high), tooltip=describe(setting),
                         layout={"width": "100px"})  # fmt: skip
-        self.slider = self._make_slider() if setting.span else None
+        bounded = whole or low is None or high is None
+        self.span = setting.span or (None if bounded else (float(low), float(high)))
+        self.slider = self._make_slider(*self.span) if self.span else None
         self.automatic = self._make_automatic() if setting.automatic is not None else None
         first = self.slider or widgets.Label(setting.name, tooltip=describe(setting), layout={"width": "130px"})
         self.widget: Any = widgets.HBox([part for part in (first, self.text, self.automatic) if part is not None])
@@ -80,9 +82,7 @@ class NumberField:
     def value(self, value: float) -> None:
         self.text.value = self.setting.kind(value)
 
-    def _make_slider(self) -> Any:
-        assert self.setting.span is not None
-        low, high = self.setting.span
+    def _make_slider(self, low: float, high: float) -> Any:
         named = {"description": self.setting.name, "tooltip": describe(self.setting), "readout": False, "style": NAME,
                  "layout": WIDE}  # fmt: skip
         if self.setting.log:
@@ -99,9 +99,9 @@ class NumberField:
 
     def _start(self) -> float:
         """Return what the number is when it is first taken into one's own hands."""
-        if not self.setting.span:
+        if not self.span:
             return max(1.0, float(self.setting.low or 0))
-        low, high = self.setting.span
+        low, high = self.span
         middle = math.sqrt(low * high) if self.setting.log else (low + high) / 4
         return float(self.setting.kind(float(f"{middle:.1g}")))
 
@@ -122,14 +122,13 @@ class NumberField:
 
     def _show(self, value: float) -> None:
         """Let the slider and the switch stand where the number is; a number beyond the usual widens the slider."""
-        chosen = value == self.setting.automatic
+        chosen = self.setting.automatic is not None and value == self.setting.automatic
         self._quiet = True
         if self.automatic is not None:
             self.automatic.value = chosen
-        if not chosen:
-            self._last = value
-        if self.slider is not None and not chosen:
-            self._reach(value)
+        self._last = self._last if chosen else value
+        if self.slider is not None:
+            self._reach(self._last)
         self._quiet = False
 
     def _reach(self, value: float) -> None:

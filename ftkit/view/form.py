@@ -125,12 +125,13 @@ class Form:
             outlook, problem = self.outlook, self.problem
         except FtkitError as error:
             outlook, problem = Outlook(facts={}), str(error)
+        named = f"color:{MUTED};padding-right:12px;vertical-align:top;white-space:nowrap"
         rows = "".join(
-            f'<tr><td style="color:{MUTED};padding-right:12px;vertical-align:top">{markup.text(name)}</td>'
-            f"<td>{markup.text(value, 400)}</td></tr>" for name, value in outlook.facts.items()
-        )  # fmt: skip
-        self.facts.value = markup.block(f"<table>{rows}</table>" + (f"<p>{markup.text(problem, 400)}</p>" if problem
-                                                                    else ""))  # fmt: skip
+            f'<tr><td style="{named}">{markup.text(name)}</td><td>{markup.text(value, 400)}</td></tr>'
+            for name, value in outlook.facts.items()
+        )
+        said = f"<p>{markup.text(problem, 400)}</p>" if problem else ""
+        self.facts.value = markup.block(f'<table style="line-height:1.4">{rows}</table>{said}')
         self.save_button.disabled = bool(problem)
         if self.chart:
             self.chart.draw(outlook.steps, outlook.rates)

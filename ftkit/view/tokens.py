@@ -128,6 +128,8 @@ class TokenView:
         self.chosen = (self.split.value, self.row.value, self.length.value)
         self.view.value = markup.block(self.to_html())
         cuts = self.encoded.count_cuts(self.length.value).assign(label="")
+        if not self.encoded.splits.tag_scheme:
+            cuts = cuts[[name for name in cuts.columns if "entities" not in name]]
         self.ledger.value = markup.block(ledger_table(cuts).to_html())
 
 

@@ -1,0 +1,36 @@
+"""A reader with a browser, and data that try to break out of what shows them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOSTILE = (
+    "<script>window.hacked = 1</script>", '<img src="/hacked.png" onerror="window.hacked = 1">',
+    "**bold** [link](javascript:window.hacked=1) $x^2$ `code`", "../../../etc/passwd file:///etc/passwd",
+    "'\"><svg onload=window.hacked=1>", "<iframe src='/hacked'></iframe> &lt;b&gt; &#60;b&#62;",
+)  # fmt: skip
+LABELS = ("<b>bad</b><img src=x onerror=window.hacked=1>", "</td><script>window.hacked=1</script>")
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let views believe that somebody looks at them in a browser."""
+    for module in ("form", "tokens", "tryout"):
+        monkeypatch.setattr(f"ftkit.view.{module}.somebody_watches", lambda: True)
+
+
+@pytest.fixture
+def hostile_run(make_run: Callable[..., Any], tmp_path: Path) -> Any:
+    """A run on texts, labels and column names that are markup."""
+    path = tmp_path / "hostile.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["<script>text</script>", "<img src=x onerror=window.hacked=1>"])
+        writer.writerows([f"{HOSTILE[at % len(HOSTILE)]} number {at}", LABELS[at % 2]] for at in range(60))
+    return make_run(str(path), data={"source": str(path), "text_column": "<script>text</script>",
+                                     "label_column": "<img src=x onerror=window.hacked=1>"})  # fmt: skip
