@@ -21,6 +21,7 @@ __all__ = ["RateSearch", "find_learning_rate", "load_search", "suggest_rate"]
 
 SMOOTHING = 0.9
 EXPLODED = 4.0  # a smoothed loss this many times the smallest one ends the search
+LEAST_FALL = 0.02  # a smaller fall, relative to the loss, is noise
 SKIPPED = 5  # first steps, in which the smoothed loss means little
 LOW, HIGH, STEPS = 1e-6, 1e-1, 80
 
@@ -33,7 +34,7 @@ class RateSearch:
         rates: (S,) learning rates, rising by a constant factor.
         losses: (S,) loss of the batch before its step.
         smoothed: (S,) exponential mean of the losses.
-        suggestion: the rate at which the loss falls fastest; 0 where it never falls.
+        suggestion: the rate in the middle of the longest fall of the loss; 0 where it never falls.
     """
 
     rates: Sequence[float]
@@ -88,18 +89,27 @@ def load_search(run: Run) -> RateSearch | None:
 
 
 def suggest_rate(rates: Sequence[float], smoothed: Sequence[float]) -> float:
-    """Return the rate at which the smoothed loss falls fastest, over the logarithm of the rate; 0: it never falls.
+    """Return the rate in the middle of the longest fall of the smoothed loss; 0: it never falls.
 
-    >>> suggest_rate([10.0 ** -n for n in range(12, 0, -1)], [5, 5, 5, 5, 5, 5, 5, 4, 2, 1.5, 1.4, 9])
+    The fall may be interrupted by a few steps; this is what fastai's `lr_find` calls the valley.
+
+    >>> suggest_rate([10.0 ** -n for n in range(12, 0, -1)], [5, 5, 5, 5, 5, 5, 5, 4, 3, 2, 1, 9])
     1e-05
     """
-    losses = np.asarray(smoothed, dtype=float)
-    end = int(np.nanargmin(losses)) + 1 if len(losses) and not np.isnan(losses).all() else 0
-    if end - SKIPPED < 2:
+    losses = np.asarray(smoothed, dtype=float)[SKIPPED:]
+    length, start = np.ones(len(losses), dtype=int), np.arange(len(losses))
+    for at in range(1, len(losses)):
+        higher = np.flatnonzero(losses[:at] > losses[at])
+        if len(higher):
+            before = higher[np.argmax(length[higher])]
+            length[at], start[at] = length[before] + 1, start[before]
+    if not len(losses):
         return 0.0
-    slopes = np.gradient(losses[:end], np.log(np.asarray(rates[:end], dtype=float)))[SKIPPED:]
-    best = int(np.nanargmin(slopes))
-    return float(f"{rates[SKIPPED + best]:.2g}") if slopes[best] < 0 else 0.0
+    end = int(np.argmax(length))
+    begin = int(start[end])
+    if not losses[begin] - losses[end] > LEAST_FALL * abs(losses[begin]):
+        return 0.0
+    return float(f"{rates[SKIPPED + (begin + end) // 2]:.2g}")
 
 
 def _raise_rate(

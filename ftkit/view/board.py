@@ -165,11 +165,12 @@ class Board:
         self.rates, self.labels = charts.RateChart(), charts.LabelBars()
         self.examples = widgets.HTML()
         half = widgets.Layout(width="50%")
+        toolbar = bq.Toolbar(figure=self.loss.figure, layout={"width": "130px"})
         self.box = widgets.VBox([
             widgets.HBox([self.state, self.progress, self.numbers], layout={"align_items": "center"}),
             widgets.HBox([self.pause, self.keep, self.stop, self.rate, self.set_rate, self.note],
                          layout={"flex_flow": "row wrap"}),
-            widgets.HBox([self.smoothing, self.logarithmic, bq.Toolbar(figure=self.loss.figure), self._legend(earlier)],
+            widgets.HBox([self.smoothing, self.logarithmic, toolbar, self._legend(earlier)],
                          layout={"align_items": "center", "flex_flow": "row wrap"}),
             widgets.HBox([widgets.VBox([self.loss.figure, self.rates.figure], layout=half),
                           widgets.VBox([self.metric.figure, self.labels.figure], layout=half)]),

@@ -32,8 +32,7 @@ class Chart:
     """
 
     def __init__(self, title: str, *, height: int = 250, logarithmic: bool = False) -> None:
-        self.x = bq.LinearScale(min=0)
-        self.y = bq.LogScale() if logarithmic else bq.LinearScale()
+        self.x, self.y = bq.LinearScale(min=0, allow_padding=False), _vertical(logarithmic=logarithmic)
         self.steps = bq.Axis(scale=self.x, grid_lines="none", num_ticks=6, tick_format=",d", tick_style=SMALL)
         self.values = bq.Axis(scale=self.y, orientation="vertical", num_ticks=5, tick_format=".3g",
                               tick_style=SMALL)  # fmt: skip
@@ -64,7 +63,7 @@ class Chart:
         """Exchange the vertical scale."""
         if logarithmic == isinstance(self.y, bq.LogScale):
             return
-        self.y = bq.LogScale() if logarithmic else bq.LinearScale()
+        self.y = _vertical(logarithmic=logarithmic)
         self.values.scale = self.y
         for mark in self.figure.marks:
             mark.scales = {"x": self.x, "y": self.y}
@@ -135,7 +134,6 @@ class ScheduleChart(Chart):
 
     def __init__(self) -> None:
         super().__init__("Planned learning rate", height=190)
-        self.figure.padding_y = 0
         self.y.min = 0.0
         self.values.tick_format = ".1e"
         self.rate = self.line("", BLUE, legend=False)
@@ -170,6 +168,10 @@ class LabelBars:
         with self.bars.hold_sync():
             self.bars.x = _distinct([clean(row["label"], 18) for row in shown])
             self.bars.y = [row["f1"] or 0.0 for row in shown]
+
+
+def _vertical(*, logarithmic: bool) -> Any:
+    return bq.LogScale(allow_padding=False) if logarithmic else bq.LinearScale(allow_padding=False)
 
 
 def _move(mark: Any, curve: Curve) -> None:

@@ -84,10 +84,10 @@ def rate_search(search: Any) -> Figure:
         axes.plot(search.rates, search.smoothed, color=BLUE, linewidth=1.8)
         axes.set(xlabel="learning rate", xscale="log", ylim=_focus(search.smoothed))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
-        note = "The loss never falls here."
+        note = "It never falls."
         if search.suggestion:
             axes.axvline(search.suggestion, color=ORANGE, linewidth=1.2, linestyle="--")
-            note = f"It falls fastest at {search.suggestion:g}."
+            note = f"{search.suggestion:g} is the middle of its longest fall."
         add_title(axes, "Loss while the learning rate rises", note)
     return figure
 

@@ -61,8 +61,9 @@ class NumberField:
         self.text = box(value=value, min=-LARGEST if low is None else setting.kind(low), step=1 if whole else None,
                         max=LARGEST if high is None else setting.kind(high), tooltip=describe(setting),
                         layout={"width": "100px"})  # fmt: skip
-        bounded = whole or low is None or high is None
-        self.span = setting.span or (None if bounded else (float(low), float(high)))
+        self.span = setting.span
+        if self.span is None and not whole and low is not None and high is not None:
+            self.span = (low, high)
         self.slider = self._make_slider(*self.span) if self.span else None
         self.automatic = self._make_automatic() if setting.automatic is not None else None
         first = self.slider or widgets.Label(setting.name, tooltip=describe(setting), layout={"width": "130px"})
@@ -113,8 +114,21 @@ class NumberField:
         if self._quiet:
             return
         number = float(change["new"])
+        if self._echoes(number):
+            return
         self.value = round(number) if self.setting.kind is int else float(f"{number:.2g}" if self.setting.log
                                                                          else f"{number:.6g}")  # fmt: skip
+
+    def _echoes(self, number: float) -> bool:
+        """Tell whether the browser only moved the slider to its nearest step, and nobody dragged it."""
+        assert self.slider is not None
+        if self.automatic is not None and self.automatic.value:
+            return number == self._last
+        if self.setting.log:
+            apart = abs(math.log(number / max(self.value, 1e-300), self.slider.base))
+        else:
+            apart = abs(number - self.value)
+        return bool(apart <= 0.501 * self.slider.step)
 
     def _left(self, change: dict[str, Any]) -> None:
         if not self._quiet:

@@ -40,8 +40,8 @@ class RateFinder:
         self.use = widgets.Button(description="Use it", icon="check", layout={"width": "auto", "display": "none"},
                                   tooltip="Take the suggested learning rate")  # fmt: skip
         self.progress = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "visibility": "hidden"})
-        self.said, self.picture = widgets.HTML(), widgets.Image(format="png", layout={"display": "none",
-                                                                                           "max_width": "560px"})
+        self.said = widgets.HTML()
+        self.picture = widgets.Image(format="png", layout={"display": "none", "max_width": "560px"})
         self.button.on_click(lambda _: self._press())
         self.use.on_click(lambda _: self._take(self._found.suggestion if self._found else 0.0))
         self.box = widgets.VBox([
@@ -90,6 +90,6 @@ class RateFinder:
         self.picture.value, self.picture.layout.display = png, ""
         if found.suggestion:
             self.use.layout.display = ""
-            self.said.value = markup.block(f"The loss falls fastest at <b>{found.suggestion:g}</b>.")
+            self.said.value = markup.block(f"Suggested: <b>{found.suggestion:g}</b>")
         else:
             self.said.value = markup.block("The loss never falls in these steps: no suggestion.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import cached_property
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,7 +14,7 @@ from ftkit.run import Run
 from ftkit.stages.outlook import Forecast, Outlook
 from ftkit.view import markup
 from ftkit.view.charts import ScheduleChart
-from ftkit.view.fields import make_field
+from ftkit.view.fields import Field, NumberField, make_field
 from ftkit.view.finder import RateFinder
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
 from ftkit.view.style import MUTED
@@ -36,9 +37,13 @@ class Form:
         self.run, self.section, self.forecast = run, section, Forecast(run)
         self.problem = ""
         self._recipe, self._resetting = run.recipe, False
-        given = getattr(run.recipe, section)
-        self.fields = {item.name: make_field(item, getattr(given, item.name), self._change)
-                       for item in describe_settings(SECTIONS[section])}  # fmt: skip
+
+    @cached_property
+    def fields(self) -> dict[str, Field | NumberField]:
+        """Return the field of each setting; made when first asked for, since headless nobody does."""
+        given = getattr(self.run.recipe, self.section)
+        return {item.name: make_field(item, getattr(given, item.name), self._change)
+                for item in describe_settings(SECTIONS[self.section])}  # fmt: skip
 
     @property
     def recipe(self) -> Recipe:
@@ -110,7 +115,7 @@ class Form:
         self.fields["learning_rate"].value = rate
 
     def _change(self) -> None:
-        if self._resetting or not hasattr(self, "fields"):
+        if self._resetting:
             return
         try:
             values = {name: field.value for name, field in self.fields.items()}

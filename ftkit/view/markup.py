@@ -26,7 +26,7 @@ def text(value: object, limit: int = 160) -> str:
 
 def block(content: str, style: str = "") -> str:
     """Return safe markup as one block; it never begins with data."""
-    return f'<div class="{CLASSES}" style="{style}">{content}</div>'
+    return f'<div class="{CLASSES}" style="line-height:1.4;{style}">{content}</div>'
 
 
 def bars(probabilities: Mapping[str, float], *, gold: Sequence[str] = (), most: int = 5) -> str:

@@ -93,7 +93,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         process.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its event loop must not run while the tests of other folders do
 def browser() -> Iterator[Any]:
     """Chromium of the system, without a window."""
     from playwright.sync_api import sync_playwright

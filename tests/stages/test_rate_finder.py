@@ -118,11 +118,18 @@ class TestFindingALearningRate:
 
 
 class TestSuggestingARate:
-    def test_it_is_where_the_loss_falls_fastest_before_its_smallest_value(self):
+    def test_it_is_in_the_middle_of_the_longest_fall(self):
         rates = np.geomspace(1e-6, 1, 61)
-        losses = 3 - 2 / (1 + np.exp(-(np.log10(rates) + 3) * 4)) + 50 * (np.log10(rates) > -1)
+        place = np.log10(rates)
+        losses = np.interp(place, [-5, -2], [3.0, 1.0]) + 50 * (place > -1.9) + 0.02 * np.sin(9 * place) * (place < -5)
 
-        assert suggest_rate(rates, losses) == pytest.approx(1e-3, rel=0.3)
+        assert 1e-4 < suggest_rate(rates, losses) < 1e-3
+
+    def test_a_bump_does_not_end_the_fall(self):
+        rates, losses = np.geomspace(1e-6, 1, 61), np.linspace(3, 1, 61)
+        losses[40] = 5.0
+
+        assert suggest_rate(rates, losses) == pytest.approx(1e-3, rel=0.7)
 
     @pytest.mark.parametrize("losses", [[], [1.0] * 30, list(range(30)), [float("nan")] * 30])
     def test_a_loss_that_never_falls_suggests_nothing(self, losses):
