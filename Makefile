@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab check bench clean
+.PHONY: help setup run test lab check bench screenshots clean
 
 help:  ## print the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ check: setup  ## lint, format, types, import directions, notebooks without outpu
 
 bench: setup  ## repeat the measured comparisons of the README
 	$(BIN)/python -m benchmarks
+
+screenshots: setup  ## take the pictures of the README again, in a real JupyterLab
+	$(BIN)/python docs/screenshots.py
 
 clean:  ## remove what was built and computed here; runs/ stays
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bqplot as bq
 import ipywidgets as widgets
 
 from ftkit.engine.control import LARGEST_RATE
@@ -164,13 +163,17 @@ class Board:
         self.loss, self.metric = charts.LossChart(earlier), charts.MetricChart(earlier)
         self.rates, self.labels = charts.RateChart(), charts.LabelBars()
         self.examples = widgets.HTML()
+        self.curves: list[charts.Chart] = [self.loss, self.metric, self.rates]
         half = widgets.Layout(width="50%")
-        toolbar = bq.Toolbar(figure=self.loss.figure, layout={"width": "130px"})
+        self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout={"width": "auto"},
+                                         tooltip="Drag a chart to move it, turn the wheel to zoom")  # fmt: skip
+        self.zoom.observe(self._let_zoom, "value")
+        self.whole = self._button("Whole", "arrows-alt", "Show whole curves again", self._show_whole)
         self.box = widgets.VBox([
             widgets.HBox([self.state, self.progress, self.numbers], layout={"align_items": "center"}),
             widgets.HBox([self.pause, self.keep, self.stop, self.rate, self.set_rate, self.note],
                          layout={"flex_flow": "row wrap"}),
-            widgets.HBox([self.smoothing, self.logarithmic, toolbar, self._legend(earlier)],
+            widgets.HBox([self.smoothing, self.logarithmic, self.zoom, self.whole, self._legend(earlier)],
                          layout={"align_items": "center", "flex_flow": "row wrap"}),
             widgets.HBox([widgets.VBox([self.loss.figure, self.rates.figure], layout=half),
                           widgets.VBox([self.metric.figure, self.labels.figure], layout=half)]),
@@ -204,6 +207,14 @@ class Board:
         for chart in (self.loss, self.rates):
             chart.scale_by(logarithmic=self.logarithmic.value)
         self._draw()
+
+    def _let_zoom(self, change: Mapping[str, Any]) -> None:
+        for chart in self.curves:
+            chart.let_zoom(change["new"])
+
+    def _show_whole(self, _: Any) -> None:
+        for chart in self.curves:
+            chart.show_all()
 
     def _draw(self) -> None:
         history = self.history

@@ -31,11 +31,13 @@ class Chart:
         logarithmic: start with a logarithmic vertical scale.
     """
 
+    least: float | None = None  # where the vertical scale begins; None: where the values do
+
     def __init__(self, title: str, *, height: int = 250, logarithmic: bool = False) -> None:
-        self.x, self.y = bq.LinearScale(min=0, allow_padding=False), _vertical(logarithmic=logarithmic)
-        self.steps = bq.Axis(scale=self.x, grid_lines="none", num_ticks=6, tick_format=",d", tick_style=SMALL)
-        self.values = bq.Axis(scale=self.y, orientation="vertical", num_ticks=5, tick_format=".3g",
-                              tick_style=SMALL)  # fmt: skip
+        self.x, self.y = bq.LinearScale(min=0), _vertical(logarithmic=logarithmic)
+        # Without a number of ticks they stand at round values.
+        self.steps = bq.Axis(scale=self.x, grid_lines="none", tick_format=",d", tick_style=SMALL)
+        self.values = bq.Axis(scale=self.y, orientation="vertical", tick_format="~g", tick_style=SMALL)
         self.figure = bq.Figure(
             title=title, marks=[], axes=[self.steps, self.values], animation_duration=0, fig_margin=MARGIN,
             title_style=TITLE, legend_location="top-right", legend_style={"stroke-width": 0},
@@ -67,6 +69,16 @@ class Chart:
         self.values.scale = self.y
         for mark in self.figure.marks:
             mark.scales = {"x": self.x, "y": self.y}
+        self.let_zoom(self.figure.interaction is not None)
+
+    def let_zoom(self, wanted: bool) -> None:
+        """Let dragging move the chart and the wheel zoom it, or not; what is shown stays."""
+        self.figure.interaction = bq.PanZoom(scales={"x": [self.x], "y": [self.y]}) if wanted else None
+
+    def show_all(self) -> None:
+        """Show the whole again after zooming."""
+        self.x.min, self.x.max = 0.0, None
+        self.y.min, self.y.max = self.least, None
 
 
 class LossChart(Chart):
@@ -119,7 +131,7 @@ class RateChart(Chart):
 
     def __init__(self) -> None:
         super().__init__("Learning rate", height=170)
-        self.values.tick_format = ".1e"
+        self.values.tick_format = "~e"
         self.rate = self.line("", MUTED, legend=False)
         self.hovered = self.points(MUTED, opacity=INVISIBLE, said="learning rate")
 
@@ -134,8 +146,8 @@ class ScheduleChart(Chart):
 
     def __init__(self) -> None:
         super().__init__("Planned learning rate", height=190)
-        self.y.min = 0.0
-        self.values.tick_format = ".1e"
+        self.y.min = self.least = 0.0
+        self.values.tick_format = "~e"
         self.rate = self.line("", BLUE, legend=False)
 
     def draw(self, steps: Sequence[float], rates: Sequence[float]) -> None:
@@ -155,7 +167,7 @@ class LabelBars:
         self.names = bq.Axis(scale=self.y, orientation="vertical", grid_lines="none", tick_style=SMALL)
         self.figure = bq.Figure(
             title="F1 of each label", marks=[self.bars], animation_duration=0, title_style=TITLE,
-            axes=[self.names, bq.Axis(scale=self.x, num_ticks=5, tick_style=SMALL)],
+            axes=[self.names, bq.Axis(scale=self.x, tick_values=[0, 0.25, 0.5, 0.75, 1], tick_style=SMALL)],
             fig_margin={**MARGIN, "left": 110}, layout={"width": "100%", "height": "170px", "min_width": "260px"},
         )  # fmt: skip
 
@@ -171,7 +183,7 @@ class LabelBars:
 
 
 def _vertical(*, logarithmic: bool) -> Any:
-    return bq.LogScale(allow_padding=False) if logarithmic else bq.LinearScale(allow_padding=False)
+    return bq.LogScale() if logarithmic else bq.LinearScale()
 
 
 def _move(mark: Any, curve: Curve) -> None:

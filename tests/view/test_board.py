@@ -129,12 +129,29 @@ def test_smoothing_and_scale_change_the_curves(board_of):
     assert type(board.loss.y).__name__ == "LogScale"
 
 
+def test_zooming_moves_the_scales_in_use_and_the_whole_comes_back(board_of):
+    board = board_of(steps(50))
+
+    board.zoom.value = True
+    board.logarithmic.value = True
+    assert board.loss.figure.interaction.scales == {"x": [board.loss.x], "y": [board.loss.y]}
+    board.loss.x.min, board.loss.x.max, board.loss.y.max = 10.0, 20.0, 1.0
+    board.refresh()
+    assert (board.loss.x.min, board.loss.x.max) == (10.0, 20.0)
+
+    board.whole.click()
+    board.zoom.value = False
+
+    assert (board.loss.x.min, board.loss.x.max, board.loss.y.max) == (0.0, None, None)
+    assert board.loss.figure.interaction is None
+
+
 def test_earlier_runs_are_faint_curves(board_of):
     board_of([*steps(30), ("status", {"state": "done", "step": 30})], name="before")
     board = board_of(steps(5), name="now")
 
     assert [len(line.x) for line, _ in board.loss.earlier] == [30]
-    assert "before" in board.box.children[2].children[3].value
+    assert "before" in board.box.children[2].children[-1].value
 
 
 def test_the_newest_evaluation_has_bars_and_examples(board_of):

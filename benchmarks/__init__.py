@@ -1,0 +1,1 @@
+"""Measured comparisons: scripts whose output the README quotes."""
