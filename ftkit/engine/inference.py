@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ftkit.engine.attention import choose_attention, using_attention
 from ftkit.engine.batching import Collator, sort_batches
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.losses import Loss
@@ -57,11 +58,14 @@ def predict_chunks(
         Chunks in the order of the texts.
     """
     training, device = model.training, next(model.parameters()).device
+    length = int(np.median(read_column(data, "length"))) if len(data) else 1
+    attention = choose_attention(model, batch_size=batch_size, length=length, precision=precision, training=False)
     model.eval()
     try:
-        for rows in _row_chunks(read_column(data, "text"), chunk):
-            yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
-                           device)  # fmt: skip
+        with using_attention(model, attention.name):
+            for rows in _row_chunks(read_column(data, "text"), chunk):
+                yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
+                               device)  # fmt: skip
     finally:
         model.train(training)
 

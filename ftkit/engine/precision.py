@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
-__all__ = ["Precision", "choose_precision"]
+__all__ = ["Precision", "choose_precision", "count_cores"]
 
 SHAPE = (1024, 384, 1536)  # rows, in, out: a feed-forward layer of a small encoder
 ROUNDS = 5
@@ -21,6 +22,15 @@ class Precision:
 
     name: str
     reason: str
+
+
+def count_cores() -> int:
+    """Return the physical cores that this process may use: two threads on one core wait for each other."""
+    import psutil
+
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
+    return max(1, min(physical, allowed))
 
 
 def choose_precision(wanted: str) -> Precision:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,17 +23,11 @@ from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import higher_is_better
 from ftkit.engine.optimizers import change_rate, group_parameters, make_optimizer, make_schedule
 
-__all__ = ["FineTuner", "Meter", "RateRange", "Steering", "peak_memory"]
+__all__ = ["FineTuner", "Meter", "RateRange", "Steering"]
 
 RECENT = 20  # steps over which speed and time left are averaged
 SAVE_EVERY = 300.0  # seconds of training that a crash may cost
 NAP = 0.05  # seconds between two looks for commands while paused
-
-
-def peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 @dataclass

@@ -17,7 +17,9 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.stages import head, preprocessing
 
-__all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "prepare_machine", "save_model"]
+__all__ = [
+    "Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "prepare_machine", "save_model", "speed_up",
+]  # fmt: skip
 
 NEVER = 10**9
 KEPT = 2  # checkpoints: the best and the newest
@@ -68,6 +70,8 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
+        attention = speed_up(model, recipe, encoded, precision)
+        run.write_environment(attention=attention.name, attention_reason=attention.reason)
         trainer = make_trainer(recipe, encoded, phase, model, steering, meter, precision)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         if checkpoint:
@@ -150,13 +154,30 @@ def save_model(run: Run, model: Any, encoded: Any) -> None:
 
 def prepare_machine(recipe: Recipe) -> Any:
     """Set the threads and return the number format."""
-    import psutil
     import torch
 
-    from ftkit.engine.precision import choose_precision
+    from ftkit.engine.memory import keep_freed_memory
+    from ftkit.engine.precision import choose_precision, count_cores
 
-    torch.set_num_threads(recipe.training.threads or psutil.cpu_count(logical=False) or 1)
+    keep_freed_memory()
+    torch.set_num_threads(recipe.training.threads or count_cores())
     return choose_precision(recipe.training.precision)
+
+
+def speed_up(model: Any, recipe: Recipe, encoded: Any, precision: str) -> Any:
+    """Give a model what trains it faster here, cheaper dropout and attention, and return the choice of attention."""
+    import numpy as np
+
+    from ftkit.engine.attention import choose_attention, set_attention
+    from ftkit.engine.dropout import replace_dropout
+    from ftkit.engine.inference import read_column
+
+    replace_dropout(model)
+    length = int(np.median(read_column(encoded.datasets["train"], "length")))
+    choice = choose_attention(model, batch_size=recipe.training.batch_size, length=length, precision=precision,
+                              training=True)  # fmt: skip
+    set_attention(model, choice.name)
+    return choice
 
 
 def _make_loss(recipe: Recipe, encoded: Any) -> Any:
@@ -292,7 +313,7 @@ def _finished_phases(folder: Path, phases: list[Phase]) -> int:
 def _summarize(
     recipe: Recipe, steering: Any, meter: Any, precision: str, *, steps: int, begun: float
 ) -> dict[str, Any]:
-    from ftkit.engine.trainer import peak_memory
+    from ftkit.engine.memory import peak_memory
 
     per_second = 1 / meter.seconds if meter.seconds else 0.0
     return {

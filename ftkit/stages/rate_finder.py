@@ -118,7 +118,7 @@ def _raise_rate(
 ) -> list[float]:  # fmt: skip
     from ftkit.engine.quiet import quietly
     from ftkit.engine.trainer import Meter, RateRange
-    from ftkit.stages.fitting import Phase, make_trainer, prepare_machine
+    from ftkit.stages.fitting import Phase, make_trainer, prepare_machine, speed_up
     from ftkit.stages.training import count_steps
 
     encoded = preprocessing.load(run)
@@ -128,6 +128,7 @@ def _raise_rate(
     each = count_steps(len(encoded.datasets["train"]), batch_size=settings.batch_size,
                        accumulation=settings.accumulation, epochs=1)  # fmt: skip
     model = head.freeze(head.load_head_model(run), recipe.head, head.new_parameters(run), tune=tune)
+    speed_up(model, recipe, encoded, precision.name)
     watcher = RateRange(low=low, high=high, steps=steps, smoothing=SMOOTHING, exploded=EXPLODED, on_step=on_step)
     phase = Phase(tune=tune, epochs=steps / each, steps=steps, folder=folder)
     trainer = make_trainer(recipe, encoded, phase, model, watcher, Meter(), precision.name)
