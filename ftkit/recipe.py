@@ -232,6 +232,9 @@ class Training(Section):
         high=1000.0, span=(0.5, 5.0))  # fmt: skip
     batch_size: int = setting(16, "examples in one forward pass", unit="examples", low=1, high=4096, log=True,
         basic=True, span=(1, 128))  # fmt: skip
+    batch_tokens: int = setting(
+        0, "tokens in one forward pass, whatever its examples; 0: batch_size decides",
+        unit="tokens", low=0, high=10**6, automatic=0, span=(256, 16384), log=True)  # fmt: skip
     accumulation: int = setting(1, "forward passes summed into one step", low=1, high=1024, log=True, span=(1, 64))
     learning_rate: float = setting(
         0.0, "peak learning rate; 0: the default of the optimizer and of what is trained", low=0.0, high=10.0,
@@ -279,6 +282,9 @@ class Training(Section):
         "auto", "number format of the forward pass; auto: the faster, by a short timing", choices=("auto", "fp32",
         "bf16")
     )  # fmt: skip
+    cache_features: bool = setting(
+        True, "frozen layers are computed once for all epochs and runs; false: in each epoch"
+    )
     threads: int = setting(
         0, "processor threads; 0: physical cores", unit="threads", low=0, high=1024, automatic=0, span=(1, 32)
     )
@@ -290,7 +296,9 @@ class Evaluation(Section):
     """How the result is scored."""
 
     split: str = setting("test", "split that is scored", choices=("validation", "test"))
-    batch_size: int = setting(32, "examples in one forward pass", unit="examples", low=1, high=4096, log=True)
+    batch_size: int = setting(
+        0, "examples in one forward pass; 0: as many as make about 4,096 tokens", unit="examples", low=0, high=4096,
+        log=True, automatic=0, span=(1, 256))  # fmt: skip
     confidence: float = setting(0.95, "coverage of the intervals", low=0.5, high=0.999)
     resamples: int = setting(1000, "bootstrap resamples of each interval", low=100, high=100000)
     baselines: bool = setting(True, "also score the majority label and the untrained head")

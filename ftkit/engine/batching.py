@@ -13,47 +13,93 @@ from torch import Tensor
 
 from ftkit.engine.losses import IGNORE_INDEX
 
-__all__ = ["Augmentation", "Collator", "LengthBatches", "count_padding", "sort_batches"]
+__all__ = [
+    "SCORED_TOKENS", "Augmentation", "Collator", "LengthBatches", "count_batches", "count_padding", "sort_batches",
+]  # fmt: skip
 
 POOL = 50  # batches that are sorted together: the padding is a few percent, and the order stays random
+NOISE = 0.1  # of a length when rows are sorted for a budget of tokens, relative to it
+SCORED_TOKENS = 4096  # of a batch where nothing is learnt: more are no faster
 
 
 class LengthBatches:
-    """Batch sampler: shuffle, sort pools of 50 batches by length, shuffle the batches; the same for a seed and epoch.
+    """Batch sampler: batches of like length in shuffled order; the same for a seed and epoch.
+
+    With a number of rows, pools of 50 batches are drawn at random and sorted by length. With a budget of tokens, all
+    rows are sorted by lengths with some noise and cut into parts of equal tokens, as many in each epoch.
 
     Args:
         lengths: (N,) tokens of each row.
         batch_size: rows of a batch; the last of an epoch may have fewer.
+        batch_tokens: about so many tokens in a batch, whatever its rows; 0: batch_size counts.
         seed: of all epochs.
     """
 
-    def __init__(self, lengths: Sequence[int] | npt.NDArray[Any], *, batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int] | npt.NDArray[Any], *, batch_size: int, seed: int,
+                 batch_tokens: int = 0) -> None:  # fmt: skip
         self.lengths, self.batch_size, self.seed, self.epoch = np.asarray(lengths), batch_size, seed, 0
+        self.batch_tokens, self.count = batch_tokens, count_batches(self.lengths, batch_size, batch_tokens)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return self.count
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
+        batches = self._by_tokens(generator) if self.batch_tokens else self._by_rows(generator)
+        for at in generator.permutation(len(batches)):
+            yield batches[at].tolist()
+
+    def _by_rows(self, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
         order = generator.permutation(len(self.lengths))
         batches = []
         for start in range(0, len(order), POOL * self.batch_size):
             pool = order[start : start + POOL * self.batch_size]
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
             batches += [pool[at : at + self.batch_size] for at in range(0, len(pool), self.batch_size)]
-        for at in generator.permutation(len(batches)):
-            yield batches[at].tolist()
+        return batches
+
+    def _by_tokens(self, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+        noise = generator.uniform(1 - NOISE, 1 + NOISE, len(self.lengths))
+        order = np.argsort(self.lengths * noise, kind="stable")
+        middles = np.cumsum(self.lengths[order]) - self.lengths[order] / 2
+        part = np.minimum(middles * self.count // max(int(self.lengths.sum()), 1), self.count - 1)
+        return np.split(order, np.flatnonzero(np.diff(part)) + 1)
 
 
-def sort_batches(lengths: npt.NDArray[Any], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield row positions in batches of like length, the longest first, for scoring."""
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    for at in range(0, len(order), batch_size):
-        yield order[at : at + batch_size]
+def count_batches(lengths: npt.NDArray[Any], batch_size: int, batch_tokens: int = 0) -> int:
+    """Return the batches of an epoch.
+
+    Args:
+        lengths: (N,) tokens of each row.
+        batch_size: rows of a batch.
+        batch_tokens: about so many tokens in a batch, at least the longest row; 0: batch_size counts.
+
+    >>> count_batches(np.array([3, 4, 5]), 2), count_batches(np.array([3, 4, 5]), 2, batch_tokens=6)
+    (2, 2)
+    """
+    if not batch_tokens:
+        return -(-len(lengths) // batch_size)
+    # A part at least as long as the longest row can't be empty.
+    return max(1, int(np.sum(lengths)) // max(batch_tokens, int(np.max(lengths, initial=1))))
+
+
+def sort_batches(lengths: npt.NDArray[Any], batch_size: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield row positions in batches of like length, the longest first, for scoring.
+
+    Args:
+        lengths: (N,) tokens of each row.
+        batch_size: rows of a batch; 0: as many as make SCORED_TOKENS with their padding.
+    """
+    lengths = np.asarray(lengths)
+    order, at = np.argsort(-lengths, kind="stable"), 0
+    while at < len(order):
+        size = batch_size or max(1, SCORED_TOKENS // max(1, int(lengths[order[at]])))
+        yield order[at : at + size]
+        at += size
 
 
 def count_padding(lengths: npt.NDArray[Any], *, batch_size: int, max_length: int, seed: int) -> dict[str, int]:
@@ -111,7 +157,13 @@ class Collator:
     augmentation: Augmentation | None = None
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return input_ids, attention_mask (B, T), labels, and token_type_ids where the rows have them."""
+        """Return input_ids, attention_mask (B, T), labels, and token_type_ids where the rows have them.
+
+        Rows that hold the states of a frozen encoder give inputs_embeds (B, T, H) in the place of ids.
+        """
+        if "states" in rows[0]:
+            return {**_pad_states([row["states"] for row in rows]),
+                    "labels": self._labels([row["labels"] for row in rows])}  # fmt: skip
         ids = [row["input_ids"] for row in rows]
         batch = {
             "input_ids": _pad(ids, self.pad_id),
@@ -141,6 +193,12 @@ def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     for at, row in enumerate(rows):
         padded[at, : len(row)] = row
     return torch.from_numpy(padded)
+
+
+def _pad_states(rows: Sequence[Tensor]) -> dict[str, Tensor]:
+    sizes = torch.tensor([len(row) for row in rows])
+    mask = (torch.arange(int(sizes.max())) < sizes[:, None]).long()
+    return {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), "attention_mask": mask}
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from ftkit.engine.attention import choose_attention, using_attention
-from ftkit.engine.batching import Collator, sort_batches
+from ftkit.engine.batching import SCORED_TOKENS, Collator, sort_batches
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.losses import Loss
+from ftkit.engine.precision import rounded_weights
 
-__all__ = ["Chunk", "forward", "predict_chunks", "read_column"]
+__all__ = ["Chunk", "forward", "predict_chunks", "read_column", "read_rows"]
 
 CHUNK = 4096  # rows encoded, scored and handed on together
 
@@ -50,7 +51,7 @@ def predict_chunks(
         data: encoded Arrow rows, the windows of a text one after the other.
         collator: makes batches.
         loss: summed up for labelled rows.
-        batch_size: rows of a forward pass.
+        batch_size: rows of a forward pass; 0: as many as make about SCORED_TOKENS tokens.
         precision: `fp32` or `bf16` (autocast).
         chunk: rows kept at a time; texts are never torn apart.
 
@@ -58,11 +59,12 @@ def predict_chunks(
         Chunks in the order of the texts.
     """
     training, device = model.training, next(model.parameters()).device
-    length = int(np.median(read_column(data, "length"))) if len(data) else 1
-    attention = choose_attention(model, batch_size=batch_size, length=length, precision=precision, training=False)
+    length = max(1, int(np.median(read_column(data, "length")))) if len(data) else 1
+    attention = choose_attention(model, batch_size=batch_size or max(1, SCORED_TOKENS // length), length=length,
+                                 precision=precision, training=False)  # fmt: skip
     model.eval()
     try:
-        with using_attention(model, attention.name):
+        with using_attention(model, attention.name), rounded_weights(model, precision):
             for rows in _row_chunks(read_column(data, "text"), chunk):
                 yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
                                device)  # fmt: skip
@@ -103,7 +105,7 @@ def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: 
     total = weight = 0.0
     golds: list[Any] = [None] * len(positions)
     for batch_rows in sort_batches(read_column(rows, "length"), batch_size):
-        picked = _read_rows(rows, batch_rows)
+        picked = read_rows(rows, batch_rows)
         batch = collator(picked)
         logits = forward(model, batch, precision=precision, device=device)
         if tagging:
@@ -123,8 +125,9 @@ def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: 
                  loss=float(part[0]), weight=float(part[1]))  # fmt: skip
 
 
-def _read_rows(rows: Any, at: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    columns = rows[at.tolist()]  # at once: one by one takes several times as long
+def read_rows(rows: Any, at: Sequence[int] | npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return some rows as mappings."""
+    columns = rows[[int(row) for row in at]]  # at once: one by one takes several times as long
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import nn
 
-__all__ = ["Precision", "choose_precision", "count_cores"]
+__all__ = ["Precision", "choose_precision", "count_cores", "rounded_weights"]
 
 SHAPE = (1024, 384, 1536)  # rows, in, out: a feed-forward layer of a small encoder
 ROUNDS = 5
@@ -48,6 +51,26 @@ def choose_precision(wanted: str) -> Precision:
     verdict = "worth it" if ratio >= WORTH else "not worth it"
     return Precision("bf16" if ratio >= WORTH else "fp32",
                      f"timed: bf16 multiplies matrices {ratio:.2f}× as fast as fp32 here, {verdict}")  # fmt: skip
+
+
+@contextmanager
+def rounded_weights(model: nn.Module, precision: str) -> Iterator[None]:
+    """Round the weights of all linear layers once inside the block, as autocast would in each forward pass.
+
+    Args:
+        model: isn't trained inside the block.
+        precision: with `fp32` nothing is done.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)] if precision == "bf16" else []
+    parameters = [item for layer in layers for item in (layer.weight, layer.bias) if item is not None]
+    kept = [parameter.data for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.data = parameter.data.bfloat16()
+        yield
+    finally:
+        for parameter, value in zip(parameters, kept, strict=True):
+            parameter.data = value
 
 
 @lru_cache(maxsize=1)

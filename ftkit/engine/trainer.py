@@ -91,6 +91,7 @@ class FineTuner(Trainer):
         score: returns loss and metrics on validation, without the prefix `eval_`, and `per_label` and `examples` for
             the log.
         meter: counts steps.
+        batch_tokens: tokens of a batch, whatever its rows, each of which then counts the same; 0: rows are counted.
     """
 
     def __init__(
@@ -105,8 +106,10 @@ class FineTuner(Trainer):
         score: Callable[[Any], dict[str, Any]],
         meter: Meter,
         callbacks: list[TrainerCallback],
+        batch_tokens: int = 0,
     ) -> None:
         self.batch_loss, self.optimization, self.score, self.meter = loss, optimization, score, meter
+        self.batch_tokens, self._share = batch_tokens, 1.0
         self.optimizer: Any
         self.lr_scheduler: Any
         self.control: Any
@@ -118,8 +121,10 @@ class FineTuner(Trainer):
         """Return batches of like length in shuffled order."""
         data = self.train_dataset
         lengths = read_column(data, "length")
-        sampler = LengthBatches(lengths, batch_size=self._train_batch_size, seed=self.args.data_seed)
-        loader: DataLoader[Any] = DataLoader(data, batch_sampler=sampler, collate_fn=self.data_collator)
+        sampler = LengthBatches(lengths, batch_size=self._train_batch_size, seed=self.args.data_seed,
+                                batch_tokens=self.batch_tokens)  # fmt: skip
+        self._usual = len(lengths) / len(sampler) * self.args.gradient_accumulation_steps
+        loader: DataLoader[Any] = DataLoader(data, batch_sampler=sampler, collate_fn=self._collate)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -149,12 +154,17 @@ class FineTuner(Trainer):
         several = len(batches[0]) > 1
         counts = [self._count_items(batch["labels"]) for batch in batches[0]] if several else []
         self._weight = torch.stack(counts).sum() if counts else None
+        if self.batch_tokens:
+            self._share = sum(len(batch["labels"]) for batch in batches[0]) / self._usual
         return batches
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean loss of a batch; its share of the mean over the whole step where several are summed."""
+        """Return the mean loss of a batch; its share of the mean over the whole step where several are summed.
+
+        With a budget of tokens it is weighed by the rows of the step, as if every row were a step of its own.
+        """
         gold = inputs["labels"]
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         if self._weight is None:
@@ -162,11 +172,12 @@ class FineTuner(Trainer):
         else:  # Trainer divides by the number of batches, which is undone here
             loss = self.batch_loss.parts(outputs.logits, gold)[0] / self._weight.clamp(min=1e-8)
             loss = loss * self.current_gradient_accumulation_steps
+        loss = loss * self._share if self.batch_tokens else loss
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Count and train one batch."""
-        self.meter.add_batch(len(inputs["input_ids"]), int(inputs["attention_mask"].sum()))
+        self.meter.add_batch(len(inputs["labels"]), int(inputs.pop("tokens")))
         return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-any-return]
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
@@ -174,6 +185,19 @@ class FineTuner(Trainer):
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.score(self.model).items()}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _collate(self, rows: Any) -> dict[str, torch.Tensor]:
+        """Make a batch that knows how many tokens its texts have."""
+        return {**self.data_collator(rows), "tokens": torch.tensor(sum(row["length"] for row in rows))}
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save what is trained: the rest is in the model that the training began with."""
+        parameters = dict(self.model.named_parameters())
+        if state_dict is None and not hasattr(self.model, "peft_config"):
+            frozen = {name for name, value in parameters.items() if not value.requires_grad}
+            if frozen:
+                state_dict = {name: value for name, value in self.model.state_dict().items() if name not in frozen}
+        super()._save(output_dir, state_dict)
 
     def _count_items(self, labels: torch.Tensor) -> torch.Tensor:
         """Return what the sum of the losses of these labels is divided by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages import head, preprocessing
 from ftkit.stages.card import write_model_card
-from ftkit.stages.fitting import make_collator
+from ftkit.stages.fitting import make_collator, seen_through
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,8 @@ def compute(run: Run) -> Scored:
     torch.set_num_threads(read_json(run.path / "environment.json").get("threads", torch.get_num_threads()))
     model = head.load_model(str(run.path / "model"), splits.task)
     writer = PredictionWriter(folder, encoded, split)
-    predictions = _predict(model, encoded, encoded.datasets[split], split, recipe, precision, writer.add)
+    with seen_through(model, encoded, (split,), recipe, recipe.head.tune, head.new_parameters(run), precision) as seen:
+        predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
     content = {
@@ -172,9 +173,11 @@ def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict
     data = splits.datasets[split]
     majority = score_predictions(majority_predictions(splits, split), data, splits, **_resampling(recipe))
     picked = _pick(len(data), recipe.evaluation.baseline_examples, recipe.data.split_seed)
-    rows = encoded.datasets[split]
-    kept = np.flatnonzero(np.isin(read_column(rows, "text"), picked))
-    untrained = _predict(head.load_head_model(run), encoded, rows.select(kept), split, recipe, precision)
+    rows, model = encoded.datasets[split], head.load_head_model(run)
+    kept = rows.select(np.flatnonzero(np.isin(read_column(rows, "text"), picked)))
+    part = replace(encoded, datasets={split: kept})
+    with seen_through(model, part, (split,), recipe, "head", head.new_parameters(run), precision) as seen:
+        untrained = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision)
     scores = score_predictions(untrained, data.select(picked), splits, **_resampling(recipe))
     return {
         "majority": {**majority.to_json()["metrics"], "examples": majority.examples},

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftkit.engine.control import Mailbox
 from ftkit.engine.events import EventLog
@@ -17,8 +19,12 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.stages import head, preprocessing
 
+if TYPE_CHECKING:
+    from ftkit.stages.states import Frozen
+
 __all__ = [
-    "Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "prepare_machine", "save_model", "speed_up",
+    "Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "prepare_machine", "save_model",
+    "seen_through", "speed_up",
 ]  # fmt: skip
 
 NEVER = 10**9
@@ -51,6 +57,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     from torch import get_num_threads
     from transformers import set_seed
 
+    from ftkit.engine.inference import read_column
     from ftkit.engine.trainer import Meter
 
     recipe, folder = run.recipe, run.folder("training")
@@ -61,7 +68,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                           seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint)  # fmt: skip
     set_seed(recipe.training.seed)
     model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
-    phases = plan_phases(recipe, len(encoded.datasets["train"]), folder)
+    phases = plan_phases(recipe, read_column(encoded.datasets["train"], "length"), folder)
     done, steering, started = 0, None, _finished_phases(folder, phases) if resume else 0
     for number, phase in enumerate(phases):
         if number < started:
@@ -72,12 +79,14 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
         attention = speed_up(model, recipe, encoded, precision)
         run.write_environment(attention=attention.name, attention_reason=attention.reason)
-        trainer = make_trainer(recipe, encoded, phase, model, steering, meter, precision)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
-        if checkpoint:
-            log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
-        with quietly():
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        new = head.new_parameters(run)
+        with seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen:
+            trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision)
+            if checkpoint:
+                log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
+            with quietly():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
         if steering.outcome == "suspended":
             return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)
@@ -92,13 +101,12 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)
 
 
-def plan_phases(recipe: Recipe, rows: int, folder: Path) -> list[Phase]:
-    """Return the phases of a training: one, or the head and then all layers."""
+def plan_phases(recipe: Recipe, lengths: Any, folder: Path) -> list[Phase]:
+    """Return the phases of a training on rows of (N,) lengths: one, or the head and then all layers."""
     from ftkit.stages.training import count_steps
 
     def phase(tune: str, epochs: float, place: str) -> Phase:
-        steps = count_steps(rows, batch_size=recipe.training.batch_size, accumulation=recipe.training.accumulation,
-                            epochs=epochs)  # fmt: skip
+        steps = count_steps(lengths, recipe.training, epochs=epochs)
         return Phase(tune=tune, epochs=epochs, steps=steps, folder=folder / place)
 
     last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune, recipe.training.epochs,
@@ -162,6 +170,49 @@ def prepare_machine(recipe: Recipe) -> Any:
     keep_freed_memory()
     torch.set_num_threads(recipe.training.threads or count_cores())
     return choose_precision(recipe.training.precision)
+
+
+@contextmanager
+def seen_through(
+    model: Any,
+    encoded: Any,
+    names: Sequence[str],
+    recipe: Recipe,
+    tune: str,
+    new: Sequence[str],
+    precision: str,
+    log: EventLog | None = None,
+) -> Iterator[Frozen]:
+    """Let a model read the states of its frozen layers inside the block, where there are any and they may be kept.
+
+    Args:
+        model: encoder and head.
+        encoded: the encoded splits.
+        names: splits that are wanted.
+        recipe: settings of training and head.
+        tune: what is trained.
+        new: parameters that the checkpoint lacked.
+        precision: `fp32` or `bf16`.
+        log: is told how far it is.
+
+    Yields:
+        What is to be used with the model inside the block: `encoded` and `precision`.
+    """
+    from ftkit.engine.frozen import replaying
+    from ftkit.stages.states import Frozen, freeze_splits
+
+    def tell(said: str) -> None:
+        if log:
+            log.append("status", state="encoding", detail=said)
+
+    settings = recipe.training
+    same_each_time = not (settings.token_masking or settings.token_deletion)
+    frozen = Frozen(place=None, encoded=encoded, precision=precision)
+    if settings.cache_features and same_each_time and tune in ("head", "top"):
+        frozen = freeze_splits(model, encoded, names, tune=tune, top_layers=recipe.head.top_layers, new=new,
+                               precision=precision, tell=tell)  # fmt: skip
+    with replaying(model, frozen.place, new) if frozen.place else nullcontext():
+        yield frozen
 
 
 def speed_up(model: Any, recipe: Recipe, encoded: Any, precision: str) -> Any:
@@ -247,13 +298,13 @@ def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steerin
     loss = _make_loss(recipe, encoded)
     optimization = {
         "learning_rate": head.choose_learning_rate(recipe, tune=phase.tune), "weight_decay": settings.weight_decay,
-        "layer_decay": recipe.head.layer_decay, "optimizer": settings.optimizer, "momentum": settings.momentum,
-        "schedule": settings.schedule, "warmup": settings.warmup,
+        "layer_decay": 1.0 if phase.tune == "head" else recipe.head.layer_decay, "optimizer": settings.optimizer,
+        "momentum": settings.momentum, "schedule": settings.schedule, "warmup": settings.warmup,
     }  # fmt: skip
     trainer = FineTuner(
         model, args, train_data=encoded.datasets["train"], collator=make_collator(encoded, recipe), loss=loss,
         optimization=optimization, score=partial(_score_validation, recipe, encoded, loss, precision), meter=meter,
-        callbacks=[steering],
+        callbacks=[steering], batch_tokens=settings.batch_tokens,
     )  # fmt: skip
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)

@@ -141,11 +141,10 @@ class Forecast:
         if self.encoded is None:
             return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})
         lengths = _input_lengths(self.encoded)
-        sizes = {"batch_size": settings.batch_size, "accumulation": settings.accumulation}
-        total = count_steps(len(lengths), epochs=settings.epochs, **sizes)
+        total, each = (count_steps(lengths, settings, epochs=epochs) for epochs in (settings.epochs, 1))
         facts = {
-            "steps": f"{total:,}, {count_steps(len(lengths), epochs=1, **sizes):,} in each epoch",
-            "tokens per step": f"about {float(np.mean(lengths)) * settings.batch_size * settings.accumulation:,.0f}",
+            "steps": f"{total:,}, {each:,} in each epoch",
+            "tokens per step": f"about {float(np.sum(lengths)) / each:,.0f}",
             **facts, "evaluations": f"{math.ceil(settings.epochs * settings.evaluations)}", **self._duration(recipe),
         }  # fmt: skip
         steps, rates = schedule_curve(settings.schedule, warmup_steps=round(settings.warmup * total), total_steps=total,

@@ -23,7 +23,7 @@ from ftkit.run import Run, read_json
 
 __all__ = ["Predictor"]
 
-TOGETHER = 512  # texts that are sorted by length together
+TOGETHER = 2048  # texts that are sorted by length together
 
 
 class Predictor:
@@ -31,13 +31,13 @@ class Predictor:
 
     Args:
         run: folder of a run whose training is done.
-        batch_size: inputs of a forward pass.
+        batch_size: inputs of a forward pass; 0: as many as make about 4,096 tokens.
 
     Raises:
         ModelError: the run has no model yet.
     """
 
-    def __init__(self, run: Run | Path | str, *, batch_size: int = 32) -> None:
+    def __init__(self, run: Run | Path | str, *, batch_size: int = 0) -> None:
         from ftkit.stages.head import load_model
 
         run = run if isinstance(run, Run) else Run.open(run)
@@ -82,7 +82,7 @@ class Predictor:
         from datasets import Dataset
 
         columns = [self._columns(example) for example in examples]
-        windows = [{"text": at, **window} for at, column in enumerate(columns) for window in self._encode(column)]
+        windows = [{"text": at, **window} for at, made in enumerate(self._encode(columns)) for window in made]
         rows = Dataset.from_list(windows)
         collator = Collator(pad_id=self.encoder.tokenizer.pad_token_id, task=self.task,
                             problem_type=self.problem_type, classes=len(self.labels))  # fmt: skip
@@ -92,12 +92,20 @@ class Predictor:
             for at, text in enumerate(chunk.texts):
                 yield self._describe(columns[int(text)], chunk, at)
 
-    def _encode(self, column: dict[str, Any]) -> list[dict[str, Any]]:
-        unknown: dict[str, Any] = {"regression": 0.0, "multi_label": []}
-        windows = self.encoder.encode(column)
-        if self.task == "token-classification":
-            return windows
-        return [{**window, "labels": unknown.get(self.problem_type, -1)} for window in windows]
+    def _encode(self, columns: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """Return the windows of each example; examples with the same columns are encoded together."""
+        made: list[list[dict[str, Any]]] = [[] for _ in columns]
+        for names in {tuple(column) for column in columns}:
+            at = [place for place, column in enumerate(columns) if tuple(column) == names]
+            found = self.encoder.encode_batch({name: [columns[place][name] for place in at] for name in names})[0]
+            for place, windows in zip(at, found, strict=True):
+                made[place] = windows if "words" in names else [{**item, "labels": self._unknown} for item in windows]
+        return made
+
+    @property
+    def _unknown(self) -> Any:
+        """Return the label of a text that has none."""
+        return {"regression": 0.0, "multi_label": []}.get(self.problem_type, -1)
 
     def _columns(self, example: Any) -> dict[str, Any]:
         if self.task == "token-classification":

@@ -116,6 +116,7 @@ def _raise_rate(
     run: Run, recipe: Recipe, folder: Path, low: float, high: float, steps: int,
     on_step: Callable[[int, int], bool] | None,
 ) -> list[float]:  # fmt: skip
+    from ftkit.engine.inference import read_column
     from ftkit.engine.quiet import quietly
     from ftkit.engine.trainer import Meter, RateRange
     from ftkit.stages.fitting import Phase, make_trainer, prepare_machine, speed_up
@@ -124,9 +125,7 @@ def _raise_rate(
     encoded = preprocessing.load(run)
     precision = prepare_machine(recipe)
     tune = "full" if recipe.head.tune == "head_then_full" else recipe.head.tune
-    settings = recipe.training
-    each = count_steps(len(encoded.datasets["train"]), batch_size=settings.batch_size,
-                       accumulation=settings.accumulation, epochs=1)  # fmt: skip
+    each = count_steps(read_column(encoded.datasets["train"], "length"), recipe.training, epochs=1)
     model = head.freeze(head.load_head_model(run), recipe.head, head.new_parameters(run), tune=tune)
     speed_up(model, recipe, encoded, precision.name)
     watcher = RateRange(low=low, high=high, steps=steps, smoothing=SMOOTHING, exploded=EXPLODED, on_step=on_step)

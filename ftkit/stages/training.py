@@ -18,6 +18,7 @@ from ftkit.engine.control import Mailbox, check_command, post_command
 from ftkit.engine.events import EventLog, EventReader, read_events
 from ftkit.engine.memory import keep_freed_memory
 from ftkit.errors import RunError, Suspended
+from ftkit.recipe import Training
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages import chain
 
@@ -255,11 +256,18 @@ def _trim(path: Path, step: int) -> None:
         write_text(path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept))
 
 
-def count_steps(rows: int, *, batch_size: int, accumulation: int, epochs: float) -> int:
+def count_steps(lengths: Any, settings: Training, *, epochs: float) -> int:
     """Return the optimizer steps of a training.
 
-    >>> count_steps(100, batch_size=16, accumulation=2, epochs=1.5)
+    Args:
+        lengths: (N,) tokens of each encoded row.
+        settings: batch_size, batch_tokens and accumulation.
+        epochs: passes over all rows.
+
+    >>> count_steps([7] * 100, Training(batch_size=16, accumulation=2), epochs=1.5)
     6
     """
-    batches = math.ceil(rows / batch_size)
-    return math.ceil(epochs * max(1, math.ceil(batches / accumulation)))
+    from ftkit.engine.batching import count_batches
+
+    batches = count_batches(lengths, settings.batch_size, settings.batch_tokens)
+    return math.ceil(epochs * max(1, math.ceil(batches / settings.accumulation)))

@@ -29,8 +29,9 @@ EVERY = 0.5  # seconds between two looks at the log
 LOST_AFTER = 10.0  # seconds between two looks whether anybody still trains
 SMOOTHING = 0.9
 WORDS = {
-    "running": "training", "resumed": "training", "paused": "paused", "stopping": "stopping", "done": "done",
-    "stopped": "stopped, the best is kept", "failed": "failed", "suspended": "put down, can go on",
+    "encoding": "frozen layers", "running": "training", "resumed": "training", "paused": "paused",
+    "stopping": "stopping", "done": "done", "stopped": "stopped, the best is kept", "failed": "failed",
+    "suspended": "put down, can go on",
 }  # fmt: skip
 
 Post = Callable[..., None]
@@ -232,7 +233,8 @@ class Board:
         self.progress.value = min(1.0, step.get("step", 0) / total)
         word = WORDS.get(history.state, history.state or "starting")
         self.state.value = markup.block(f"<b>{markup.text(word)}</b>", f"padding:0 8px;background:{PALE}")
-        self.numbers.value = markup.block(markup.text(describe_step(step), 200), "padding:0 8px")
+        said = history.detail if history.state == "encoding" else describe_step(step)
+        self.numbers.value = markup.block(markup.text(said, 200), "padding:0 8px")
         paused, ended = history.state == "paused", history.ended
         self.pause.description, self.pause.icon = ("Resume", "play") if paused else ("Pause", "pause")
         for button in (self.pause, self.keep, self.stop, self.set_rate):

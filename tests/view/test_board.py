@@ -129,6 +129,13 @@ def test_smoothing_and_scale_change_the_curves(board_of):
     assert type(board.loss.y).__name__ == "LogScale"
 
 
+def test_what_goes_through_the_frozen_layers_is_told_before_the_first_step(board_of):
+    board = board_of([("status", {"state": "encoding", "detail": "20 of 80 inputs, 6 s left"})])
+
+    assert "frozen layers" in board.state.value
+    assert "20 of 80 inputs, 6 s left" in board.numbers.value
+
+
 def test_zooming_moves_the_scales_in_use_and_the_whole_comes_back(board_of):
     board = board_of(steps(50))
 
