@@ -124,6 +124,22 @@ def samples(
 
 
 @app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what can be computed again.")] = False,
+) -> None:
+    """Show what lies in the cache.
+
+    Samples, data sets that were read, and the states of frozen encoders; the last two can be computed again.
+    """
+    from ftkit.batch.report import cache_table, clear_cache, print_table
+
+    if clear:
+        typer.echo(f"Freed {clear_cache()}.")
+    else:
+        print_table(cache_table())
+
+
+@app.command()
 def predict(
     run: RunName,
     file: Annotated[

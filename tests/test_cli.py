@@ -61,7 +61,7 @@ def refuse(*arguments: str) -> tuple[int, str]:
 # --- help ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "samples", "predict", "status", "control", "lab", "recipe"])
+@pytest.mark.parametrize("command", ["run", "samples", "cache", "predict", "status", "control", "lab", "recipe"])
 def test_help_names_every_command_and_each_has_help(command: str) -> None:
     assert command in call("--help")[1]
     code, out, _ = call(command, "--help")
@@ -297,6 +297,30 @@ def test_what_became_of_a_command_is_told(here: Path, monkeypatch, event: dict |
     Run.create(here / "one", Recipe())
     monkeypatch.setattr("ftkit.batch.watching.steer_training", lambda *_: event)
     assert call("control", "one", "lr", "2e-5") == (0, told, "")
+
+
+# --- cache -----------------------------------------------------------------------------------------------------
+
+
+def test_the_cache_is_listed_and_what_can_be_computed_again_is_removed(cache: Path) -> None:
+    from ftkit.data.splits import load_splits
+    from ftkit.engine.features import features_dir
+    from ftkit.run import write_json
+
+    load_splits(Recipe().replace({"data": {"source": str(ROOT / "data/tiny/reviews.csv")}}).data)
+    write_json(features_dir() / "abc" / "meaning.json", {"meaning": "BertModel, text, fp32"})
+    (cache / "samples" / "keep").mkdir(parents=True)
+
+    code, out, _ = call("cache")
+    assert code == 0
+    assert "data sets that were read (1)" in out
+    assert "states of BertModel, text, fp32" in out
+
+    code, out, _ = call("cache", "--clear")
+    assert code == 0
+    assert out.startswith("Freed ")
+    assert "states of" not in call("cache")[1]
+    assert (cache / "samples" / "keep").is_dir()
 
 
 # --- predict ---------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
+    "cache_table",
+    "clear_cache",
     "describe_next",
     "describe_outcome",
     "describe_status",
@@ -102,6 +104,40 @@ def sample_table() -> Table:
         package, fetched = f"{sample.package}=={sample.version}", "yes" if state.cached else "no"
         _add_row(table, name, sample.kind, sample.meaning, package, sample.licence, fetched, describe_size(state.size))
     return table
+
+
+def cache_table() -> Table:
+    """Return what lies in the cache, with size and, where it is known, the time since it was used last."""
+    from ftkit.data.packages import describe_size
+    from ftkit.data.samples import cache_dir, read_catalogue, sample_state
+    from ftkit.engine.features import features_dir, list_stores
+
+    table = _open_table("what", "where", "size", "used")
+    for name in read_catalogue():
+        if (state := sample_state(name)).cached:
+            _add_row(table, f"sample {name}", str(state.folder), describe_size(state.size), "")
+    if read := list((cache_dir() / "data").glob("*/")):
+        size = sum(path.stat().st_size for folder in read for path in folder.iterdir())
+        _add_row(table, f"data sets that were read ({len(read)})", str(cache_dir() / "data"), describe_size(size), "")
+    for store in list_stores():
+        used = f"{describe_time(max(0.0, time.time() - store.used))} ago"
+        where = str(features_dir() / store.folder.name)
+        _add_row(table, f"states of {store.meaning}", where, describe_size(store.size), used)
+    return table
+
+
+def clear_cache() -> str:
+    """Remove what can be computed again, and return in words how much that was."""
+    import shutil
+
+    from ftkit.data.packages import describe_size
+    from ftkit.data.samples import cache_dir
+    from ftkit.engine.features import clear_features
+
+    folder = cache_dir() / "data"
+    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    shutil.rmtree(folder, ignore_errors=True)
+    return describe_size(freed + clear_features())
 
 
 def settings_table() -> Table:
