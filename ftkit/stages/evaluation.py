@@ -17,7 +17,8 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages import head, preprocessing
 from ftkit.stages.card import write_model_card
-from ftkit.stages.fitting import make_collator, seen_through
+from ftkit.stages.fitting import make_collator
+from ftkit.stages.states import seen_through
 
 if TYPE_CHECKING:
     import pandas as pd

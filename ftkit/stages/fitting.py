@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftkit.engine.control import Mailbox
 from ftkit.engine.events import EventLog
@@ -19,13 +17,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.stages import head, preprocessing
 
-if TYPE_CHECKING:
-    from ftkit.stages.states import Frozen
-
-__all__ = [
-    "Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "prepare_machine", "save_model",
-    "seen_through", "speed_up",
-]  # fmt: skip
+__all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "save_model"]
 
 NEVER = 10**9
 KEPT = 2  # checkpoints: the best and the newest
@@ -59,10 +51,13 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
 
     from ftkit.engine.inference import read_column
     from ftkit.engine.trainer import Meter
+    from ftkit.stages.machine import prepare_machine, recall_choices, speed_up
+    from ftkit.stages.states import seen_through
 
     recipe, folder = run.recipe, run.folder("training")
     encoded = preprocessing.load(run)
-    chosen = prepare_machine(recipe)
+    known = recall_choices(run) if resume else {}
+    chosen = prepare_machine(recipe, known)
     precision = chosen.name
     run.write_environment(threads=get_num_threads(), precision=precision, precision_reason=chosen.reason,
                           seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint)  # fmt: skip
@@ -77,7 +72,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
-        attention = speed_up(model, recipe, encoded, precision)
+        attention = speed_up(model, recipe, encoded, precision, known)
         run.write_environment(attention=attention.name, attention_reason=attention.reason)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
@@ -158,77 +153,6 @@ def save_model(run: Run, model: Any, encoded: Any) -> None:
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
-
-
-def prepare_machine(recipe: Recipe) -> Any:
-    """Set the threads and return the number format."""
-    import torch
-
-    from ftkit.engine.memory import keep_freed_memory
-    from ftkit.engine.precision import choose_precision, count_cores
-
-    keep_freed_memory()
-    torch.set_num_threads(recipe.training.threads or count_cores())
-    return choose_precision(recipe.training.precision)
-
-
-@contextmanager
-def seen_through(
-    model: Any,
-    encoded: Any,
-    names: Sequence[str],
-    recipe: Recipe,
-    tune: str,
-    new: Sequence[str],
-    precision: str,
-    log: EventLog | None = None,
-) -> Iterator[Frozen]:
-    """Let a model read the states of its frozen layers inside the block, where there are any and they may be kept.
-
-    Args:
-        model: encoder and head.
-        encoded: the encoded splits.
-        names: splits that are wanted.
-        recipe: settings of training and head.
-        tune: what is trained.
-        new: parameters that the checkpoint lacked.
-        precision: `fp32` or `bf16`.
-        log: is told how far it is.
-
-    Yields:
-        What is to be used with the model inside the block: `encoded` and `precision`.
-    """
-    from ftkit.engine.frozen import replaying
-    from ftkit.stages.states import Frozen, freeze_splits
-
-    def tell(said: str) -> None:
-        if log:
-            log.append("status", state="encoding", detail=said)
-
-    settings = recipe.training
-    same_each_time = not (settings.token_masking or settings.token_deletion)
-    frozen = Frozen(place=None, encoded=encoded, precision=precision)
-    if settings.cache_features and same_each_time and tune in ("head", "top"):
-        frozen = freeze_splits(model, encoded, names, tune=tune, top_layers=recipe.head.top_layers, new=new,
-                               precision=precision, tell=tell)  # fmt: skip
-    with replaying(model, frozen.place, new) if frozen.place else nullcontext():
-        yield frozen
-
-
-def speed_up(model: Any, recipe: Recipe, encoded: Any, precision: str) -> Any:
-    """Give a model what trains it faster here, cheaper dropout and attention, and return the choice of attention."""
-    import numpy as np
-
-    from ftkit.engine.attention import choose_attention, set_attention
-    from ftkit.engine.dropout import replace_dropout
-    from ftkit.engine.inference import read_column
-
-    replace_dropout(model)
-    length = int(np.median(read_column(encoded.datasets["train"], "length")))
-    choice = choose_attention(model, batch_size=recipe.training.batch_size, length=length, precision=precision,
-                              training=True)  # fmt: skip
-    set_attention(model, choice.name)
-    return choice
 
 
 def _make_loss(recipe: Recipe, encoded: Any) -> Any:

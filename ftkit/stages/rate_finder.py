@@ -119,7 +119,8 @@ def _raise_rate(
     from ftkit.engine.inference import read_column
     from ftkit.engine.quiet import quietly
     from ftkit.engine.trainer import Meter, RateRange
-    from ftkit.stages.fitting import Phase, make_trainer, prepare_machine, speed_up
+    from ftkit.stages.fitting import Phase, make_trainer
+    from ftkit.stages.machine import prepare_machine, speed_up
     from ftkit.stages.training import count_steps
 
     encoded = preprocessing.load(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,12 +13,14 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ftkit.engine.batching import Collator
+from ftkit.engine.events import EventLog
 from ftkit.engine.features import FeatureStore, has_room, hash_inputs, trim_features
-from ftkit.engine.frozen import Place, encode_states, find_place, fingerprint_frozen
+from ftkit.engine.frozen import Place, encode_states, find_place, fingerprint_frozen, replaying
 from ftkit.engine.inference import read_column, read_rows
 from ftkit.engine.quiet import quietly
+from ftkit.recipe import Recipe
 
-__all__ = ["Frozen", "StateRows", "freeze_splits"]
+__all__ = ["Frozen", "StateRows", "freeze_splits", "seen_through"]
 
 Tell: TypeAlias = Callable[[str], None]
 
@@ -150,6 +153,47 @@ def freeze_splits(
     trim_features(keep=store.folder)
     return Frozen(place=place, encoded=replace(encoded, datasets=datasets),
                   precision="fp32" if place.layer < 0 else precision)  # fmt: skip
+
+
+@contextmanager
+def seen_through(
+    model: Any,
+    encoded: Any,
+    names: Sequence[str],
+    recipe: Recipe,
+    tune: str,
+    new: Sequence[str],
+    precision: str,
+    log: EventLog | None = None,
+) -> Iterator[Frozen]:
+    """Let a model read the states of its frozen layers inside the block, where there are any and they may be kept.
+
+    Args:
+        model: encoder and head.
+        encoded: the encoded splits.
+        names: splits that are wanted.
+        recipe: settings of training and head.
+        tune: what is trained.
+        new: parameters that the checkpoint lacked.
+        precision: `fp32` or `bf16`.
+        log: is told how far it is.
+
+    Yields:
+        What is to be used with the model inside the block: `encoded` and `precision`.
+    """
+
+    def tell(said: str) -> None:
+        if log:
+            log.append("status", state="encoding", detail=said)
+
+    settings = recipe.training
+    same_each_time = not (settings.token_masking or settings.token_deletion)
+    frozen = Frozen(place=None, encoded=encoded, precision=precision)
+    if settings.cache_features and same_each_time and tune in ("head", "top"):
+        frozen = freeze_splits(model, encoded, names, tune=tune, top_layers=recipe.head.top_layers, new=new,
+                               precision=precision, tell=tell)  # fmt: skip
+    with replaying(model, frozen.place, new) if frozen.place else nullcontext():
+        yield frozen
 
 
 class _Progress:

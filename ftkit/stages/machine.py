@@ -1,0 +1,73 @@
+"""What a training is adapted to on this machine: threads, number format, attention, dropout, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ftkit.recipe import Recipe
+from ftkit.run import Run, read_json
+
+if TYPE_CHECKING:
+    from ftkit.engine.attention import AttentionChoice
+    from ftkit.engine.precision import Precision
+
+__all__ = ["prepare_machine", "recall_choices", "speed_up"]
+
+
+def recall_choices(run: Run) -> Mapping[str, Any]:
+    """Return what was chosen for a run before, so that a training goes on in the same numbers.
+
+    Two timings may choose differently, and then a resumed training would not be bit for bit that of one go.
+    """
+    path = run.path / "environment.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def prepare_machine(recipe: Recipe, known: Mapping[str, Any] = MappingProxyType({})) -> Precision:
+    """Set the threads and return the number format.
+
+    Args:
+        recipe: precision and threads.
+        known: what was chosen before; see `recall_choices`.
+    """
+    import torch
+
+    from ftkit.engine.memory import keep_freed_memory
+    from ftkit.engine.precision import Precision, choose_precision, count_cores
+
+    keep_freed_memory()
+    torch.set_num_threads(recipe.training.threads or count_cores())
+    if recipe.training.precision == "auto" and known.get("precision"):
+        return Precision(known["precision"], known.get("precision_reason", ""))
+    return choose_precision(recipe.training.precision)
+
+
+def speed_up(
+    model: Any, recipe: Recipe, encoded: Any, precision: str, known: Mapping[str, Any] = MappingProxyType({})
+) -> AttentionChoice:
+    """Give a model what trains it faster here, cheaper dropout and attention, and return the choice of attention.
+
+    Args:
+        model: that is trained next.
+        recipe: batch_size.
+        encoded: whose usual length the attention is timed at.
+        precision: `fp32` or `bf16`.
+        known: what was chosen before; see `recall_choices`.
+    """
+    import numpy as np
+
+    from ftkit.engine.attention import AttentionChoice, choose_attention, set_attention
+    from ftkit.engine.dropout import replace_dropout
+    from ftkit.engine.inference import read_column
+
+    replace_dropout(model)
+    if known.get("attention"):
+        choice = AttentionChoice(known["attention"], known.get("attention_reason", ""))
+    else:
+        length = int(np.median(read_column(encoded.datasets["train"], "length")))
+        choice = choose_attention(model, batch_size=recipe.training.batch_size, length=length, precision=precision,
+                                  training=True)  # fmt: skip
+    set_attention(model, choice.name)
+    return choice
