@@ -195,10 +195,15 @@ def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def _pad_states(rows: Sequence[Tensor]) -> dict[str, Tensor]:
-    sizes = torch.tensor([len(row) for row in rows])
-    mask = (torch.arange(int(sizes.max())) < sizes[:, None]).long()
-    return {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True), "attention_mask": mask}
+def _pad_states(rows: list[Tensor]) -> dict[str, Tensor]:
+    sizes = [len(row) for row in rows]
+    if min(sizes) == max(sizes):
+        return {
+            "inputs_embeds": torch.stack(rows),
+            "attention_mask": torch.ones(len(rows), sizes[0], dtype=torch.int64),
+        }
+    mask = (torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]).long()
+    return {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), "attention_mask": mask}
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -85,8 +85,10 @@ def fingerprint_frozen(model: Any, place: Place, new: Collection[str], *, precis
 
 
 def find_place(model: Any, batch: dict[str, Tensor], new: Collection[str], *, tune: str, top_layers: int,
-               precision: str) -> Place | None:  # fmt: skip
-    """Return where a model can be cut so that what is trained lies above, checked on a batch; None: nowhere.
+               precision: str) -> tuple[Place, Tensor] | None:  # fmt: skip
+    """Return where a model can be cut so that what is trained lies above, and the states of a batch there.
+
+    The place is checked on the batch: the model must say of the states what it says of the batch. None: nowhere.
 
     Args:
         model: encoder and head.
@@ -98,8 +100,9 @@ def find_place(model: Any, batch: dict[str, Tensor], new: Collection[str], *, tu
     """
     for place in _candidates(model, new, tune, top_layers):
         with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
-            if _agrees(model, batch, place, new, precision):
-                return place
+            states = _agrees(model, batch, place, new, precision)
+            if states is not None:
+                return place, states
     return None
 
 
@@ -207,8 +210,8 @@ def _is_new_pooler(model: Any, new: Collection[str]) -> bool:
     return any(name.startswith(f"{model.base_model_prefix}.pooler.") for name in new)
 
 
-def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[str], precision: str) -> bool:
-    """Tell whether a replay gives the logits of the whole model."""
+def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[str], precision: str) -> Tensor | None:
+    """Return the states of a batch if a replay of them gives the logits of the whole model."""
     training = model.training
     model.eval()
     try:
@@ -221,11 +224,12 @@ def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[
     finally:
         model.train(training)
     if replayed.shape != whole.shape:
-        return False
+        return None
     if whole.dim() == 3:  # logits of padding mean nothing
         seen = batch["attention_mask"].bool()
         whole, replayed = whole[seen], replayed[seen]
-    return bool((whole - replayed).abs().max() <= AGREEMENT[states.dtype] * whole.abs().max().clamp(min=1e-3))
+    bound = AGREEMENT[states.dtype] * whole.abs().max().clamp(min=1e-3)
+    return states if (whole - replayed).abs().max() <= bound else None
 
 
 def _states(model: Any, batch: dict[str, Tensor], place: Place, precision: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,17 +60,27 @@ def predict_chunks(
         Chunks in the order of the texts.
     """
     training, device = model.training, next(model.parameters()).device
-    length = max(1, int(np.median(read_column(data, "length")))) if len(data) else 1
-    attention = choose_attention(model, batch_size=batch_size or max(1, SCORED_TOKENS // length), length=length,
-                                 precision=precision, training=False)  # fmt: skip
     model.eval()
     try:
-        with using_attention(model, attention.name), rounded_weights(model, precision):
+        with _hurrying(model, data, batch_size, precision):
             for rows in _row_chunks(read_column(data, "text"), chunk):
                 yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
                                device)  # fmt: skip
     finally:
         model.train(training)
+
+
+def _hurrying(model: Any, data: Any, batch_size: int, precision: str) -> Any:
+    """Use the faster attention and weights that are rounded once; a head that reads states has nothing to gain."""
+    if not len(data) or "states" in data.column_names:
+        return nullcontext()
+    length = max(1, int(np.median(read_column(data, "length"))))
+    attention = choose_attention(model, batch_size=batch_size or max(1, SCORED_TOKENS // length), length=length,
+                                 precision=precision, training=False)  # fmt: skip
+    stack = ExitStack()
+    stack.enter_context(using_attention(model, attention.name))
+    stack.enter_context(rounded_weights(model, precision))
+    return stack
 
 
 def forward(model: Any, batch: dict[str, Tensor], *, precision: str, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -222,7 +223,7 @@ class RateShare:
 
     def __call__(self, step: int) -> float:
         """Return the share after `step` steps."""
-        return float(_share(self.schedule, np.array([step]), self.warmup_steps, self.total_steps)[0])
+        return _share(self.schedule, step, self.warmup_steps, self.total_steps)
 
     def end_warmup(self, step: int) -> None:
         """Be at the peak in a step, if it was still ahead."""
@@ -285,17 +286,15 @@ def schedule_curve(
     _check_name("training.schedule", schedule, SCHEDULES)
     even = np.linspace(0, total_steps, max(2, min(points - 1, total_steps + 1))).round().astype(np.int64)
     steps = np.union1d(even, [min(warmup_steps, total_steps)])
-    return steps, learning_rate * _share(schedule, steps, warmup_steps, total_steps)
+    return steps, learning_rate * np.array([_share(schedule, step, warmup_steps, total_steps) for step in steps])
 
 
-def _share(schedule: str, steps: npt.NDArray[np.int64], warmup: int, total: int) -> npt.NDArray[np.float64]:
+def _share(schedule: str, step: float, warmup: int, total: int) -> float:
+    if step < warmup:
+        return step / max(1, warmup)
     falling = max(1, total - warmup)
-    after = {
-        "linear": (total - steps) / falling,
-        "cosine": 0.5 * (1 + np.cos(np.pi * (steps - warmup) / falling)),
-        "constant": np.ones(len(steps)),
-    }[schedule]
-    return np.where(steps < warmup, steps / max(1, warmup), np.maximum(0, after))
+    after = {"linear": (total - step) / falling, "cosine": 0.5 * (1 + math.cos(math.pi * (step - warmup) / falling))}
+    return max(0.0, after.get(schedule, 1.0))
 
 
 def _can_fuse(groups: Sequence[Mapping[str, Any]]) -> bool:

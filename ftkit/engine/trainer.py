@@ -265,6 +265,7 @@ class Steering(TrainerCallback):
         """Write the step, then follow commands."""
         if not logs or "loss" not in logs:
             return control
+        state.log_history.clear()  # each checkpoint would hold all of it again
         step = self._step(state)
         left = max(0, self.total - step) * self.meter.seconds_per_step
         self.log.append(

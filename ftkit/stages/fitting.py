@@ -72,11 +72,10 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
-        attention = speed_up(model, recipe, encoded, precision, known)
-        run.write_environment(attention=attention.name, attention_reason=attention.reason)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
         with seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen:
+            run.write_environment(**speed_up(model, recipe, seen.encoded, precision, known))
             trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision)
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
@@ -288,7 +287,7 @@ def _finished_phases(folder: Path, phases: list[Phase]) -> int:
 def _summarize(
     recipe: Recipe, steering: Any, meter: Any, precision: str, *, steps: int, begun: float
 ) -> dict[str, Any]:
-    from ftkit.engine.memory import peak_memory
+    from ftkit.engine.process import peak_memory
 
     per_second = 1 / meter.seconds if meter.seconds else 0.0
     return {

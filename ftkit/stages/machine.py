@@ -10,7 +10,6 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json
 
 if TYPE_CHECKING:
-    from ftkit.engine.attention import AttentionChoice
     from ftkit.engine.precision import Precision
 
 __all__ = ["prepare_machine", "recall_choices", "speed_up"]
@@ -34,8 +33,8 @@ def prepare_machine(recipe: Recipe, known: Mapping[str, Any] = MappingProxyType(
     """
     import torch
 
-    from ftkit.engine.memory import keep_freed_memory
     from ftkit.engine.precision import Precision, choose_precision, count_cores
+    from ftkit.engine.process import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(recipe.training.threads or count_cores())
@@ -46,13 +45,13 @@ def prepare_machine(recipe: Recipe, known: Mapping[str, Any] = MappingProxyType(
 
 def speed_up(
     model: Any, recipe: Recipe, encoded: Any, precision: str, known: Mapping[str, Any] = MappingProxyType({})
-) -> AttentionChoice:
-    """Give a model what trains it faster here, cheaper dropout and attention, and return the choice of attention.
+) -> dict[str, str]:
+    """Give a model what trains it faster here, cheaper dropout and attention, and return what was chosen and why.
 
     Args:
         model: that is trained next.
         recipe: batch_size.
-        encoded: whose usual length the attention is timed at.
+        encoded: whose usual length the attention is timed at; a head that reads states has no attention.
         precision: `fp32` or `bf16`.
         known: what was chosen before; see `recall_choices`.
     """
@@ -63,11 +62,13 @@ def speed_up(
     from ftkit.engine.inference import read_column
 
     replace_dropout(model)
+    rows = encoded.datasets["train"]
+    if "states" in rows.column_names and rows.place.layer < 0:
+        return {}
     if known.get("attention"):
         choice = AttentionChoice(known["attention"], known.get("attention_reason", ""))
     else:
-        length = int(np.median(read_column(encoded.datasets["train"], "length")))
-        choice = choose_attention(model, batch_size=recipe.training.batch_size, length=length, precision=precision,
-                                  training=True)  # fmt: skip
+        choice = choose_attention(model, batch_size=recipe.training.batch_size, precision=precision, training=True,
+                                  length=int(np.median(read_column(rows, "length"))))  # fmt: skip
     set_attention(model, choice.name)
-    return choice
+    return {"attention": choice.name, "attention_reason": choice.reason}

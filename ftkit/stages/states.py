@@ -24,7 +24,7 @@ __all__ = ["Frozen", "StateRows", "freeze_splits", "seen_through"]
 
 Tell: TypeAlias = Callable[[str], None]
 
-PROBED = 6  # inputs on which a replay is compared with the whole model
+PROBED = 3  # inputs on which a replay is compared with the whole model
 EVERY = 5.0  # seconds between two words on the progress
 HASHED = 2000  # inputs hashed at a time
 IDS = ("input_ids", "token_type_ids")
@@ -121,22 +121,20 @@ def freeze_splits(
                         problem_type=encoded.splits.problem_type, classes=len(encoded.splits.labels))  # fmt: skip
     probe = _read_inputs(encoded.datasets[names[0]], np.arange(min(PROBED, len(encoded.datasets[names[0]]))), collator)
     with quietly():
-        place = find_place(model, probe, new, tune=tune, top_layers=top_layers, precision=precision)
-    if place is None:
+        found = find_place(model, probe, new, tune=tune, top_layers=top_layers, precision=precision)
+    if found is None:
         tell("the frozen layers are computed in every epoch: this model can't be cut there")
         return whole
-    first = next(iter(encode_states(model, place, np.array([0]), np.array([probe["input_ids"].shape[1]]),
-                                    lambda _: {name: value[:1] for name, value in probe.items()},
-                                    precision=precision)))[1][0]  # fmt: skip
+    place, (width, dtype, item) = found[0], (int(found[1].shape[-1]), found[1].dtype, found[1].element_size())
     keys = {name: _hash_rows(encoded.datasets[name]) for name in names}
     lengths = {name: read_column(encoded.datasets[name], "length").astype(np.int64) for name in names}
     store = FeatureStore(fingerprint_frozen(model, place, new, precision=precision),
                          meaning=f"{type(model.base_model).__name__}, {place.kind}, {precision}",
-                         width=int(first.shape[-1]), dtype=first.dtype)  # fmt: skip
+                         width=width, dtype=dtype)  # fmt: skip
     needed = sum(int(_sizes(place, lengths[name])[store.missing(keys[name])].sum()) for name in names)
-    if not has_room(needed * first.shape[-1] * first.element_size()):
+    if not has_room(needed * width * item):
         tell("the frozen layers are computed in every epoch: their states would need "
-             f"{needed * first.shape[-1] * first.element_size() / 2**30:.1f} GiB")  # fmt: skip
+             f"{needed * width * item / 2**30:.1f} GiB")  # fmt: skip
         return whole
     progress = _Progress(sum(len(store.missing(keys[name])) for name in names), tell)
     datasets = dict(encoded.datasets)

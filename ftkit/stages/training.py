@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from ftkit.engine.control import Mailbox, check_command, post_command
 from ftkit.engine.events import EventLog, EventReader, read_events
-from ftkit.engine.memory import keep_freed_memory
+from ftkit.engine.process import keep_freed_memory, release_threads
 from ftkit.errors import RunError, Suspended
 from ftkit.recipe import Training
 from ftkit.run import Run, read_json, write_json, write_text
@@ -129,7 +129,8 @@ class TrainingRun:
         return self._result()
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
-        keep_freed_memory()  # before the thread has an arena of its own
+        keep_freed_memory()  # before the thread has memory of its own
+        release_threads()
         self.mailbox = Mailbox(self.run.path / "training" / "control")
         self._thread = threading.Thread(target=self._work, args=(fingerprint, resume), name="training", daemon=True)
         self._thread.start()

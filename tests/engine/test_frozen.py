@@ -47,8 +47,9 @@ def replay(model, place, states, new):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_replayed_logits_are_those_of_the_whole_model(make_tiny_encoder, architecture, tune, task):
     (model, new), batch = load(make_tiny_encoder(architecture), task), inputs()
-    place = find_place(model, batch, new, tune=tune, top_layers=1, precision="fp32")
-    assert place is not None
+    found = find_place(model, batch, new, tune=tune, top_layers=1, precision="fp32")
+    assert found is not None
+    place = found[0]
     assert place.kind == ("layer 1" if tune == "top" else task)
 
     states = states_of(model, place, batch)
@@ -67,7 +68,7 @@ def test_the_gradient_of_what_is_trained_is_that_of_the_whole_model(make_tiny_en
 
     (model, new), batch = load(make_tiny_encoder(architecture)), inputs()
     freeze(model, Head(top_layers=1), new, tune="top")
-    place = find_place(model, batch, new, tune="top", top_layers=1, precision="fp32")
+    place, _ = find_place(model, batch, new, tune="top", top_layers=1, precision="fp32")
     states, found = states_of(model, place, batch), []
     for run in (lambda: model(**batch).logits, lambda: replay(model, place, states, new)):
         model.zero_grad()
@@ -84,7 +85,7 @@ def test_a_pooler_that_is_new_is_trained_behind_the_states(make_tiny_encoder, tm
     BertModel.from_pretrained(make_tiny_encoder("bert"), add_pooling_layer=False).save_pretrained(tmp_path)
     (model, new), batch = load(tmp_path), inputs()
     assert any("pooler" in name for name in new)
-    place = find_place(model, batch, new, tune="head", top_layers=1, precision="fp32")
+    place, _ = find_place(model, batch, new, tune="head", top_layers=1, precision="fp32")
     assert place.states == 2
 
     with replaying(model, place, new):
@@ -95,7 +96,7 @@ def test_a_pooler_that_is_new_is_trained_behind_the_states(make_tiny_encoder, tm
 @pytest.mark.parametrize(("pooling", "expected"), [("cls", "first"), ("mean", "mean")])
 def test_what_the_head_reads_is_found_by_trying(make_tiny_encoder, pooling, expected):
     (model, new), batch = load(make_tiny_encoder("modernbert"), classifier_pooling=pooling), inputs()
-    place = find_place(model, batch, new, tune="head", top_layers=1, precision="fp32")
+    place, _ = find_place(model, batch, new, tune="head", top_layers=1, precision="fp32")
     assert place.pooling == expected
 
 
@@ -115,7 +116,7 @@ def test_nothing_is_cut_where_all_layers_are_trained(make_tiny_encoder):
 
 def test_states_in_bf16_are_kept_as_they_are_computed(make_tiny_encoder):
     (model, new), batch = load(make_tiny_encoder("bert")), inputs()
-    place = find_place(model, batch, new, tune="head", top_layers=1, precision="bf16")
+    place, _ = find_place(model, batch, new, tune="head", top_layers=1, precision="bf16")
     states = states_of(model, place, batch, "bf16")
     with torch.autocast("cpu", torch.bfloat16):
         whole = model(**batch).logits.float()

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from ftkit.engine.memory import keep_freed_memory, peak_memory
+from ftkit.engine.process import keep_freed_memory, peak_memory
 
 FAULTS = """
 import resource, sys, threading
 import numpy as np
-from ftkit.engine.memory import keep_freed_memory
+from ftkit.engine.process import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def work():
