@@ -122,12 +122,11 @@ class NumberField:
     def _echoes(self, number: float) -> bool:
         """Tell whether the browser only moved the slider to its nearest step, and nobody dragged it."""
         assert self.slider is not None
-        if self.automatic is not None and self.automatic.value:
-            return number == self._last
+        stands = self._last if self.automatic is not None and self.automatic.value else self.value
         if self.setting.log:
-            apart = abs(math.log(number / max(self.value, 1e-300), self.slider.base))
+            apart = abs(math.log(number / max(stands, 1e-300), self.slider.base))
         else:
-            apart = abs(number - self.value)
+            apart = abs(number - stands)
         return bool(apart <= 0.501 * self.slider.step)
 
     def _left(self, change: dict[str, Any]) -> None:

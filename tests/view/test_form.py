@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -87,6 +88,17 @@ class TestFields:
         made.slider.value = 64
 
         assert (made.value, made.automatic.value) == (64, False)
+
+    @pytest.mark.parametrize("item", SETTINGS, ids=[item.path for item in SETTINGS])
+    def test_a_browser_that_moves_the_slider_to_its_nearest_step_changes_no_value(self, item):
+        made = make_field(item, item.default, lambda: None)
+        if isinstance(made, NumberField) and made.slider is not None:
+            scale = (lambda value: math.log(value, made.slider.base)) if item.log else float
+            back = (lambda place: made.slider.base**place) if item.log else float
+            steps = round((scale(made.slider.value) - made.slider.min) / made.slider.step)
+            made.slider.value = back(made.slider.min + steps * made.slider.step)
+
+        assert made.value == item.default
 
 
 class TestForm:
