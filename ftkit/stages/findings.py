@@ -1,0 +1,71 @@
+"""One verdict about the data, with the number behind it and the bound that it was compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+__all__ = ["COLUMNS", "SEVERITIES", "Finding", "make_finding", "sort_findings"]
+
+SEVERITIES = ("blocker", "warning", "note")
+MOST_ROWS = 100  # rows named in a finding
+COLUMNS = ("severity", "check", "split", "value", "bound", "bound_from", "rows", "detail", "remedy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One verdict about the data.
+
+    Attributes:
+        severity: `blocker` makes the result meaningless, `warning` makes a score wrong or too good, `note` is good to
+            know.
+        check: which check it is.
+        split: where; empty where it is about the data as a whole.
+        value: what was measured.
+        bound: what it was compared with.
+        bound_from: where the bound comes from: a setting, a paper, a rule of thumb that is named as such.
+        rows: the first hundred rows concerned, as the source counts them from 0.
+        detail: a sentence.
+        remedy: what to do.
+    """
+
+    severity: str
+    check: str
+    split: str
+    value: float
+    bound: float
+    bound_from: str
+    rows: tuple[int, ...]
+    detail: str
+    remedy: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as it is saved."""
+        return {**asdict(self), "rows": list(self.rows)}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Finding:
+        """Return a finding that was saved.
+
+        Raises:
+            KeyError: it lacks a field.
+        """
+        return cls(**{name: saved[name] for name in COLUMNS if name != "rows"}, rows=tuple(saved["rows"]))
+
+
+def make_finding(
+    severity: str, check: str, split: str, value: float, bound: float, bound_from: str,
+    rows: Sequence[int] | npt.NDArray[Any], detail: str, remedy: str,
+) -> Finding:  # fmt: skip
+    """Return a finding that names the first hundred of its rows; numbers of numpy become plain ones."""
+    plain = [number.item() if hasattr(number, "item") else number for number in (value, bound)]
+    return Finding(severity=severity, check=check, split=split, value=plain[0], bound=plain[1], bound_from=bound_from,
+                   rows=tuple(int(row) for row in rows[:MOST_ROWS]), detail=detail, remedy=remedy)  # fmt: skip
+
+
+def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings, the most severe first, else as they came."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
