@@ -155,6 +155,14 @@ class Inspection(Section):
 
     rare_label: int = setting(10, "a label with fewer training examples than this is rare", unit="examples", low=1)
     shown: int = setting(3, "examples shown of each label", unit="examples", low=0, high=20)
+    encode: bool = setting(
+        True, "also look through the frozen encoder: wrong labels, near copies, drift, a map, floors"
+    )
+    encoded_texts: int = setting(10000, "most texts of a split that are encoded, seeded", unit="texts", low=100)
+    encoded_tokens: int = setting(
+        128, "tokens of each text that are encoded, special tokens included", unit="tokens", low=16, high=65536
+    )
+    folds: int = setting(5, "folds in which the labels of train are judged", low=2, high=20)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,181 @@
+"""What a frozen encoder says of the data: wrong labels, near copies, drift, strays, a map, and floors to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftkit.engine.neighbours import to_unit
+from ftkit.recipe import Recipe
+from ftkit.run import read_json, write_json, write_text
+from ftkit.stages.checks_encoder import run_encoder_checks
+from ftkit.stages.embedding import Embedded, embed_splits
+from ftkit.stages.findings import Finding, make_finding
+from ftkit.stages.suspects import SUSPECTS, judge_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ftkit.data.splits import Splits
+
+__all__ = ["Probing", "load_probing", "probe_splits", "save_probing"]
+
+SEED = 13
+MAP_TEXTS, MAP_STEPS = 1000, 400
+LENGTHS = (16, 32, 64, 128, 256, 512)
+MAP = ("x", "y", "split", "row", "label", "suspect", "text")
+CUTS = ("max_length", "split", "texts", "tokens", "entities")
+FLOORS = ("floor", "split", "metric", "value", "low", "high", "examples")
+TABLES = ("suspects", "floors", "map", "cuts")
+
+
+def _empty(columns: Iterable[str]) -> Callable[[], pd.DataFrame]:
+    def make() -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(columns=list(columns))
+
+    return make
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probing:
+    """What a frozen encoder adds to a report.
+
+    Attributes:
+        findings: verdicts.
+        suspects: see `Judged`.
+        neighbours: see `Judged`.
+        floors: see `Judged`.
+        map: columns x, y, split, row, label, suspect, text: a sample of texts, those that are alike near each other.
+        cuts: columns max_length, split, texts, tokens, entities: the share that a plain cut there would take.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    suspects: pd.DataFrame = field(default_factory=_empty(SUSPECTS))
+    neighbours: Mapping[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
+    floors: pd.DataFrame = field(default_factory=_empty(FLOORS))
+    map: pd.DataFrame = field(default_factory=_empty(MAP))
+    cuts: pd.DataFrame = field(default_factory=_empty(CUTS))
+
+
+def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[str], None]) -> Probing:
+    """Look at splits through the frozen encoder of a recipe, as far as the recipe wants it.
+
+    Args:
+        splits: the data.
+        recipe: settings of inspection, head and evaluation.
+        folder: where files may lie for the time being.
+        tell: is told how far it is.
+
+    Raises:
+        ModelError: the encoder can't be loaded.
+    """
+    if not recipe.inspection.encode:
+        return Probing()
+    embedded = embed_splits(splits, recipe, folder, tell)
+    if embedded is None:
+        return Probing(findings=[make_finding(
+            "note", "not_encoded", "", 0, 1, "what the checks need", (),
+            "this encoder can't be run without its head, or there is no room for its states",
+            "Wrong labels, near copies and drift were not looked for.",
+        )])  # fmt: skip
+    tell("judging the labels")
+    settings = recipe.evaluation
+    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, resampling={
+        "confidence": settings.confidence, "resamples": settings.resamples, "seed": SEED})  # fmt: skip
+    tell("looking for near copies, strays and drift, and drawing the map")
+    return Probing(
+        findings=run_encoder_checks(embedded, judged), suspects=judged.suspects, floors=judged.floors,
+        neighbours=judged.neighbours, map=_draw_map(embedded, judged.suspects), cuts=_count_cuts(embedded),
+    )  # fmt: skip
+
+
+def save_probing(probing: Probing, folder: Path) -> None:
+    """Write the tables as CSV and the neighbours as JSON."""
+    for name in TABLES:
+        write_text(folder / f"{name}.csv", getattr(probing, name).to_csv(index=False))
+    write_json(folder / "neighbours.json", [{"split": split, "row": row, "nearest": nearest}
+                                            for (split, row), nearest in probing.neighbours.items()])  # fmt: skip
+
+
+def load_probing(folder: Path, findings: list[Finding]) -> Probing:
+    """Read what was saved.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    import pandas as pd
+
+    text = {"split": str, "label": str, "text": str, "given": str, "suggested": str}
+    tables = {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values={"low": "", "high": ""},
+                                dtype=text) for name in TABLES}  # fmt: skip
+    saved = read_json(folder / "neighbours.json")
+    return Probing(findings=findings, neighbours={(item["split"], item["row"]): item["nearest"] for item in saved},
+                   **tables)  # fmt: skip
+
+
+def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
+    """Lay a sample of texts out in the plane by t-SNE (van der Maaten and Hinton, 2008)."""
+    import pandas as pd
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    generator = np.random.default_rng(SEED)
+    doubted = set(zip(suspects["split"], suspects["row"], strict=True))
+    total = sum(map(len, embedded.vectors.values()))
+    rows, chosen = [], []
+    for split, vectors in embedded.vectors.items():
+        count = min(len(vectors), max(1, MAP_TEXTS * len(vectors) // max(total, 1)))
+        at = np.sort(generator.choice(len(vectors), count, replace=False)) if count else np.zeros(0, dtype=np.int64)
+        chosen.append(vectors[at])
+        for place in at.tolist():
+            row = int(embedded.splits.datasets[split][place]["row"])
+            rows.append({"split": split, "row": row, "label": _map_label(embedded, split, place),
+                         "suspect": (split, row) in doubted, "text": embedded.texts[split][place][:200]})  # fmt: skip
+    points = to_unit(np.concatenate(chosen))
+    if len(points) < 10:
+        return pd.DataFrame(columns=list(MAP))
+    reduced = PCA(min(50, *points.shape), random_state=SEED).fit_transform(points)
+    placed = TSNE(perplexity=min(30, (len(points) - 1) / 3), init="pca", max_iter=MAP_STEPS,
+                  random_state=SEED).fit_transform(reduced)  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.insert(0, "x", np.round(placed[:, 0], 3))
+    table.insert(1, "y", np.round(placed[:, 1], 3))
+    return table
+
+
+def _map_label(embedded: Embedded, split: str, place: int) -> str:
+    """Return the label that colours a text; of a sentence its entity types, of many labels the first."""
+    from ftkit.engine.spans import entity_type
+
+    splits = embedded.splits
+    if not splits.labelled[split]:
+        return ""
+    example = splits.datasets[split][place]
+    if embedded.tagging:
+        kinds = sorted({entity_type(splits.labels[tag]) for tag in example["tags"]} - {""})
+        return "+".join(kinds) if splits.tag_scheme == "BIO" else ""
+    value = example["label"]
+    if splits.problem_type == "regression":
+        return f"{value:.2g}"
+    return splits.labels[value] if not isinstance(value, list) else "|".join(splits.labels[at] for at in value[:2])
+
+
+def _count_cuts(embedded: Embedded) -> pd.DataFrame:
+    import pandas as pd
+
+    encoded, rows = embedded.encoded, []
+    for length in (item for item in LENGTHS if item <= encoded.limit):
+        for split, sizes in encoded.lengths.items():
+            ends = encoded.entities.get(split, np.zeros(0))
+            rows.append({
+                "max_length": length, "split": split, "texts": round(float(np.mean(sizes > length)), 4),
+                "tokens": round(float(np.maximum(sizes - length, 0).sum() / max(sizes.sum(), 1)), 4),
+                "entities": round(float(np.mean(ends > length)), 4) if len(ends) else 0.0,
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CUTS))

@@ -1,0 +1,286 @@
+"""Labels that are likely wrong, found before anything is trained; and what two cheap models score, to be beaten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.engine.metrics import primary_metric
+from ftkit.engine.neighbours import find_neighbours, to_unit
+from ftkit.engine.probes import (
+    fit_probe,
+    judge_out_of_fold,
+    make_folds,
+    pool_opinions,
+    text_features,
+    word_features,
+)
+from ftkit.engine.scoring import THRESHOLD, Predictions, score_predictions
+from ftkit.stages.embedding import Embedded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FLOORS", "SUSPECTS", "Judged", "judge_splits"]
+
+SUSPECTS = ("split", "row", "given", "suggested", "score")
+FLOORS = ("words_linear", "frozen_linear")
+FEWEST = 30  # labelled texts of train from which a probe is worth asking
+FAR = 4.0  # robust standard deviations of a residual, in regression
+ROBUST = 1.4826  # of a median absolute deviation, for the standard deviation of normal numbers
+NEIGHBOURS = 3
+MOST_COMPARED = 500  # suspects whose neighbours are told
+SHOWN_CHARACTERS = 300
+SEPARATOR = "|"  # between the labels of a text that has several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What two linear probes say of the labels.
+
+    Attributes:
+        suspects: columns `SUSPECTS`, the most suspect first: score is the pooled probability of the given label. For
+            tagging one row a sentence, with all its tags, and the score of its worst word.
+        neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
+        floors: columns floor, split, metric, value, low, high, examples.
+    """
+
+    suspects: pd.DataFrame
+    neighbours: Mapping[tuple[str, int], list[dict[str, Any]]]
+    floors: pd.DataFrame
+
+
+def judge_splits(embedded: Embedded, *, folds: int, seed: int, resampling: Mapping[str, Any]) -> Judged:
+    """Judge the labels of every split by probes that have not seen them.
+
+    Training texts are judged out of fold, copies of a text in the same fold; the other splits by probes of the whole
+    training split. One probe reads states of the frozen encoder, the other plain words; their opinions are pooled, and
+    cleanlab decides how many labels are wrong (confident learning: Northcutt, Jiang and Chuang, 2021).
+
+    Args:
+        embedded: the splits.
+        folds: of the cross-validation.
+        seed: of the folds.
+        resampling: confidence and resamples of the intervals.
+    """
+    import pandas as pd
+
+    labelled = [split for split in embedded.splits.datasets if embedded.splits.labelled[split]
+                and len(embedded.splits.datasets[split])]  # fmt: skip
+    nothing = Judged(suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={}, floors=pd.DataFrame())
+    if "train" not in labelled or len(embedded.splits.datasets["train"]) < FEWEST:
+        return nothing
+    targets = {split: _read_targets(embedded, split) for split in labelled}
+    kind: dict[str, Any] = {"problem_type": embedded.splits.problem_type, "classes": len(embedded.splits.labels)}
+    opinions: dict[str, list[Any]] = {split: [] for split in labelled}
+    for features in (_word_columns(embedded, labelled), embedded.words if embedded.tagging else embedded.vectors):
+        dealt = make_folds(_strata(targets["train"]), _groups(embedded), folds=folds, seed=seed)
+        opinions["train"].append(judge_out_of_fold(features["train"], targets["train"], dealt, **kind))
+        probe = fit_probe(features["train"], targets["train"], **kind)
+        for split in labelled[1:]:
+            opinions[split].append(probe(features[split]))
+    suspects = [row for split in labelled for row in _find(embedded, split, targets[split], opinions[split])]
+    table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
+    return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
+                  floors=_score_floors(embedded, opinions, labelled[1:], resampling))  # fmt: skip
+
+
+def _read_targets(embedded: Embedded, split: str) -> npt.NDArray[Any]:
+    """Return (N,) label ids or numbers, (N, C) of 0 and 1, or (W,) tag ids of all words."""
+    data, splits = embedded.splits.datasets[split], embedded.splits
+    if embedded.tagging:
+        return np.array([tag for tags in data["tags"] for tag in tags], dtype=np.int64)
+    if splits.problem_type == "multi_label":
+        marks = np.zeros((len(data), len(splits.labels)), dtype=np.int64)
+        for at, item in enumerate(data["label"]):
+            marks[at, item] = 1
+        return marks
+    return np.asarray(data["label"], dtype=np.float64 if splits.problem_type == "regression" else np.int64)
+
+
+def _word_columns(embedded: Embedded, labelled: list[str]) -> dict[str, Any]:
+    """Return what plain words say, a sparse row for each text or word."""
+    if embedded.tagging:
+        return {split: word_features(embedded.splits.datasets[split]["words"]) for split in labelled}
+    return dict(zip(labelled, text_features(*(embedded.texts[split] for split in labelled)), strict=True))
+
+
+def _strata(targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return (N,) what is to be dealt evenly: the label, the rarest of several, or a tenth of the numbers."""
+    if targets.ndim == 2:
+        rarest = np.where(targets > 0, targets.sum(axis=0), np.iinfo(np.int64).max).argmin(axis=1)
+        return np.asarray(np.where(targets.any(axis=1), rarest, -1))
+    if targets.dtype.kind == "f":
+        edges = np.quantile(targets, np.linspace(0, 1, 11)[1:-1])
+        return np.asarray(np.searchsorted(edges, targets), dtype=np.int64)
+    return targets
+
+
+def _groups(embedded: Embedded) -> npt.NDArray[np.int64]:
+    """Return (N,) the same number for copies of a text, or (W,) for words of copies of a sentence."""
+    known: dict[str, int] = {}
+    texts = [known.setdefault(" ".join(text.lower().split()), len(known)) for text in embedded.texts["train"]]
+    if not embedded.tagging:
+        return np.array(texts, dtype=np.int64)
+    return np.repeat(texts, _word_counts(embedded, "train"))
+
+
+def _word_counts(embedded: Embedded, split: str) -> npt.NDArray[np.int64]:
+    return np.array([len(words) for words in embedded.splits.datasets[split]["words"]], dtype=np.int64)
+
+
+def _pool(embedded: Embedded, opinions: list[Any]) -> Any:
+    """Join the two opinions; numbers and independent labels are averaged."""
+    single = embedded.splits.problem_type == "single_label"
+    return pool_opinions(*opinions) if single else np.mean(opinions, axis=0)
+
+
+def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> list[tuple[Any, ...]]:
+    """Return the suspects of one split, in no order."""
+    pooled, splits, rows = _pool(embedded, opinions), embedded.splits, embedded.rows(split).tolist()
+    if embedded.tagging:
+        return _find_sentences(embedded, split, targets, pooled)
+    if splits.problem_type == "regression":
+        return [(split, rows[at], f"{targets[at]:.4g}", f"{pooled[at, 0]:.4g}", float(score))
+                for at, score in _far_off(targets, pooled[:, 0])]  # fmt: skip
+    if splits.problem_type == "multi_label":
+        return _find_sets(embedded, split, targets, pooled)
+    return [(split, rows[at], splits.labels[targets[at]], splits.labels[pooled[at].argmax()],
+             float(pooled[at, targets[at]])) for at in _wrong(targets, pooled)]  # fmt: skip
+
+
+def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return positions of labels that are likely wrong: as many as confident learning counts, the least probable."""
+    from cleanlab.filter import find_label_issues
+
+    known, ids = np.unique(targets, return_inverse=True)
+    if len(known) < 2:
+        return np.zeros(0, dtype=np.int64)
+    share = judged[:, known] + 1e-9
+    share /= share.sum(axis=1, keepdims=True)
+    found = find_label_issues(ids, share, filter_by="low_self_confidence", return_indices_ranked_by="self_confidence",
+                              n_jobs=1)  # fmt: skip
+    found = np.asarray(found, dtype=np.int64)
+    return np.asarray(found[judged[found].argmax(axis=1) != targets[found]])
+
+
+def _far_off(numbers: npt.NDArray[np.float64], judged: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
+    """Return positions of numbers far from what is expected, with their quality from 0 to 1."""
+    from cleanlab.regression.rank import get_label_quality_scores
+
+    rest = numbers - judged
+    spread = ROBUST * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
+    far = np.flatnonzero(np.abs(rest) > FAR * spread)
+    quality = get_label_quality_scores(numbers / spread, judged / spread, method="residual")
+    return [(int(at), float(quality[at])) for at in far]
+
+
+def _find_sets(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
+    from cleanlab.multilabel_classification.filter import find_label_issues
+    from cleanlab.multilabel_classification.rank import get_label_quality_scores
+
+    rows, names = embedded.rows(split).tolist(), np.array(embedded.splits.labels, dtype=object)
+    given = [np.flatnonzero(marks).tolist() for marks in targets]
+    found = find_label_issues(given, judged, filter_by="low_self_confidence", n_jobs=1,
+                              return_indices_ranked_by="self_confidence")  # fmt: skip
+    quality = get_label_quality_scores(given, judged)
+    return [(split, rows[at], SEPARATOR.join(names[targets[at] > 0]), SEPARATOR.join(names[judged[at] >= THRESHOLD]),
+             float(quality[at])) for at in found
+            if ((judged[at] >= THRESHOLD) != (targets[at] > 0)).any()]  # fmt: skip
+
+
+def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
+    """Return sentences with a suspect word: all given tags, and those with the suspect ones replaced."""
+    labels, rows = embedded.splits.labels, embedded.rows(split).tolist()
+    sizes = _word_counts(embedded, split)
+    begins, owner = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
+    wrong = _wrong(targets, judged)
+    found = []
+    for text in np.unique(owner[wrong]):
+        own = slice(int(begins[text]), int(begins[text] + sizes[text]))
+        words = wrong[owner[wrong] == text]
+        mended = targets[own].copy()
+        mended[words - own.start] = judged[words].argmax(axis=1)
+        given, suggested = [labels[tag] for tag in targets[own]], [labels[tag] for tag in mended]
+        if embedded.splits.tag_scheme == "BIO":
+            suggested = _mend(suggested)
+        if given != suggested:
+            score = float(judged[words, targets[words]].min())
+            found.append((split, rows[text], " ".join(given), " ".join(suggested), score))
+    return found
+
+
+def _mend(tags: list[str]) -> list[str]:
+    """Let each entity begin with B.
+
+    >>> _mend(["O", "I-PER", "I-PER", "I-LOC"])
+    ['O', 'B-PER', 'I-PER', 'B-LOC']
+    """
+    mended: list[str] = []
+    for tag in tags:
+        goes_on = bool(mended) and mended[-1] != "O" and mended[-1][2:] == tag[2:]
+        mended.append(f"B-{tag[2:]}" if tag.startswith("I-") and not goes_on else tag)
+    return mended
+
+
+def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Return the nearest training texts of each suspect, for people to compare."""
+    known, rows = to_unit(embedded.vectors["train"]), embedded.rows("train")
+    data, told = embedded.splits.datasets["train"], {}
+    for split, part in suspects.head(MOST_COMPARED).groupby("split", sort=False):
+        name = str(split)
+        at = {row: place for place, row in enumerate(embedded.rows(name).tolist())}
+        own = to_unit(embedded.vectors[name][[at[row] for row in part["row"]]])
+        places, cosines = find_neighbours(own, known, count=NEIGHBOURS + 1)
+        for row, near, cosine in zip(part["row"], places.tolist(), cosines.tolist(), strict=True):
+            others = [(place, alike) for place, alike in zip(near, cosine, strict=True)
+                      if (name, row) != ("train", int(rows[place]))]  # fmt: skip
+            told[name, int(row)] = [
+                {"split": "train", "row": int(rows[place]), "label": _label(embedded, data[place]),
+                 "text": embedded.texts["train"][place][:SHOWN_CHARACTERS], "similarity": round(alike, 4)}
+                for place, alike in others[:NEIGHBOURS]
+            ]  # fmt: skip
+    return told
+
+
+def _label(embedded: Embedded, example: Mapping[str, Any]) -> str:
+    labels = embedded.splits.labels
+    if embedded.tagging:
+        return " ".join(labels[tag] for tag in example["tags"])
+    value = example["label"]
+    if embedded.splits.problem_type == "regression":
+        return f"{value:.4g}"
+    return SEPARATOR.join(labels[at] for at in value) if isinstance(value, list) else labels[value]
+
+
+def _score_floors(
+    embedded: Embedded, opinions: Mapping[str, list[Any]], names: list[str], resampling: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Score each probe alone on the splits that it was not fitted on."""
+    import pandas as pd
+
+    splits, rows = embedded.splits, []
+    metric = primary_metric(splits.task, splits.problem_type, splits.tag_scheme)
+    for split in names:
+        for floor, judged in zip(FLOORS, opinions[split], strict=True):
+            scores = score_predictions(Predictions(predicted=_decide(embedded, split, judged), loss=float("nan")),
+                                       splits.datasets[split], splits, **resampling)  # fmt: skip
+            interval = scores.metrics[metric]
+            rows.append({"floor": floor, "split": split, "metric": metric, "value": interval.value,
+                         "low": interval.low, "high": interval.high, "examples": scores.examples})  # fmt: skip
+    return pd.DataFrame(rows, columns=["floor", "split", "metric", "value", "low", "high", "examples"])
+
+
+def _decide(embedded: Embedded, split: str, judged: Any) -> Any:
+    splits = embedded.splits
+    if embedded.tagging:
+        names = [splits.labels[tag] for tag in judged.argmax(axis=1)]
+        ends = np.cumsum(_word_counts(embedded, split)).tolist()
+        return [names[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    if splits.problem_type == "regression":
+        return judged[:, 0]
+    return judged >= THRESHOLD if splits.problem_type == "multi_label" else judged.argmax(axis=1)
