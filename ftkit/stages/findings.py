@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-__all__ = ["COLUMNS", "SEVERITIES", "Finding", "make_finding", "sort_findings"]
+from ftkit.errors import RunError
+from ftkit.run import read_json
+
+__all__ = ["COLUMNS", "SEVERITIES", "Finding", "make_finding", "read_findings", "sort_findings"]
 
 SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
@@ -69,3 +73,16 @@ def make_finding(
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings, the most severe first, else as they came."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Read the findings of a run.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        return [Finding.from_json(saved) for saved in read_json(path)]
+    except (KeyError, TypeError) as error:
+        raise RunError(str(path), expected="a list of findings", found=f"none with {error}",
+                       remedy="Delete it and run the inspection again.") from error  # fmt: skip
