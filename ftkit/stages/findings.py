@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import RunError
-from ftkit.run import read_json
+from ftkit.run import Run, read_json
 
-__all__ = ["COLUMNS", "SEVERITIES", "Finding", "make_finding", "read_findings", "sort_findings"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["COLUMNS", "SEVERITIES", "Finding", "find_blockers", "make_finding", "read_findings", "sort_findings"]
 
 SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
@@ -45,6 +46,10 @@ class Finding:
     rows: tuple[int, ...]
     detail: str
     remedy: str
+
+    def describe(self) -> str:
+        """Return it as one line: which check, where, and what is the matter."""
+        return f"{self.check.replace('_', ' ')}{f', {self.split}' if self.split else ''}: {self.detail}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as it is saved."""
@@ -86,3 +91,14 @@ def read_findings(path: Path) -> list[Finding]:
     except (KeyError, TypeError) as error:
         raise RunError(str(path), expected="a list of findings", found=f"none with {error}",
                        remedy="Delete it and run the inspection again.") from error  # fmt: skip
+
+
+def find_blockers(run: Run) -> list[Finding]:
+    """Return what the inspection of a run found that makes a result meaningless; none where it was not inspected.
+
+    Raises:
+        RunError: the file of findings is damaged.
+    """
+    path = run.path / "inspection" / "findings.json"
+    found = read_findings(path) if path.is_file() else []
+    return [finding for finding in found if finding.severity == "blocker"]
