@@ -12,6 +12,7 @@ from ftkit.stages.checks_labels import (
     check_rare_labels,
     check_unlabelled,
 )
+from ftkit.stages.checks_reading import check_repairs
 from ftkit.stages.checks_splits import check_duplicates, check_leaks
 from ftkit.stages.checks_texts import check_empty_texts, check_lengths
 from ftkit.stages.facts import Facts
@@ -23,6 +24,7 @@ Check: TypeAlias = Callable[[Facts], Iterable[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     check_unlabelled,
+    check_repairs,
     check_leaks,
     check_conflicts,
     check_empty_texts,

@@ -36,7 +36,7 @@ def make_splits(problem_type: str = "single_label", labels: tuple[str, ...] = ("
                    "label": [label for _, label in texts]}  # fmt: skip
         datasets[split] = Dataset.from_dict({name: list(values) for name, values in columns.items()}, features=features)
     return SimpleNamespace(datasets=datasets, task="text-classification", problem_type=problem_type, labels=labels,
-                           tag_scheme="", labelled=dict.fromkeys(datasets, True))  # fmt: skip
+                           tag_scheme="", labelled=dict.fromkeys(datasets, True), repairs=())  # fmt: skip
 
 
 def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -> Any:
@@ -48,7 +48,7 @@ def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -
     }
     data = Dataset.from_dict(columns, features=features)
     return SimpleNamespace(datasets={"train": data}, task="token-classification", problem_type="single_label",
-                           labels=TAGS, tag_scheme=scheme, labelled={"train": True})  # fmt: skip
+                           labels=TAGS, tag_scheme=scheme, labelled={"train": True}, repairs=())  # fmt: skip
 
 
 def find(splits: Any, check: str, split: str = "train", **settings: Any) -> Finding | None:
