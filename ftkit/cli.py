@@ -17,9 +17,9 @@ from ftkit import __version__
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
 
 if TYPE_CHECKING:
+    from ftkit.batch.pipeline import Outcome
     from ftkit.batch.planning import Plan
     from ftkit.batch.progress import Progress
-    from ftkit.run import Run
 
 __all__ = ["app", "main"]
 
@@ -78,11 +78,13 @@ def run(
     until: Annotated[
         str, typer.Option(metavar="STAGE", help="Last of inspection, preprocessing, head, training, evaluation.")
     ] = "evaluation",
-    force: Annotated[bool, typer.Option("--force", help="Compute again what is unchanged.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train although the inspection found a blocker.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Compute again what is unchanged.")] = False,
 ) -> None:
     """Run recipes headless.
 
-    Executes the notebooks of all stages. The same command goes on where a run was put down.
+    Executes the notebooks of all stages. The same command goes on where a run was put down. Where the inspection finds
+    that a score would mean nothing, it ends there with exit code 3.
     """
     from ftkit.batch.planning import plan_runs
     from ftkit.batch.progress import open_progress
@@ -94,7 +96,7 @@ def run(
     done, codes = [], []
     for plan in plans:
         typer.echo(f"{plan.run_dir}: {plan.recipe.data.source}")
-        code, made = _do_run(plan, until, force, open_progress())
+        code, made = _do_run(plan, open_progress(), until=until, force=force, again=again)
         codes.append(code)
         done += [made] if made else []
         if code == STOPPED_EXIT:
@@ -282,28 +284,32 @@ def main() -> None:
     app(prog_name="ftkit")
 
 
-def _do_run(plan: Plan, until: str, force: bool, progress: Progress) -> tuple[int, Run | None]:
+def _do_run(
+    plan: Plan, progress: Progress, *, until: str, force: bool, again: bool
+) -> tuple[int, Outcome | None]:  # fmt: skip
     """Do one of several runs; an error of one is told and leaves the others to run."""
     from ftkit.batch.pipeline import run_recipe
     from ftkit.batch.report import describe_outcome
 
     try:
-        outcome = run_recipe(plan.recipe, plan.run_dir, until=until, force=force, progress=progress)
+        outcome = run_recipe(plan.recipe, plan.run_dir, until=until, force=force, again=again, progress=progress)
     except RunError as error:
         _complain(str(error))
         return 1, None
     if outcome.state != "done":
         _complain(describe_outcome(outcome))
-    return outcome.exit_code, outcome.run if outcome.state == "done" else None
+    return outcome.exit_code, outcome if outcome.state == "done" else None
 
 
-def _report_runs(runs: Sequence[Run]) -> None:
-    from ftkit.batch.report import describe_next, print_table, score_table
+def _report_runs(outcomes: Sequence[Outcome]) -> None:
+    from ftkit.batch.report import describe_forced, describe_next, print_table, score_table
 
-    if runs:
-        print_table(score_table(runs))
-    for one in runs:
-        typer.echo(describe_next(one))
+    if outcomes:
+        print_table(score_table([outcome.run for outcome in outcomes]))
+    for outcome in outcomes:
+        typer.echo(describe_next(outcome.run))
+        if forced := describe_forced(outcome):
+            _complain(forced)
 
 
 def _complain(line: str) -> None:

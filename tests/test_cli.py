@@ -150,11 +150,11 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_options_reach_the_run(stub: Any) -> None:
     made = stub("done")
     code, out, _ = call("run", "reuters_topics", "--data", "tweets", "-p", "training.epochs=2", "-p", "data.limit=9",
-                        "--run-dir", "mine", "--until", "head", "--force")  # fmt: skip
+                        "--run-dir", "mine", "--until", "head", "--force", "--again")  # fmt: skip
     (recipe, run_dir, options) = made.calls[0]
     assert (recipe.data.source, recipe.training.epochs, recipe.data.limit) == ("tweets", 2.0, 9)
     assert run_dir == Path("mine")
-    assert (options["until"], options["force"]) == ("head", True)
+    assert (options["until"], options["force"], options["again"]) == ("head", True, True)
     assert code == 0
     assert "mine: everything of this run" in out
 
@@ -165,6 +165,13 @@ def test_a_failed_run_leaves_the_next_to_run_and_the_exit_code_says_so(stub: Any
     assert (code, len(made.calls)) == (1, 2)
     assert "runs/reuters_topics: failed in head\n  why not\n" in error
     assert "runs/tweet_entities: everything of this run" in out
+
+
+def test_a_blocked_run_has_an_exit_code_of_its_own_and_says_how_to_go_on(stub: Any) -> None:
+    stub("blocked")
+    code, _, error = call("run", "reuters_topics")
+    assert code == 3
+    assert "--force goes on all the same: ftkit run runs/reuters_topics/recipe.toml --force" in error
 
 
 def test_a_busy_folder_leaves_the_next_to_run(stub: Any) -> None:

@@ -1,6 +1,6 @@
 """The child process of a run: executes the notebook of each stage with papermill, in a kernel of its own.
 
-    python -m ftkit.batch.execute RUN_DIR NOTEBOOKS STAGE…
+    python -m ftkit.batch.execute RUN_DIR NOTEBOOKS [--force] STAGE…
 
 Standard output carries `Report` lines and nothing else. Standard input is a pipe that the parent holds open: its
 end says that the parent is gone. SIGTERM ends the work: a training writes a checkpoint first, anything else is
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ftkit import errors
 from ftkit.batch.messages import (
+    BLOCKED_EXIT,
+    FORCE,
     NOTEBOOK_SECTIONS,
     STOPPED_EXIT,
     Report,
@@ -31,6 +33,7 @@ from ftkit.batch.messages import (
 from ftkit.engine.control import post_command
 from ftkit.errors import FtkitError, RunError, show
 from ftkit.run import Run
+from ftkit.stages.findings import find_blockers
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -46,15 +49,25 @@ NO_ERROR_TYPE = {"", "CellExecutionError"}
 
 
 class Worker:
-    """Executes stages one after another, and ends early in an orderly way when told to."""
+    """Executes stages one after another, and ends early in an orderly way when told to.
 
-    def __init__(self, run: Run, notebooks: Path, reports: TextIO) -> None:
-        self.run, self.notebooks, self.reports = run, notebooks, reports
+    Args:
+        run: the run folder.
+        notebooks: folder of the stages' notebooks.
+        reports: where reports are written.
+        force: train although the inspection found a blocker.
+    """
+
+    def __init__(self, run: Run, notebooks: Path, reports: TextIO, *, force: bool = False) -> None:
+        self.run, self.notebooks, self.reports, self.force = run, notebooks, reports, force
         self.stage = ""
         self.stopping = threading.Event()
 
     def work(self, stages: Sequence[str]) -> int:
-        """Execute the stages in order until one fails or the work is stopped; return the exit code."""
+        """Execute the stages in order; return the exit code.
+
+        It ends where a stage fails, where the work is stopped, and where the inspection forbids a training to come.
+        """
         for stage in stages:
             if self.stopping.is_set():
                 self._tell(Report(stage=stage, state="stopped"))
@@ -65,6 +78,8 @@ class Worker:
                 return STOPPED_EXIT
             if report.state == "failed":
                 return 1
+            if stage == "inspection" and "training" in stages and not self.force and find_blockers(self.run):
+                return BLOCKED_EXIT
         return 0
 
     def wind_down(self, *, orphaned: bool = False) -> None:
@@ -163,10 +178,11 @@ def name_cell(notebook: NotebookNode) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Execute the stages of a run as its parent asked; return the exit code."""
-    run_dir, notebooks, *stages = arguments
+    run_dir, notebooks, *rest = arguments
+    stages = [stage for stage in rest if stage != FORCE]
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes to the log, not between the reports
-    worker = Worker(Run.open(run_dir), Path(notebooks), reports)
+    worker = Worker(Run.open(run_dir), Path(notebooks), reports, force=FORCE in rest)
 
     def end(*_: object) -> None:
         threading.Thread(target=worker.wind_down, daemon=True).start()

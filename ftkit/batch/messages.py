@@ -11,13 +11,28 @@ from dataclasses import dataclass
 from ftkit.recipe import STAGES
 from ftkit.run import Run
 
-__all__ = ["NOTEBOOK_SECTIONS", "STOPPED_EXIT", "Report", "kill_descendants", "notebook_name", "settle_status"]
+__all__ = [
+    "BLOCKED_EXIT",
+    "FORCE",
+    "NOTEBOOK_SECTIONS",
+    "STOPPED_EXIT",
+    "Report",
+    "kill_descendants",
+    "notebook_name",
+    "settle_status",
+]
 
 NOTEBOOK_SECTIONS = {
     "inspection": ("data", "inspection"),
     **{stage: (stage,) for stage in STAGES if stage != "inspection"},
 }
 """The recipe sections that the parameters cell of each stage's notebook holds."""
+
+FORCE = "--force"
+"""Tells the child to train although the inspection found a blocker."""
+
+BLOCKED_EXIT = 3
+"""Exit code of a run that the inspection of its data forbids."""
 
 STOPPED_EXIT = 130
 """Exit code of a run that was interrupted, as shells write Ctrl-C."""

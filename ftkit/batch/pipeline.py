@@ -16,12 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ftkit
-from ftkit.batch.messages import STOPPED_EXIT, Report, kill_descendants, notebook_name, settle_status
+from ftkit.batch.messages import (
+    BLOCKED_EXIT,
+    FORCE,
+    STOPPED_EXIT,
+    Report,
+    kill_descendants,
+    notebook_name,
+    settle_status,
+)
 from ftkit.batch.progress import LineProgress, Progress, Snapshot, TrainingWatch
 from ftkit.errors import RecipeError, RunError, nearest
 from ftkit.recipe import STAGES, Recipe
 from ftkit.resources import notebooks_dir
 from ftkit.run import Run, StageStatus
+from ftkit.stages.findings import Finding, find_blockers
 
 __all__ = ["Outcome", "run_recipe"]
 
@@ -36,12 +45,13 @@ class Outcome:
 
     Attributes:
         run: the run folder.
-        state: `done`, `failed` or `stopped`.
-        stage: where it failed or was stopped; empty if it is done.
+        state: `done`, `failed`, `stopped`, or `blocked` by what the inspection found.
+        stage: where it ended; empty if it is done.
         cell: heading before the failing cell, or its first line.
         error: the cause, without a traceback.
         notebook: the executed notebook of that stage; None if there is none.
         reports: the last report of each stage, in order.
+        blockers: what makes its result meaningless: it ended there, or went on by force.
     """
 
     run: Run
@@ -51,11 +61,12 @@ class Outcome:
     error: str = ""
     notebook: Path | None = None
     reports: tuple[Report, ...] = ()
+    blockers: tuple[Finding, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """Return 0 only if every stage is done."""
-        return {"done": 0, "failed": 1, "stopped": STOPPED_EXIT}[self.state]
+        return {"done": 0, "failed": 1, "stopped": STOPPED_EXIT, "blocked": BLOCKED_EXIT}[self.state]
 
 
 def run_recipe(
@@ -64,6 +75,7 @@ def run_recipe(
     *,
     until: str = "evaluation",
     force: bool = False,
+    again: bool = False,
     progress: Progress | None = None,
     notebooks: Path | None = None,
 ) -> Outcome:
@@ -76,7 +88,8 @@ def run_recipe(
         recipe: all settings; paths in it are taken as they are, see `planning.plan_runs`.
         run_dir: folder of the run; made if it is not there.
         until: the last stage to do.
-        force: compute every stage again, and train from the start.
+        force: train although the inspection found a blocker.
+        again: compute every stage again, and train from the start.
         progress: shows how far it is; None: plain lines on standard output.
         notebooks: folder of the stages' notebooks; None: those of ftkit.
 
@@ -89,9 +102,9 @@ def run_recipe(
     stages = STAGES[: STAGES.index(until) + 1]
     with _hold(run_dir), progress or LineProgress() as shown:
         run = Run.create(run_dir, recipe)
-        if force:
+        if again:
             _forget(run, training="training" in stages)
-        child = _Child(run, notebooks or notebooks_dir(), stages)
+        child = _Child(run, notebooks or notebooks_dir(), stages, force)
         with _signals_to(child, shown):
             child.watch(shown)
     return _conclude(run, child)
@@ -104,6 +117,7 @@ class _Child:
     run: Run
     notebooks: Path
     stages: tuple[str, ...]
+    force: bool = False
     reports: dict[str, Report] = field(default_factory=dict)
     interrupts: int = 0
 
@@ -111,6 +125,7 @@ class _Child:
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.log = self.run.folder("notebooks") / LOG
         command = [sys.executable, "-P", "-m", "ftkit.batch.execute", str(self.run.path), str(self.notebooks)]
+        command += [FORCE] if self.force else []
         with self.log.open("wb") as log:
             # Its own session: Ctrl-C in the terminal reaches this process alone, never the kernel.
             self.process = subprocess.Popen(
@@ -131,6 +146,7 @@ class _Child:
                 if (new := Report.from_line(line)) is not None:
                     report, begun = new, time.time() if new.state == "running" else begun
                     self.reports[new.stage] = new
+                    self._tell_forced(new, progress)
             if report is not None:
                 progress(self._snapshot(report, time.time() - begun, watch))
         self._end()
@@ -148,6 +164,15 @@ class _Child:
         """Return the last line of the log, where a process that could not begin says why."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+    def _tell_forced(self, report: Report, progress: Progress) -> None:
+        if report.stage == "inspection" and report.state in ("done", "unchanged"):
+            for blocker in self.overridden():
+                progress.say(f"Blocker, passed over by --force: {blocker.describe()}")
+
+    def overridden(self) -> list[Finding]:
+        """Return the blockers that a training goes on in spite of."""
+        return find_blockers(self.run) if self.force and "training" in self.stages else []
 
     def _snapshot(self, report: Report, seconds: float, watch: TrainingWatch) -> Snapshot:
         running = report.state == "running"
@@ -186,7 +211,12 @@ def _conclude(run: Run, child: _Child) -> Outcome:
     code = child.process.returncode
     status = run.status()
     if code == 0 and all(status[stage].state == "done" for stage in child.stages):
-        return Outcome(run=run, state="done", reports=reports)
+        return Outcome(run=run, state="done", reports=reports, blockers=tuple(child.overridden()))
+    if code == BLOCKED_EXIT:
+        blockers = tuple(find_blockers(run))
+        return Outcome(run=run, state="blocked", stage="inspection", error="; ".join(one.detail for one in blockers),
+                       notebook=run.path / "notebooks" / notebook_name("inspection"), reports=reports,
+                       blockers=blockers)  # fmt: skip
     last = reports[-1] if reports else Report(stage=child.stages[0], state="running")
     if code == 0:
         stage = next(stage for stage in child.stages if status[stage].state != "done")

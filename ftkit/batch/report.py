@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cache_table",
     "clear_cache",
+    "describe_forced",
     "describe_next",
     "describe_outcome",
     "describe_status",
@@ -51,6 +52,8 @@ def score_table(runs: Sequence[Run]) -> Table:
 def describe_outcome(outcome: Outcome) -> str:
     """Return how a run ended, if not well: the stage, the cell, the cause, and how to go on."""
     path = outcome.run.path
+    if outcome.state == "blocked":
+        return _describe_block(outcome)
     cell = f", at {outcome.cell!r}" if outcome.cell else ""
     lines = [f"{path}: {outcome.state} in {outcome.stage}{cell}", f"  {outcome.error}"]
     if outcome.state == "failed" and outcome.notebook:
@@ -59,6 +62,14 @@ def describe_outcome(outcome: Outcome) -> str:
         lines.append(f"  Log: {path / 'notebooks' / 'execute.log'}")
     lines.append(f"  Go on with: ftkit run {shlex.quote(str(path / 'recipe.toml'))}")
     return "\n".join(lines)
+
+
+def describe_forced(outcome: Outcome) -> str:
+    """Return the blockers that a run went on in spite of; empty if there are none."""
+    if not outcome.blockers:
+        return ""
+    head = f"{outcome.run.path}: went on by --force in spite of what makes its scores meaningless"
+    return "\n".join([head, *(f"  {blocker.describe()}" for blocker in outcome.blockers)])
 
 
 def describe_next(run: Run) -> str:
@@ -171,6 +182,18 @@ def _add_row(table: Table, *cells: str) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(cell) for cell in cells))  # as text: brackets are no markup
+
+
+def _describe_block(outcome: Outcome) -> str:
+    """Return what forbids a training, the remedy of each, and how to go on all the same."""
+    path = outcome.run.path
+    lines = [f"{path}: blocked after inspection, a score on these data would mean nothing"]
+    for blocker in outcome.blockers:
+        lines += [f"  {blocker.describe()}", f"    {blocker.remedy}"]
+    return "\n".join([
+        *lines, f"  Findings: {path / 'inspection' / 'findings.csv'}",
+        f"  --force goes on all the same: ftkit run {shlex.quote(str(path / 'recipe.toml'))} --force",
+    ])  # fmt: skip
 
 
 def _score_rows(run: Run) -> Iterator[tuple[str, str, str, str, str, str]]:

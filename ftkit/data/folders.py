@@ -84,5 +84,5 @@ def _decode(content: bytes, path: Path, notes: Notes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        notes.count("file(s) that are not UTF-8, read as cp1252", str(path))
+        notes.mend("encoding_guessed", "file(s) that are not UTF-8, read as cp1252", str(path), 1)
         return decode_mixed(content)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ftkit.data.columns import is_number
-from ftkit.data.reading import Notes
+from ftkit.data.reading import MOST_ROWS, Notes
 from ftkit.data.staging import LIST_MARK, Staged, read_staged, unpack_label
 from ftkit.errors import DataError, nearest, show
 from ftkit.recipe import Data
@@ -33,6 +33,8 @@ class LabelStats:
     """First line of each label."""
     missing: int = 0
     first_missing: int = 0
+    missing_rows: list[int] = field(default_factory=list)
+    """Rows of the first of them."""
     overflow: bool = False
     """More distinct labels than are kept."""
     numbers: bool = True
@@ -41,7 +43,7 @@ class LabelStats:
     """Line and value of the first label that is no number."""
     labelled: int = 0
 
-    def add(self, labels: list[str | None], lines: list[int]) -> None:
+    def add(self, labels: list[str | None], lines: list[int], rows: list[int]) -> None:
         """Take in a batch."""
         counts = Counter(labels)
         places = dict(zip(reversed(labels), reversed(lines), strict=True))  # the first of each label is set last
@@ -49,6 +51,8 @@ class LabelStats:
         if gone and not self.missing:
             self.first_missing = places[None]
         self.missing += gone
+        if gone and len(self.missing_rows) < MOST_ROWS:
+            self.missing_rows += [row for row, label in zip(rows, labels, strict=True) if label is None]
         self.labelled += len(labels) - gone
         found = Counter({name: count for name, count in counts.items() if name is not None})
         for name in found:
@@ -83,7 +87,7 @@ def collect_labels(staged: Staged) -> LabelStats:
     """Count the labels of a split, streaming."""
     stats = LabelStats()
     for batch in read_staged(staged):
-        stats.add(batch.column("label").to_pylist(), batch.column("line").to_pylist())
+        stats.add(*(batch.column(name).to_pylist() for name in ("label", "line", "row")))
     return stats
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.encoding import Encoder, TagEncoder, make_encoder
 from ftkit.data.labels import LabelStats, collect_labels, find_unknown, is_unlabelled, plan_labels
 from ftkit.data.partition import Allotment, allot_part, collect_strata, made_splits
-from ftkit.data.reading import Notes, Reading, plural
+from ftkit.data.reading import MOST_ROWS, Notes, Reading, Repair, plural
 from ftkit.data.staging import Progress, Staged, read_staged, stage_part, unpack_label
 from ftkit.data.tagging import TagStats, find_scheme, order_tags, tag_type
 from ftkit.errors import DataError, nearest, show
@@ -37,6 +37,7 @@ class Prepared:
     tag_scheme: str
     labelled: dict[str, bool]
     decisions: tuple[str, ...]
+    repairs: tuple[Repair, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,10 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
         tag_scheme=meaning.tag_scheme,
         labelled={name: name not in meaning.unlabelled for name in names},
         decisions=notes.sentences(),
+        repairs=tuple(
+            replace(repair, split="") if made and repair.split == "train" else repair
+            for repair in notes.repairs.values()
+        ),
     )
 
 
@@ -138,7 +143,8 @@ def _accept_unlabelled(part: Staged, notes: Notes) -> None:
 def _tell_missing(part: Staged, stats: LabelStats, notes: Notes) -> None:
     if stats.missing:
         place = f"{part.part.path.name}, {part.part.unit} {stats.first_missing}"
-        notes.count("example(s) without a label left out", place, stats.missing)
+        notes.mend("row_left_out", "example(s) without a label left out", place, stats.missing, split=part.part.split,
+                   rows=stats.missing_rows)  # fmt: skip
 
 
 def _mean_tags(staged: Mapping[str, Staged], notes: Notes) -> Meaning:
@@ -175,19 +181,23 @@ def _mean_tags(staged: Mapping[str, Staged], notes: Notes) -> Meaning:
 def _collect_tags(part: Staged, notes: Notes) -> TagStats:
     stats = TagStats()
     missing, first = 0, 0
+    gone: list[int] = []
     for batch in read_staged(part):
-        lines, words = batch.column("line").to_pylist(), batch.column("words").value_lengths().to_pylist()
-        for line, count, packed in zip(lines, words, batch.column("label").to_pylist(), strict=True):
+        rows, lines, labels = (batch.column(name).to_pylist() for name in ("row", "line", "label"))
+        words = batch.column("words").value_lengths().to_pylist()
+        for row, line, count, packed in zip(rows, lines, words, labels, strict=True):
             if packed is None:
-                missing, first = missing + 1, first or line
+                missing, first, gone = missing + 1, first or line, [*gone[:MOST_ROWS], row]
                 continue
             tags = unpack_label(packed)
             if len(tags) != count:
                 raise DataError(part.part.place(line), expected=f"{plural(count, 'tag')}, one a word",
                                 found=str(len(tags)))  # fmt: skip
-            stats.add(tags, line)
+            stats.add(tags, line, row)
     if missing and stats.tags:
-        notes.count("sentence(s) without tags left out", f"{part.part.path.name}, {part.part.unit} {first}", missing)
+        notes.mend("row_left_out", "sentence(s) without tags left out",
+                   f"{part.part.path.name}, {part.part.unit} {first}", missing, split=part.part.split,
+                   rows=gone)  # fmt: skip
     return stats
 
 
@@ -199,11 +209,14 @@ def _tell_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> No
     notes.say(f"{name}: entity tags in the scheme {scheme}{'' if scheme == 'BIO' else ', converted to BIO'}.")
     if scheme == "BIO" and stats.loose_starts and stats.first_loose:
         place = f"{name}, {part.part.unit} {stats.first_loose[0]}, word {stats.first_loose[1] + 1}"
-        notes.count("I tag(s) that continued no entity made B", place, stats.loose_starts)
+        notes.mend("tags_mended", "I tag(s) that continued no entity made B", place, stats.loose_starts,
+                   split=part.part.split, rows=stats.loose_rows)  # fmt: skip
     elif scheme not in ("BIO", "IOB1") and stats.unclosed + stats.loose_starts:
         first = min(found for found in (stats.first_unclosed, stats.first_loose) if found)
         place = f"{name}, {part.part.unit} {first[0]}, word {first[1] + 1}"
-        notes.count(f"break(s) of the scheme {scheme} mended", place, stats.unclosed + stats.loose_starts)
+        rows = sorted({*stats.unclosed_rows, *stats.loose_rows})
+        notes.mend("tags_mended", f"break(s) of the scheme {scheme} mended", place, stats.unclosed + stats.loose_starts,
+                   split=part.part.split, rows=rows)  # fmt: skip
 
 
 def _check_tags(part: Staged, stats: TagStats, labels: Sequence[str], *, bio: bool) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Example", "Notes", "Part", "Reading", "plural"]
+__all__ = ["Example", "Notes", "Part", "Reading", "Repair", "plural"]
 
 Label: TypeAlias = str | list[str] | None
+
+MOST_ROWS = 100  # rows kept of one kind of repair
 
 
 class Example(NamedTuple):
@@ -54,12 +56,30 @@ class Reading:
     """Names by id where the source defines them; empty: sorted."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What a reader mended or left out, because the file was not as it should be."""
+
+    check: str
+    """Name of the finding that it becomes: row_left_out, tags_mended, encoding_guessed."""
+    split: str
+    """Where; empty where the file was split further."""
+    what: str
+    """Follows the number: "I tag(s) that continued no entity made B"."""
+    place: str
+    """The first place."""
+    times: int
+    rows: tuple[int, ...] = ()
+    """The first rows, where they are known, from 0."""
+
+
 @dataclass
 class Notes:
     """Decisions as readable sentences; what happens often is counted and told once, with its first place."""
 
     said: list[str] = field(default_factory=list)
     counted: dict[str, tuple[int, str]] = field(default_factory=dict)
+    repairs: dict[tuple[str, str, str], Repair] = field(default_factory=dict)
 
     def say(self, sentence: str) -> None:
         """Add a sentence, once."""
@@ -70,6 +90,21 @@ class Notes:
         """Count an event; `what` follows the number: "blank lines skipped"."""
         before, first = self.counted.get(what, (0, place))
         self.counted[what] = (before + times, first)
+
+    def mend(
+        self, check: str, what: str, place: str, times: int, *, split: str = "", rows: Sequence[int] = ()
+    ) -> None:  # fmt: skip
+        """Count what was mended or left out, and keep it for the inspection."""
+        self.count(what, place, times)
+        self.keep(Repair(check=check, split=split, what=what, place=place, times=times, rows=tuple(rows)))
+
+    def keep(self, repair: Repair) -> None:
+        """Keep a repair for the inspection, beside others of its kind."""
+        key = (repair.check, repair.split, repair.what)
+        before = self.repairs.get(key)
+        times, rows = (before.times, before.rows) if before else (0, ())
+        self.repairs[key] = replace(before or repair, times=times + repair.times,
+                                    rows=(*rows, *repair.rows)[:MOST_ROWS])  # fmt: skip
 
     def sentences(self) -> tuple[str, ...]:
         """Return everything noted.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.formats import open_source
 from ftkit.data.preparation import Prepared, prepare_splits
-from ftkit.data.reading import Notes
+from ftkit.data.reading import Notes, Repair
 from ftkit.data.sources import fingerprint_source, resolve_source
 from ftkit.errors import DataError
 from ftkit.recipe import Data
@@ -54,6 +54,8 @@ class Splits:
     """What was found out and decided, as sentences."""
     fingerprint: str
     """Of the content of the source and the settings that matter."""
+    repairs: tuple[Repair, ...] = ()
+    """What the reader mended or left out."""
 
 
 def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None) -> Splits:
@@ -146,4 +148,5 @@ def _open(folder: Path, settings: Data, fingerprint: str) -> Splits:
         source=settings.source,
         decisions=tuple(meaning["decisions"]),
         fingerprint=fingerprint,
+        repairs=tuple(Repair(**{**repair, "rows": tuple(repair["rows"])}) for repair in meaning["repairs"]),
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ftkit.data.reading import MOST_ROWS
 from ftkit.errors import DataError, show
 
 __all__ = ["OUTSIDE", "SCHEMES", "Scheme", "TagStats", "find_scheme", "order_tags", "tag_type", "to_bio"]
@@ -46,11 +47,15 @@ class TagStats:
     """B where no entity of its type stands just before: IOB1 would write I."""
     unclosed: int = 0
     """Entities of several words, or of one B, that no E or L ends."""
+    loose_rows: list[int] = field(default_factory=list)
+    unclosed_rows: list[int] = field(default_factory=list)
+    """Rows of the first sentences with them."""
     first_loose: tuple[int, int] | None = None
     first_unclosed: tuple[int, int] | None = None
 
-    def add(self, tags: Sequence[str], line: int) -> None:
+    def add(self, tags: Sequence[str], line: int, row: int = -1) -> None:
         """Take in one sentence that starts at a line."""
+        loose, unclosed = self.loose_starts, self.unclosed
         self.tags.update(tags)
         before, opened = "", ""  # type of the word before; type of the entity that is still open
         for position, tag in enumerate((*tags, OUTSIDE)):
@@ -71,6 +76,12 @@ class TagStats:
                     self.needless_begins += 1
             opened = kind if letter and letter in BEGINS + INSIDES else ""
             before = kind
+        for rows, found in (
+            (self.loose_rows, self.loose_starts > loose),
+            (self.unclosed_rows, self.unclosed > unclosed),
+        ):
+            if found and len(rows) < MOST_ROWS:
+                rows.append(row)
 
 
 def find_scheme(stats: TagStats, place: Callable[[int], str]) -> str:

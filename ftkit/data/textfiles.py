@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ftkit.data.reading import Notes
+from ftkit.data.reading import Notes, Repair
 from ftkit.errors import DataError, show
 
 __all__ = ["TextFile", "decode_mixed", "open_text", "unreadable"]
@@ -169,6 +169,8 @@ def _fall_back(path: Path, first: str, notes: Notes) -> TextFile:
                 undefined = undefined or any(byte in line for byte in b"\x81\x8d\x8f\x90\x9d")
     if unicode:
         notes.say(f"{path.name}: mixed encodings; {other:,} line(s) that are not UTF-8 ({first}) were read as cp1252.")
+        what = "line(s) that are not UTF-8, among others that are, read as cp1252"
+        notes.keep(Repair(check="encoding_guessed", split="", what=what, place=f"{path.name}, {first}", times=other))
         return TextFile(path=path, encoding="utf-8", mixed=True)
     encoding = "latin-1" if undefined else "cp1252"
     notes.say(f"{path.name}: not UTF-8 ({first}), read as {encoding}; set data.encoding if that is wrong.")

@@ -16,6 +16,7 @@ from ftkit.data.splits import Splits, load_splits, source_fingerprint
 from ftkit.engine.encoders import encoder_fingerprint
 from ftkit.recipe import Data
 from ftkit.run import Run
+from ftkit.stages.findings import find_blockers
 
 __all__ = ["fingerprint", "is_current", "make", "make_upstream", "read_splits"]
 
@@ -46,6 +47,8 @@ def make(run: Run, stage: str) -> Any:
         print(f"{stage}: unchanged, loaded from {run.path / stage}")
         return module.load(run)
     make_upstream(run, stage)
+    if stage == "training":
+        _tell_blockers(run)
     begun = time.monotonic()
     if stage == "training":  # it keeps its status itself
         result = module.start(run).wait()
@@ -62,6 +65,13 @@ def make_upstream(run: Run, stage: str) -> None:
         if not is_current(run, before):
             print(f"{stage} needs {before}, which is made first")
             make(run, before)
+
+
+def _tell_blockers(run: Run) -> None:
+    """Say what the inspection of these data found that makes the scores to come meaningless."""
+    if is_current(run, "inspection"):
+        for blocker in find_blockers(run):
+            print(f"BLOCKER {blocker.describe()}")
 
 
 def is_current(run: Run, stage: str) -> bool:

@@ -15,6 +15,7 @@ from ftkit.recipe import Inspection
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftkit.data.reading import Repair
     from ftkit.data.splits import Splits
 
 __all__ = ["Facts", "LabelSpace", "SplitFacts", "measure_splits"]
@@ -67,6 +68,8 @@ class Facts:
     tagged: bool
     """Whether the names are entity types, not labels."""
     splits: Mapping[str, SplitFacts]
+    repairs: tuple[Repair, ...]
+    """What the reader mended or left out."""
 
 
 class LabelSpace:
@@ -121,6 +124,7 @@ def measure_splits(splits: Splits, settings: Inspection) -> Facts:
         problem_type=splits.problem_type,
         names=space.names,
         tagged=space.entities,
+        repairs=splits.repairs,
         splits={split: _measure(data, space, splits.labelled[split]) for split, data in splits.datasets.items()},
     )
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
+from ftkit.errors import RunError
+from ftkit.run import Run, read_json
 
-__all__ = ["COLUMNS", "SEVERITIES", "Finding", "make_finding", "sort_findings"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["COLUMNS", "SEVERITIES", "Finding", "find_blockers", "make_finding", "read_findings", "sort_findings"]
 
 SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
@@ -42,6 +47,10 @@ class Finding:
     detail: str
     remedy: str
 
+    def describe(self) -> str:
+        """Return it as one line: which check, where, and what is the matter."""
+        return f"{self.check.replace('_', ' ')}{f', {self.split}' if self.split else ''}: {self.detail}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the finding as it is saved."""
         return {**asdict(self), "rows": list(self.rows)}
@@ -69,3 +78,27 @@ def make_finding(
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings, the most severe first, else as they came."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Read the findings of a run.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        return [Finding.from_json(saved) for saved in read_json(path)]
+    except (KeyError, TypeError) as error:
+        raise RunError(str(path), expected="a list of findings", found=f"none with {error}",
+                       remedy="Delete it and run the inspection again.") from error  # fmt: skip
+
+
+def find_blockers(run: Run) -> list[Finding]:
+    """Return what the inspection of a run found that makes a result meaningless; none where it was not inspected.
+
+    Raises:
+        RunError: the file of findings is damaged.
+    """
+    path = run.path / "inspection" / "findings.json"
+    found = read_findings(path) if path.is_file() else []
+    return [finding for finding in found if finding.severity == "blocker"]

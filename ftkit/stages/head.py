@@ -216,7 +216,7 @@ def load_model(folder: str, task: str) -> Any:
                                                       dtype="float32")  # fmt: skip
     except (OSError, ValueError) as error:
         raise ModelError(folder, expected="a saved model", found=str(error).strip().splitlines()[0][:300],
-                         remedy="Run the stage that makes it again, with --force.") from error  # fmt: skip
+                         remedy="Run the stage that makes it again, with --again.") from error  # fmt: skip
 
 
 def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str]) -> pd.DataFrame:

@@ -12,8 +12,9 @@ import numpy as np
 from ftkit.engine.spans import entity_spans
 from ftkit.recipe import Inspection
 from ftkit.run import Run, read_json, write_bytes, write_json, write_text
-from ftkit.stages.checks import Finding, run_checks
+from ftkit.stages.checks import run_checks
 from ftkit.stages.facts import Facts, SplitFacts, measure_splits
+from ftkit.stages.findings import COLUMNS, Finding, read_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Report", "compute", "inspect_splits", "load"]
 
 SHOWN_CHARACTERS = 600
-COLUMNS = ("severity", "check", "split", "value", "bound", "rows", "detail", "remedy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,9 @@ def compute(run: Run) -> Report:
     from ftkit.stages.chain import read_splits
 
     report, folder = inspect_splits(read_splits(run), run.recipe.inspection), run.folder("inspection")
-    write_json(folder / "findings.json", report.findings)
-    listed = [{**finding, "rows": " ".join(map(str, finding["rows"]))} for finding in report.findings]
+    saved = [finding.to_json() for finding in report.findings]
+    write_json(folder / "findings.json", saved)
+    listed = [{**finding, "rows": " ".join(map(str, finding["rows"]))} for finding in saved]
     write_text(folder / "findings.csv", pd.DataFrame(listed, columns=list(COLUMNS)).to_csv(index=False))
     write_text(folder / "label_counts.csv", report.label_counts.to_csv(index_label="label"))
     write_json(folder / "examples.json", report.examples.to_dict("records"))
@@ -91,7 +92,7 @@ def load(run: Run) -> Report:
     with np.load(folder / "lengths.npz", allow_pickle=False) as stored:
         lengths = {split: stored[split] for split in stored.files}
     return Report(
-        findings=read_json(folder / "findings.json"),
+        findings=read_findings(folder / "findings.json"),
         label_counts=counts,
         lengths=lengths,
         examples=pd.DataFrame(read_json(folder / "examples.json"), columns=["label", "split", "row", "text"]),

@@ -248,7 +248,7 @@ def _open_arrow(path: Path) -> Any:
 
 def _check_file(path: Path) -> Path:
     if not path.is_file():
-        raise RunError(f"{path}: there is no such file", remedy="Run preprocessing again, with --force.")
+        raise RunError(f"{path}: there is no such file", remedy="Run preprocessing again, with --again.")
     return path
 
 

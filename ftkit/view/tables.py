@@ -13,6 +13,8 @@ from ftkit.view.style import clean
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ftkit.stages.findings import Finding
+
 __all__ = [
     "Table", "decisions_table", "errors_table", "evaluations_table", "examples_table", "findings_table", "ledger_table",
     "notes_table", "optimizers_table", "parameters_table", "predictions_table", "scores_table", "summary_table",
@@ -21,7 +23,9 @@ __all__ = [
 
 MOST_ROWS = 200
 SHOWN_CHARACTERS = 400
+SHOWN_ROWS = 5  # of a finding
 LINE_WIDTH = 200  # characters of a line of plain text, shared by the columns
+WHOLE_LINE = 600  # characters of a sentence that is told whole
 NARROWEST = 40  # to which a column of long texts is cut at most
 IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
 
@@ -80,6 +84,22 @@ class Table:
         return f"and {more:,} more rows" if more > 0 else ""
 
 
+class FindingsTable(Table):
+    """The verdicts about the data; as plain text a paragraph each, for their sentences would not fit a line."""
+
+    def to_text(self) -> str:
+        """Return a paragraph for each finding: what is the matter, the numbers behind it, and the remedy."""
+        told = []
+        for row in self.rows[:MOST_ROWS]:
+            rows = f"; rows {row['rows']}" if row["rows"] else ""
+            told.append(
+                clean(f"{row['severity'].upper()} {row['check']}, {row['split']}: {row['finding']}", WHOLE_LINE)
+            )
+            numbers = f"value {_write(row['value'])}, bound {row['bound']}{rows}"
+            told += [f"    {clean(line, WHOLE_LINE)}" for line in (numbers, row["remedy"])]
+        return "\n".join([*told, self._rest()] if self._rest() else told) or self.empty
+
+
 def decisions_table(decisions: Iterable[str]) -> Table:
     """Return what was decided when the data were read, one sentence a row."""
     return Table([{"decided when reading": sentence} for sentence in decisions], "Nothing had to be decided.")
@@ -90,16 +110,19 @@ def notes_table(notes: Iterable[str]) -> Table:
     return Table([{"note": note} for note in notes], "Nothing is odd.")
 
 
-def findings_table(findings: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the verdicts about the data, with the first rows they are about."""
-    return Table(
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """Return the verdicts about the data: what was measured, against which bound, and the first rows concerned."""
+    return FindingsTable(
         [
             {
-                "severity": finding["severity"],
-                "split": finding["split"],
-                "finding": finding.get("detail") or f"{finding['check']}: {_write(finding['value'])}",
-                "rows": ", ".join(map(str, finding["rows"][:5])) + (" …" if len(finding["rows"]) > 5 else ""),
-                "remedy": finding["remedy"],
+                "severity": finding.severity,
+                "check": finding.check.replace("_", " "),
+                "split": finding.split or "all",
+                "finding": finding.detail,
+                "value": finding.value,
+                "bound": f"{_write(finding.bound)} ({finding.bound_from})",
+                "rows": ", ".join(map(str, finding.rows[:SHOWN_ROWS])) + " …" * (len(finding.rows) > SHOWN_ROWS),
+                "remedy": finding.remedy,
             }
             for finding in findings
         ],

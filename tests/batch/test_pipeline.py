@@ -23,6 +23,7 @@ from ftkit.batch.progress import LineProgress
 from ftkit.errors import RecipeError, RunError
 from ftkit.recipe import STAGES, Recipe, read_recipe
 from ftkit.run import Run, StageStatus
+from ftkit.stages.findings import Finding
 
 NotebookMaker = Any  # of conftest.py: writes five notebooks, `stage=(cell, …)` replaces the work of one
 SETTINGS = {"data": {"source": 'it\'s "a" {b} é\n.csv', "limit": 7}, "inspection": {"shown": 0}}
@@ -173,7 +174,7 @@ def test_a_file_in_the_place_of_the_run_folder_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("until", ["inspection", "training"])
-def test_force_makes_all_stages_pending_and_takes_checkpoints_only_of_a_training_that_is_asked_for(
+def test_again_makes_all_stages_pending_and_takes_checkpoints_only_of_a_training_that_is_asked_for(
     tmp_path: Path, notebooks: NotebookMaker, until: str
 ) -> None:
     run = Run.create(tmp_path / "run", Recipe())
@@ -182,9 +183,40 @@ def test_force_makes_all_stages_pending_and_takes_checkpoints_only_of_a_training
     for stage in STAGES:
         run.set_status(stage, StageStatus(state="done", fingerprint="old"))
     look = "write_json(run.path / 'before.json', {name: item.state for name, item in run.status().items()})\n1 / 0"
-    run_quietly(run.path, notebooks(inspection=(look,)), until=until, force=True)
+    run_quietly(run.path, notebooks(inspection=(look,)), until=until, again=True)
     assert set(json.loads((run.path / "before.json").read_text()).values()) == {"pending"}
     assert kept.exists() == (until == "inspection")
+
+
+# --- what the inspection forbids -------------------------------------------------------------------------------
+
+BLOCKER = Finding(severity="blocker", check="leak", split="test", value=8, bound=4.5, bound_from="half the split",
+                  rows=(1,), detail="8 of 9 texts are also in train", remedy="Remove them.")  # fmt: skip
+FOUND = (
+    'with run.working(stage, "fingerprint"):\n'
+    f'    write_json(run.folder(stage) / "findings.json", [{BLOCKER.to_json()!r}])'
+)
+
+
+def test_a_blocker_ends_the_run_before_anything_is_trained(tmp_path: Path, notebooks: NotebookMaker) -> None:
+    outcome, printed = run_quietly(tmp_path / "run", notebooks(inspection=(FOUND,)), until="evaluation")
+    assert (outcome.state, outcome.stage, outcome.exit_code) == ("blocked", "inspection", 3)
+    assert (outcome.blockers, outcome.error) == ((BLOCKER,), "8 of 9 texts are also in train")
+    states = [status.state for status in Run.open(tmp_path / "run").status().values()]
+    assert states == ["done", "pending", "pending", "pending", "pending"]
+    assert printed.splitlines()[-1].startswith("[1/5] inspection: done, ")
+
+
+def test_force_goes_on_in_spite_of_a_blocker_and_says_so(tmp_path: Path, notebooks: NotebookMaker) -> None:
+    folder = notebooks(inspection=(FOUND,))
+    outcome, printed = run_quietly(tmp_path / "run", folder, until="training", force=True)
+    assert (outcome.state, outcome.blockers) == ("done", (BLOCKER,))
+    assert "Blocker, passed over by --force: leak, test: 8 of 9 texts are also in train" in printed.splitlines()
+
+
+def test_a_blocker_stops_nothing_where_no_training_is_asked_for(tmp_path: Path, notebooks: NotebookMaker) -> None:
+    outcome, _ = run_quietly(tmp_path / "run", notebooks(inspection=(FOUND,)), until="head")
+    assert (outcome.state, outcome.blockers) == ("done", ())
 
 
 # --- real signals to real processes ----------------------------------------------------------------------------

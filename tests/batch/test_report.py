@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from ftkit.batch.pipeline import Outcome
-from ftkit.batch.report import describe_next, describe_outcome, describe_status, print_table, score_table
+from ftkit.batch.report import (
+    describe_forced,
+    describe_next,
+    describe_outcome,
+    describe_status,
+    print_table,
+    score_table,
+)
 from ftkit.engine.events import EventLog
 from ftkit.recipe import STAGES, Recipe
 from ftkit.run import Run, StageStatus, write_json, write_text
+from ftkit.stages.findings import Finding
 
 METRICS = {
     "split": "test",
@@ -23,6 +31,8 @@ METRICS = {
     },
     "baselines": {"majority": {"accuracy": {"value": 0.4948}}, "untrained_head": {"accuracy": 0.1, "examples": 400}},
 }
+BLOCKER = Finding(severity="blocker", check="leak", split="test", value=8, bound=4.5, bound_from="half the split",
+                  rows=(1, 2), detail="8 of 9 texts are also in train", remedy="Remove them.")  # fmt: skip
 
 
 @pytest.fixture
@@ -96,7 +106,26 @@ def test_a_failure_is_told_with_stage_cell_cause_and_how_to_go_on(run: Run) -> N
     assert describe_outcome(stopped).splitlines() == [f"{run.path}: stopped in training", "  interrupted", go_on]
 
 
-@pytest.mark.parametrize(("state", "code"), [("done", 0), ("failed", 1), ("stopped", 130)])
+def test_a_blocked_run_tells_each_blocker_its_remedy_and_that_force_goes_on(run: Run) -> None:
+    blocked = Outcome(run=run, state="blocked", stage="inspection", blockers=(BLOCKER,))
+    assert describe_outcome(blocked).splitlines() == [
+        f"{run.path}: blocked after inspection, a score on these data would mean nothing",
+        "  leak, test: 8 of 9 texts are also in train",
+        "    Remove them.",
+        f"  Findings: {run.path / 'inspection' / 'findings.csv'}",
+        f"  --force goes on all the same: ftkit run '{run.path}/recipe.toml' --force",
+    ]
+
+
+def test_a_run_that_was_forced_says_in_spite_of_what(run: Run) -> None:
+    assert describe_forced(Outcome(run=run, state="done")) == ""
+    assert describe_forced(Outcome(run=run, state="done", blockers=(BLOCKER,))).splitlines() == [
+        f"{run.path}: went on by --force in spite of what makes its scores meaningless",
+        "  leak, test: 8 of 9 texts are also in train",
+    ]
+
+
+@pytest.mark.parametrize(("state", "code"), [("done", 0), ("failed", 1), ("stopped", 130), ("blocked", 3)])
 def test_exit_codes(run: Run, state: str, code: int) -> None:
     assert Outcome(run=run, state=state).exit_code == code
 

@@ -123,3 +123,21 @@ def test_too_few_examples_for_the_splits(load):
 def test_fractions_must_leave_something_for_training(load):
     with pytest.raises(DataError, match=r"expected together at most 0.9, got 1\. Leave more for training\."):
         load("x.csv", skewed(), validation_fraction=0.5, test_fraction=0.5)
+
+
+def test_rows_that_are_left_out_are_kept_as_a_repair_with_their_numbers(load_folder):
+    train = "text,label\none,a\ntwo,\nthree,b\nfour,a\nfive,b\nsix,\n"
+    splits = load_folder({"train.csv": train, "test.csv": "text,label\nseven,a\neight,\n"}, validation_fraction=0.3)
+    told = [(repair.check, repair.split, repair.times, repair.rows) for repair in splits.repairs]
+    assert told == [("row_left_out", "", 2, (1, 5)), ("row_left_out", "test", 1, (1,))]
+    assert splits.repairs[0].place == "train.csv, line 3"
+    assert "3 example(s) without a label left out (first: train.csv, line 3)." in splits.decisions
+
+
+def test_sentences_whose_tags_were_mended_are_kept_as_a_repair(load_folder):
+    whole, broken = "Ann\tB-PER\nsleeps\tO\n\n", "in\tO\nRome\tI-LOC\n\n"
+    train = whole + broken + "Rome\tB-LOC\n\n" + broken
+    splits = load_folder({"train.conll": train, "validation.conll": whole, "test.conll": whole})
+    (repair,) = splits.repairs
+    assert (repair.check, repair.split, repair.times, repair.rows) == ("tags_mended", "train", 2, (1, 3))
+    assert repair.what == "I tag(s) that continued no entity made B"

@@ -1,5 +1,7 @@
 import json
 from collections import Counter, defaultdict
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.engine.spans import entity_spans
+from ftkit.errors import RunError
 from ftkit.recipe import Inspection, Recipe
 from ftkit.run import Run
 from ftkit.stages import checks, facts, inspection
+from ftkit.stages.findings import COLUMNS, SEVERITIES, Finding, read_findings
 from ftkit.stages.inspection import inspect_splits
 
 TAGS = ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
@@ -32,7 +36,7 @@ def make_splits(problem_type: str = "single_label", labels: tuple[str, ...] = ("
                    "label": [label for _, label in texts]}  # fmt: skip
         datasets[split] = Dataset.from_dict({name: list(values) for name, values in columns.items()}, features=features)
     return SimpleNamespace(datasets=datasets, task="text-classification", problem_type=problem_type, labels=labels,
-                           tag_scheme="", labelled=dict.fromkeys(datasets, True))  # fmt: skip
+                           tag_scheme="", labelled=dict.fromkeys(datasets, True), repairs=())  # fmt: skip
 
 
 def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -> Any:
@@ -44,12 +48,12 @@ def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -
     }
     data = Dataset.from_dict(columns, features=features)
     return SimpleNamespace(datasets={"train": data}, task="token-classification", problem_type="single_label",
-                           labels=TAGS, tag_scheme=scheme, labelled={"train": True})  # fmt: skip
+                           labels=TAGS, tag_scheme=scheme, labelled={"train": True}, repairs=())  # fmt: skip
 
 
-def find(splits: Any, check: str, split: str = "train", **settings: Any) -> dict[str, Any] | None:
+def find(splits: Any, check: str, split: str = "train", **settings: Any) -> Finding | None:
     found = inspect_splits(splits, Inspection(**{"rare_label": 1, **settings})).findings
-    return next((item for item in found if (item["check"], item["split"]) == (check, split)), None)
+    return next((item for item in found if (item.check, item.split) == (check, split)), None)
 
 
 def test_clean_data_gives_no_finding():
@@ -59,8 +63,8 @@ def test_clean_data_gives_no_finding():
 def test_a_train_split_without_labels_blocks():
     finding = find(make_splits(train=[("one text", -1), ("another text", -1)]), "unlabelled_split")
     assert finding is not None
-    assert finding["severity"] == "blocker"
-    assert finding["detail"] == "none of the 2 texts has a gold label"
+    assert finding.severity == "blocker"
+    assert finding.detail == "none of the 2 texts has a gold label"
 
 
 def test_a_test_split_without_labels_is_a_warning_whatever_its_label_column_holds():
@@ -68,7 +72,7 @@ def test_a_test_split_without_labels_is_a_warning_whatever_its_label_column_hold
     splits.labelled["test"] = False
     finding = find(splits, "unlabelled_split", "test")
     assert finding is not None
-    assert finding["severity"] == "warning"
+    assert finding.severity == "warning"
     assert inspect_splits(splits, Inspection()).label_counts["test"].sum() == 0
 
 
@@ -79,38 +83,38 @@ def test_single_missing_labels_are_told_with_their_rows(problem_type, missing):
     texts = [("first text", label), ("second text", missing), ("third text", label)]
     finding = find(make_splits(problem_type, train=texts), "missing_label")
     assert finding is not None
-    assert finding["rows"] == [101]
-    assert finding["detail"] == "1 of 3 texts have no gold label"
+    assert finding.rows == (101,)
+    assert finding.detail == "1 of 3 texts have no gold label"
 
 
 def test_a_label_that_test_lacks_is_a_note():
     finding = find(make_splits(test=[("only this", 0)]), "absent_label", "test")
     assert finding is not None
-    assert finding["severity"] == "note"
-    assert finding["detail"] == "no label good in this split"
+    assert finding.severity == "note"
+    assert finding.detail == "no label good in this split"
 
 
 def test_rare_labels_are_named_rarest_first_with_their_rows():
     texts = [(f"text {number}", 0) for number in range(5)] + [("lonely text", 1)]
     finding = find(make_splits(train=texts), "rare_label", rare_label=6)
     assert finding is not None
-    assert (finding["value"], finding["bound"]) == (1, 6)
-    assert "good (1), bad (5)" in finding["detail"]
-    assert finding["rows"] == [100, 101, 102, 103, 104, 105]
+    assert (finding.value, finding.bound) == (1, 6)
+    assert "good (1), bad (5)" in finding.detail
+    assert finding.rows == (100, 101, 102, 103, 104, 105)
 
 
 def test_a_dominant_label_is_told_as_the_score_of_always_guessing_it():
     finding = find(make_splits(train=[(f"text {n}", int(n == 0)) for n in range(10)]), "imbalance")
     assert finding is not None
-    assert finding["value"] == 0.9
-    assert finding["severity"] == "warning"
+    assert finding.value == 0.9
+    assert finding.severity == "warning"
 
 
 def test_blank_texts_are_found_and_are_not_duplicates():
     splits = make_splits(train=[("", 0), (" \t\n", 1), ("text", 0), ("other", 1)])
     finding = find(splits, "empty_text")
     assert finding is not None
-    assert finding["rows"] == [100, 101]
+    assert finding.rows == (100, 101)
     assert find(splits, "duplicate") is None
     assert find(splits, "conflict") is None
 
@@ -119,14 +123,14 @@ def test_blank_texts_are_found_and_are_not_duplicates():
 def test_copies_are_found_whatever_their_case_and_blanks(copy):
     finding = find(make_splits(train=[("good film", 1), ("bad film", 0), (copy, 1)]), "duplicate")
     assert finding is not None
-    assert finding["rows"] == [102]
+    assert finding.rows == (102,)
 
 
 def test_a_text_of_train_in_test_is_a_warning():
     finding = find(make_splits(train=[("seen", 1), ("unseen", 0)], test=[("new", 0), ("Seen", 1)]), "leak", "test")
     assert finding is not None
-    assert (finding["severity"], finding["rows"]) == ("warning", [101])
-    assert finding["detail"] == "1 of 2 texts (50.0%) are also in train"
+    assert (finding.severity, finding.rows) == ("warning", (101,))
+    assert finding.detail == "1 of 2 texts (50.0%) are also in train"
 
 
 def test_a_text_with_two_labels_is_found_across_splits():
@@ -134,7 +138,7 @@ def test_a_text_with_two_labels_is_found_across_splits():
     for split in ("train", "test"):
         finding = find(splits, "conflict", split)
         assert finding is not None
-        assert finding["rows"] == [100]
+        assert finding.rows == (100,)
 
 
 def test_the_order_of_several_labels_is_no_conflict_but_their_choice_is():
@@ -151,21 +155,21 @@ def test_very_long_and_very_short_texts_are_noted():
     splits = make_splits(train=[("word " * 600, 0), ("x", 1), ("usual text", 0)])
     long, short = find(splits, "long_text"), find(splits, "short_text")
     assert long is not None
-    assert (long["value"], long["bound"], long["rows"]) == (600, 512, [100])
+    assert (long.value, long.bound, long.rows) == (600, 512, (100,))
     assert short is not None
-    assert short["rows"] == [101]
+    assert short.rows == (101,)
 
 
 def test_at_most_a_hundred_rows_are_named():
     finding = find(make_splits(train=[("same", 0)] * 300 + [("other", 1)]), "duplicate")
     assert finding is not None
-    assert (finding["value"], len(finding["rows"])) == (299, 100)
+    assert (finding.value, len(finding.rows)) == (299, 100)
 
 
 def test_the_worst_findings_come_first():
     splits = make_splits(train=[("a text", -1)], test=[("", 0), ("words", 1)])
-    severities = [finding["severity"] for finding in inspect_splits(splits, Inspection()).findings]
-    assert severities == sorted(severities, key=checks.SEVERITIES.index)
+    severities = [finding.severity for finding in inspect_splits(splits, Inspection()).findings]
+    assert severities == sorted(severities, key=SEVERITIES.index)
     assert severities[0] == "blocker"
 
 
@@ -205,16 +209,16 @@ def test_entities_are_counted_as_the_scores_count_them(tags, batch):
 def test_copies_and_conflicts_are_those_of_a_naive_count(train, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(facts, "BATCH", batch)
-        found = {item["check"]: item for item in inspect_splits(make_splits(train=train), Inspection()).findings
-                 if item["split"] == "train"}  # fmt: skip
+        rows = {item.check: item.rows for item in inspect_splits(make_splits(train=train), Inspection()).findings
+                 if item.split == "train"}  # fmt: skip
     normal = [" ".join(text.lower().split()) for text, _ in train]
     copies = [100 + at for at, text in enumerate(normal) if text and text in normal[:at]]
     labels = defaultdict(set)
     for text, (_, label) in zip(normal, train, strict=True):
         labels[text].add(label)
     torn = [100 + at for at, text in enumerate(normal) if text and len(labels[text]) > 1]
-    assert found.get("duplicate", {"rows": []})["rows"] == copies
-    assert found.get("conflict", {"rows": []})["rows"] == torn
+    assert list(rows.get("duplicate", ())) == copies
+    assert list(rows.get("conflict", ())) == torn
 
 
 def test_words_are_counted_of_both_texts_of_a_pair():
@@ -234,14 +238,33 @@ def test_a_report_survives_the_run_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("ftkit.stages.chain.read_splits", lambda run: splits)
     run = Run.create(tmp_path / "run", Recipe())
     made, loaded = inspection.compute(run), inspection.load(run)
-    assert loaded.findings == made.findings == json.loads((tmp_path / "run/inspection/findings.json").read_text())
+    assert loaded.findings == made.findings
+    saved = json.loads((tmp_path / "run/inspection/findings.json").read_text())
+    assert saved == [finding.to_json() for finding in made.findings]
+    assert all(tuple(finding) == COLUMNS for finding in saved)
     assert loaded.label_counts.equals(made.label_counts)
     assert loaded.label_counts.index.tolist() == ["good", "NA"]
     assert loaded.examples.to_dict() == made.examples.to_dict()
     assert all(np.array_equal(loaded.lengths[split], made.lengths[split]) for split in made.lengths)
-    assert (tmp_path / "run/inspection/findings.csv").read_text().startswith("severity,check,split,value,bound,rows")
+    assert (tmp_path / "run/inspection/findings.csv").read_text().startswith(",".join(COLUMNS))
 
 
 def test_every_check_is_in_the_table_once():
-    named = [name for name in vars(checks) if name.startswith("check_")]
+    modules = [import_module(f"ftkit.stages.{path.stem}") for path in Path(checks.__file__).parent.glob("checks_*.py")]
+    named = [name for module in modules for name in module.__all__ if name.startswith("check_")]
     assert sorted(check.__name__ for check in checks.CHECKS) == sorted(named)
+
+
+def test_every_finding_says_where_its_bound_comes_from():
+    splits = make_splits(train=[("a text", -1), ("", 0), ("Same", 1), ("same", 0)], test=[("same", 1), ("x", 1)])
+    assert all(finding.bound_from for finding in inspect_splits(splits, Inspection()).findings)
+
+
+def test_a_damaged_list_of_findings_is_named(tmp_path):
+    (tmp_path / "findings.json").write_text('[{"severity": "note"}]')
+    with pytest.raises(RunError) as caught:
+        read_findings(tmp_path / "findings.json")
+    assert str(caught.value) == (
+        f"{tmp_path / 'findings.json'}: expected a list of findings, got none with 'check'. "
+        "Delete it and run the inspection again."
+    )

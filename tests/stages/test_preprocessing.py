@@ -226,7 +226,7 @@ class TestInterruption:
             preprocessing.load(run)
 
         path = run.path / "preprocessing" / "arrow" / "train.arrow"
-        assert str(caught.value) == f"{path}: there is no such file. Run preprocessing again, with --force."
+        assert str(caught.value) == f"{path}: there is no such file. Run preprocessing again, with --again."
 
 
 class TestCountingCutsFromLengths:

@@ -1,4 +1,3 @@
-import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.engine.optimizers import OPTIMIZERS
+from ftkit.stages.findings import Finding
 from ftkit.view import tables
 from ftkit.view.tables import Table
 
@@ -19,8 +19,8 @@ HOSTILE = [
     "</table>",
     "&amp;",
 ]
-FINDING = {"severity": "warning", "check": "leak", "split": "test", "value": 3, "bound": 0, "rows": list(range(9)),
-           "detail": "3 texts are also in train", "remedy": "Remove them."}  # fmt: skip
+FINDING = Finding(severity="warning", check="leak", split="test", value=3, bound=0, bound_from="none is harmless",
+                  rows=tuple(range(9)), detail="3 texts are also in train", remedy="Remove them.")  # fmt: skip
 
 
 class Reader(HTMLParser):
@@ -99,8 +99,17 @@ def test_a_lone_column_has_room_for_a_sentence():
 
 
 def test_findings_show_five_rows_and_their_remedy():
-    text = tables.findings_table([FINDING]).to_text()
-    assert re.search(r"warning +test +3 texts are also in train +0, 1, 2, 3, 4 … +Remove them\.", text)
+    table = tables.findings_table([FINDING])
+    assert table.to_text().splitlines() == [
+        "WARNING leak, test: 3 texts are also in train",
+        "    value 3, bound 0 (none is harmless); rows 0, 1, 2, 3, 4 …",
+        "    Remove them.",
+    ]
+    assert Reader(table.to_html()).cells == [
+        "severity", "check", "split", "finding", "value", "bound", "rows", "remedy",
+        "warning", "leak", "test", "3 texts are also in train", "3", "0 (none is harmless)", "0, 1, 2, 3, 4 …",
+        "Remove them.",
+    ]  # fmt: skip
 
 
 def test_no_finding_is_said():

@@ -1,0 +1,25 @@
+"""What the reader mended or left out, as findings: a file was not as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ftkit.stages.facts import Facts
+from ftkit.stages.findings import Finding, make_finding
+
+__all__ = ["check_repairs"]
+
+REMEDIES = {
+    "row_left_out": "Look at these rows in the source: add what is missing, or take them out.",
+    "tags_mended": "Look at these sentences in the source: an entity may begin one word too late, or be cut in two.",
+    "encoding_guessed": "Save the source as UTF-8; characters that were guessed wrong change the words.",
+}
+
+
+def check_repairs(facts: Facts) -> Iterator[Finding]:
+    """Tell what the reader mended or left out; the rows are those of the file it stands in."""
+    for repair in facts.repairs:
+        yield make_finding(
+            "warning", repair.check, repair.split, repair.times, 0, "none is harmless", repair.rows,
+            f"{repair.times:,} {repair.what} (first: {repair.place})", REMEDIES[repair.check],
+        )  # fmt: skip
