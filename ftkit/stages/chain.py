@@ -85,7 +85,7 @@ def fingerprint(run: Run, stage: str) -> str:
     parts: dict[str, object] = {"version": __version__, "settings": asdict(getattr(recipe, stage))}
     if stage in ("inspection", "preprocessing", "head"):
         parts["data"] = _source_fingerprint(recipe.data)
-    if stage in ("preprocessing", "head"):
+    if stage in ("preprocessing", "head") or (stage == "inspection" and recipe.inspection.encode):
         parts["encoder"] = encoder_fingerprint(recipe.head.encoder)
     for before in UPSTREAM[stage]:
         parts[before] = fingerprint(run, before)

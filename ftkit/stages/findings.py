@@ -13,10 +13,20 @@ from ftkit.run import Run, read_json
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["COLUMNS", "SEVERITIES", "Finding", "find_blockers", "make_finding", "read_findings", "sort_findings"]
+__all__ = [
+    "COLUMNS",
+    "SEVERITIES",
+    "SUSPECTS",
+    "Finding",
+    "find_blockers",
+    "make_finding",
+    "read_findings",
+    "sort_findings",
+]
 
 SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
+SUSPECTS = ("split", "row", "given", "suggested", "score")  # columns of the labels that are likely wrong
 COLUMNS = ("severity", "check", "split", "value", "bound", "bound_from", "rows", "detail", "remedy")
 
 

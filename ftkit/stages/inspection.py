@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,7 +14,8 @@ from ftkit.recipe import Inspection
 from ftkit.run import Run, read_json, write_bytes, write_json, write_text
 from ftkit.stages.checks import run_checks
 from ftkit.stages.facts import Facts, SplitFacts, measure_splits
-from ftkit.stages.findings import COLUMNS, Finding, read_findings
+from ftkit.stages.findings import COLUMNS, Finding, read_findings, sort_findings
+from ftkit.stages.probing import Probing, load_probing, probe_splits, save_probing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ class Report:
         lengths: split to (N,) words of each text, of both texts of a pair.
         examples: columns label, split, row, text; a few of train for each label.
         splits: the data.
+        probing: what the frozen encoder adds.
     """
 
     findings: list[Finding]
@@ -44,6 +46,17 @@ class Report:
     lengths: Mapping[str, np.ndarray[Any, Any]]
     examples: pd.DataFrame
     splits: Splits
+    probing: Probing = field(default_factory=Probing)
+
+    @property
+    def suspects(self) -> pd.DataFrame:
+        """Return the labels that are likely wrong: split, row, given, suggested, score, the most suspect first."""
+        return self.probing.suspects
+
+    @property
+    def neighbours(self) -> Mapping[tuple[str, int], list[dict[str, Any]]]:
+        """Return the nearest training texts of each suspect, by split and row."""
+        return self.probing.neighbours
 
 
 def inspect_splits(splits: Splits, settings: Inspection) -> Report:
@@ -64,7 +77,11 @@ def compute(run: Run) -> Report:
 
     from ftkit.stages.chain import read_splits
 
-    report, folder = inspect_splits(read_splits(run), run.recipe.inspection), run.folder("inspection")
+    splits, folder = read_splits(run), run.folder("inspection")
+    report = inspect_splits(splits, run.recipe.inspection)
+    probing = probe_splits(splits, run.recipe, folder / ".ids.tmp", print)
+    report = replace(report, probing=probing, findings=sort_findings([*report.findings, *probing.findings]))
+    save_probing(probing, folder)
     saved = [finding.to_json() for finding in report.findings]
     write_json(folder / "findings.json", saved)
     listed = [{**finding, "rows": " ".join(map(str, finding["rows"]))} for finding in saved]
@@ -97,6 +114,7 @@ def load(run: Run) -> Report:
         lengths=lengths,
         examples=pd.DataFrame(read_json(folder / "examples.json"), columns=["label", "split", "row", "text"]),
         splits=read_splits(run),
+        probing=load_probing(folder),
     )
 
 

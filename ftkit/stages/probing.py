@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.engine.neighbours import to_unit
+from ftkit.errors import ModelError, RunError, SampleError
 from ftkit.recipe import Recipe
 from ftkit.run import read_json, write_json, write_text
-from ftkit.stages.checks_encoder import run_encoder_checks
-from ftkit.stages.embedding import Embedded, embed_splits
-from ftkit.stages.findings import Finding, make_finding
-from ftkit.stages.suspects import SUSPECTS, judge_splits
+from ftkit.stages.findings import SUSPECTS, Finding, make_finding
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ftkit.data.splits import Splits
+    from ftkit.stages.embedding import Embedded
 
 __all__ = ["Probing", "load_probing", "probe_splits", "save_probing"]
 
@@ -72,18 +71,21 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
         folder: where files may lie for the time being.
         tell: is told how far it is.
 
-    Raises:
-        ModelError: the encoder can't be loaded.
+    Returns:
+        Where the encoder can't be loaded or run, only a finding that says so.
     """
     if not recipe.inspection.encode:
         return Probing()
-    embedded = embed_splits(splits, recipe, folder, tell)
+    from ftkit.stages.checks_encoder import run_encoder_checks
+    from ftkit.stages.embedding import embed_splits
+    from ftkit.stages.suspects import judge_splits
+
+    try:
+        embedded = embed_splits(splits, recipe, folder, tell)
+    except (ModelError, SampleError) as error:
+        return _not_encoded(str(error))
     if embedded is None:
-        return Probing(findings=[make_finding(
-            "note", "not_encoded", "", 0, 1, "what the checks need", (),
-            "this encoder can't be run without its head, or there is no room for its states",
-            "Wrong labels, near copies and drift were not looked for.",
-        )])  # fmt: skip
+        return _not_encoded("this encoder can't be run without its head, or there is no room for its states")
     tell("judging the labels")
     settings = recipe.evaluation
     judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, resampling={
@@ -103,20 +105,33 @@ def save_probing(probing: Probing, folder: Path) -> None:
                                             for (split, row), nearest in probing.neighbours.items()])  # fmt: skip
 
 
-def load_probing(folder: Path, findings: list[Finding]) -> Probing:
-    """Read what was saved.
+def load_probing(folder: Path) -> Probing:
+    """Read what was saved; the findings are among those of the report.
 
     Raises:
         RunError: a file is missing or damaged.
     """
     import pandas as pd
 
+    absent = [name for name in TABLES if not (folder / f"{name}.csv").is_file()]
+    if absent:
+        raise RunError(
+            f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
+        )
     text = {"split": str, "label": str, "text": str, "given": str, "suggested": str}
     tables = {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values={"low": "", "high": ""},
                                 dtype=text) for name in TABLES}  # fmt: skip
     saved = read_json(folder / "neighbours.json")
-    return Probing(findings=findings, neighbours={(item["split"], item["row"]): item["nearest"] for item in saved},
-                   **tables)  # fmt: skip
+    neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
+    return Probing(neighbours=neighbours, suspects=tables["suspects"], floors=tables["floors"], map=tables["map"],
+                   cuts=tables["cuts"])  # fmt: skip
+
+
+def _not_encoded(why: str) -> Probing:
+    return Probing(findings=[make_finding(
+        "note", "not_encoded", "", 0, 1, "what the checks need", (), f"the texts were not encoded: {why}",
+        "Wrong labels, near copies and drift were not looked for; mend it, or set inspection.encode to false.",
+    )])  # fmt: skip
 
 
 def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
@@ -144,8 +159,8 @@ def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
     placed = TSNE(perplexity=min(30, (len(points) - 1) / 3), init="pca", max_iter=MAP_STEPS,
                   random_state=SEED).fit_transform(reduced)  # fmt: skip
     table = pd.DataFrame(rows)
-    table.insert(0, "x", np.round(placed[:, 0], 3))
-    table.insert(1, "y", np.round(placed[:, 1], 3))
+    table.insert(0, "x", np.round(placed[:, 0].astype(np.float64), 3))
+    table.insert(1, "y", np.round(placed[:, 1].astype(np.float64), 3))
     return table
 
 

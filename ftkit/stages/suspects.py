@@ -21,15 +21,16 @@ from ftkit.engine.probes import (
 )
 from ftkit.engine.scoring import THRESHOLD, Predictions, score_predictions
 from ftkit.stages.embedding import Embedded
+from ftkit.stages.findings import SUSPECTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FLOORS", "SUSPECTS", "Judged", "judge_splits"]
+__all__ = ["FLOORS", "Judged", "judge_splits"]
 
-SUSPECTS = ("split", "row", "given", "suggested", "score")
 FLOORS = ("words_linear", "frozen_linear")
 FEWEST = 30  # labelled texts of train from which a probe is worth asking
+DOUBTED, SURE = 0.05, 0.9  # probabilities of the given and of another label at which any text is a suspect
 FAR = 4.0  # robust standard deviations of a residual, in regression
 ROBUST = 1.4826  # of a median absolute deviation, for the standard deviation of normal numbers
 NEIGHBOURS = 3
@@ -150,11 +151,15 @@ def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> 
     if splits.problem_type == "multi_label":
         return _find_sets(embedded, split, targets, pooled)
     return [(split, rows[at], splits.labels[targets[at]], splits.labels[pooled[at].argmax()],
-             float(pooled[at, targets[at]])) for at in _wrong(targets, pooled)]  # fmt: skip
+             float(pooled[at, targets[at]])) for at in _wrong(targets, pooled, sure=True)]  # fmt: skip
 
 
-def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Return positions of labels that are likely wrong: as many as confident learning counts, the least probable."""
+def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64], *, sure: bool) -> npt.NDArray[np.int64]:
+    """Return positions of labels that are likely wrong: as many as confident learning counts, the least probable.
+
+    Confident learning compares with the average confidence in a label; where labels are easy a single wrong one may
+    stay just below it. With `sure` those of which the probes are sure are therefore added.
+    """
     from cleanlab.filter import find_label_issues
 
     known, ids = np.unique(targets, return_inverse=True)
@@ -165,6 +170,9 @@ def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64]) -> n
     found = find_label_issues(ids, share, filter_by="low_self_confidence", return_indices_ranked_by="self_confidence",
                               n_jobs=1)  # fmt: skip
     found = np.asarray(found, dtype=np.int64)
+    if sure:
+        doubted = judged[np.arange(len(targets)), targets] < DOUBTED
+        found = np.union1d(found, np.flatnonzero(doubted & (judged.max(axis=1) > SURE)))
     return np.asarray(found[judged[found].argmax(axis=1) != targets[found]])
 
 
@@ -180,17 +188,16 @@ def _far_off(numbers: npt.NDArray[np.float64], judged: npt.NDArray[np.float64]) 
 
 
 def _find_sets(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
-    from cleanlab.multilabel_classification.filter import find_label_issues
-    from cleanlab.multilabel_classification.rank import get_label_quality_scores
-
+    """Return texts of several labels with one too many or too few: each label is judged for itself."""
     rows, names = embedded.rows(split).tolist(), np.array(embedded.splits.labels, dtype=object)
-    given = [np.flatnonzero(marks).tolist() for marks in targets]
-    found = find_label_issues(given, judged, filter_by="low_self_confidence", n_jobs=1,
-                              return_indices_ranked_by="self_confidence")  # fmt: skip
-    quality = get_label_quality_scores(given, judged)
-    return [(split, rows[at], SEPARATOR.join(names[targets[at] > 0]), SEPARATOR.join(names[judged[at] >= THRESHOLD]),
-             float(quality[at])) for at in found
-            if ((judged[at] >= THRESHOLD) != (targets[at] > 0)).any()]  # fmt: skip
+    wrong = np.zeros(targets.shape, dtype=bool)
+    for at in range(targets.shape[1]):
+        sides = np.stack([1 - judged[:, at], judged[:, at]], axis=1)
+        wrong[_wrong(targets[:, at], sides, sure=True), at] = True
+    mended = np.where(wrong, 1 - targets, targets)
+    given = np.where(targets > 0, judged, 1 - judged)  # probability of what is said of each label
+    return [(split, rows[at], SEPARATOR.join(names[targets[at] > 0]), SEPARATOR.join(names[mended[at] > 0]),
+             float(given[at].min())) for at in np.flatnonzero(wrong.any(axis=1))]  # fmt: skip
 
 
 def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
@@ -198,7 +205,7 @@ def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -
     labels, rows = embedded.splits.labels, embedded.rows(split).tolist()
     sizes = _word_counts(embedded, split)
     begins, owner = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
-    wrong = _wrong(targets, judged)
+    wrong = _wrong(targets, judged, sure=False)
     found = []
     for text in np.unique(owner[wrong]):
         own = slice(int(begins[text]), int(begins[text] + sizes[text]))

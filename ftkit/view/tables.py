@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ftkit.stages.findings import Finding
 
 __all__ = [
-    "Table", "decisions_table", "errors_table", "evaluations_table", "examples_table", "findings_table", "ledger_table",
-    "notes_table", "optimizers_table", "parameters_table", "predictions_table", "scores_table", "summary_table",
-    "tokens_table",
+    "Table", "decisions_table", "errors_table", "evaluations_table", "examples_table", "findings_table",
+    "floors_table", "ledger_table", "notes_table", "optimizers_table", "parameters_table", "predictions_table",
+    "scores_table", "summary_table", "tokens_table",
 ]  # fmt: skip
 
 MOST_ROWS = 200
@@ -128,6 +128,20 @@ def findings_table(findings: Iterable[Finding]) -> Table:
         ],
         "No finding: nothing speaks against training on these data.",
     )
+
+
+def floors_table(floors: pd.DataFrame) -> Table:
+    """Return what two cheap models score with their intervals."""
+    names = {"words_linear": "words and a linear model", "frozen_linear": "frozen encoder and a linear model"}
+    return Table(
+        [
+            {"model": names.get(row["floor"], row["floor"]), "split": row["split"], "metric": row["metric"],
+             "score": f"{row['value']:.4f}", "interval": f"{row['low']:.4f} to {row['high']:.4f}",
+             "examples": row["examples"]}
+            for row in floors.to_dict("records")
+        ],
+        "Too few labelled texts, or no encoder: there is nothing to compare with.",
+    )  # fmt: skip
 
 
 def examples_table(examples: pd.DataFrame) -> Table:

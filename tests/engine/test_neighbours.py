@@ -54,5 +54,5 @@ def test_similar_texts_are_those_of_comparing_all_pairs():
 
 
 def test_words_in_common_count_as_often_as_they_occur():
-    assert overlap(Counter("a a b".split()), Counter("a b b".split())) == 0.5
+    assert overlap(Counter("aab"), Counter("abb")) == 0.5
     assert overlap(Counter(), Counter()) == 0.0

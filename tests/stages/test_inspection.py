@@ -236,7 +236,7 @@ def test_words_are_counted_of_both_texts_of_a_pair():
 def test_a_report_survives_the_run_folder(tmp_path, monkeypatch):
     splits = make_splits(labels=("NA", "good"), train=[("a\nb", 0), ('say "x", y', 1), ("", 1)])
     monkeypatch.setattr("ftkit.stages.chain.read_splits", lambda run: splits)
-    run = Run.create(tmp_path / "run", Recipe())
+    run = Run.create(tmp_path / "run", Recipe().replace({"inspection": {"encode": False}}))
     made, loaded = inspection.compute(run), inspection.load(run)
     assert loaded.findings == made.findings
     saved = json.loads((tmp_path / "run/inspection/findings.json").read_text())
