@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from ftkit.stages.checks_amount import check_amount
+from ftkit.stages.checks_giveaways import check_giveaways
 from ftkit.stages.checks_labels import (
     check_absent_labels,
     check_conflicts,
@@ -39,6 +41,7 @@ Check: TypeAlias = Callable[[Facts], Iterable[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     check_unlabelled,
+    check_giveaways,
     check_repairs,
     check_leaks,
     check_conflicts,
@@ -54,6 +57,7 @@ CHECKS: tuple[Check, ...] = (
     check_length_shift,
     check_lengths,
     check_long_entities,
+    check_amount,
     check_boilerplate,
     check_markup,
     check_control_characters,

@@ -17,7 +17,7 @@ from ftkit.stages.facts_texts import measure_texts
 if TYPE_CHECKING:
     from ftkit.data.splits import Splits
 
-__all__ = ["Facts", "SplitFacts", "Ticker", "measure_splits"]
+__all__ = ["Facts", "Progress", "SplitFacts", "Ticker", "measure_splits"]
 
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 Progress: TypeAlias = Callable[[str], None]

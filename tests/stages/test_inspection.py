@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import Dataset, Features, List, Value
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from ftkit.engine.spans import entity_spans
 from ftkit.errors import RunError
 from ftkit.recipe import Inspection, Recipe
 from ftkit.run import Run
-from ftkit.stages import checks, facts, inspection
+from ftkit.stages import checks, checks_giveaways, facts, inspection
 from ftkit.stages.findings import COLUMNS, SEVERITIES, Finding, read_findings
 from ftkit.stages.inspection import inspect_splits
 
@@ -58,7 +59,7 @@ def find(splits: Any, check: str, split: str = "train", **settings: Any) -> Find
 
 
 def test_clean_data_gives_no_finding():
-    assert inspect_splits(make_splits(), Inspection(rare_label=1)).findings == []
+    assert {finding.check for finding in inspect_splits(make_splits(), Inspection(rare_label=1)).findings} == {"amount"}
 
 
 def test_a_train_split_without_labels_blocks():
@@ -234,7 +235,7 @@ def test_words_are_counted_of_both_texts_of_a_pair():
     splits.datasets["train"] = Dataset.from_dict(columns, features=features)
     report = inspect_splits(splits, Inspection(rare_label=1))
     assert report.lengths["train"].tolist() == [3, 4]
-    assert report.findings == []  # the same first text with another second one is no copy
+    assert {finding.check for finding in report.findings} == {"amount"}  # another second text: no copy
     assert "one two / three" in report.examples["text"].tolist()
 
 
@@ -250,6 +251,7 @@ def test_a_report_survives_the_run_folder(tmp_path, monkeypatch):
     assert loaded.label_counts.equals(made.label_counts)
     assert loaded.label_counts.index.tolist() == ["good", "NA"]
     assert loaded.examples.to_dict() == made.examples.to_dict()
+    pd.testing.assert_frame_equal(loaded.adequacy, made.adequacy)
     assert all(np.array_equal(loaded.lengths[split], made.lengths[split]) for split in made.lengths)
     assert (tmp_path / "run/inspection/findings.csv").read_text().startswith(",".join(COLUMNS))
 
@@ -401,3 +403,70 @@ def test_repairs_of_the_reader_become_findings():
     assert finding is not None
     assert (finding.severity, finding.rows) == ("warning", (3, 9))
     assert finding.detail == "2 I tag(s) made B (first: a.conll, line 4)"
+
+
+# --- what a score can tell -----------------------------------------------------------------------------------------
+
+
+def test_a_small_test_split_is_a_warning_and_a_large_one_a_note():
+    texts = {split: [(f"{split} {at}", at % 2) for at in range(size)]
+             for split, size in (("train", 20), ("validation", 50), ("test", 400))}  # fmt: skip
+    small, large = (find(make_splits(**texts), "amount", split) for split in ("validation", "test"))
+    assert small is not None
+    assert large is not None
+    assert (small.severity, large.severity, small.bound, small.bound_from) == (
+        "warning", "note", 0.05, "inspection.half_width, a rule of thumb",
+    )  # fmt: skip
+    assert large.detail == (
+        "400 examples tell accuracy to within 0.030 at a score of 0.9 (95% interval), and show a difference of two "
+        "models from 0.042 on (power 80%, with a correlation of 0.5 between what they get right)"
+    )
+    assert find(make_splits(**texts), "amount", "test", half_width=0.01).severity == "warning"
+
+
+def test_each_label_has_its_own_row_and_texts_are_counted_once():
+    splits = make_tagged([(["a", "b"], [1, 1]), (["c"], [2])])
+    splits.datasets["test"], splits.labelled["test"] = splits.datasets["train"], True
+    table = inspect_splits(splits, Inspection()).adequacy
+    assert table[["split", "label", "examples", "metric"]].to_numpy().tolist() == [
+        ["test", "", 2, "entity_f1"], ["test", "LOC", 1, "recall"], ["test", "PER", 1, "recall"],
+    ]  # fmt: skip
+
+
+# --- labels in the text --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem_type", ["single_label", "multi_label"])
+def test_a_token_that_gives_a_label_away_blocks(problem_type):
+    texts = [(f"text number {at}" + (" cat_good" if at % 2 else ""), at % 2) for at in range(60)]
+    texts = [(text, [label] if problem_type == "multi_label" else label) for text, label in texts]
+    finding = find(make_splits(problem_type, train=texts), "giveaway")
+    assert finding is not None
+    assert (finding.severity, finding.rows[:2]) == ("blocker", (101, 103))
+    assert finding.detail == (
+        "the label good (50.0% of the texts) can be read off the token 'cat_good': 100.0% of the texts that contain it "
+        "have the label, and 100.0% of those that have the label contain it"
+    )
+
+
+def test_a_giveaway_of_a_small_label_is_a_warning():
+    texts = [(f"text number {at}" + (" leak" if at < 20 else ""), int(at < 20)) for at in range(300)]
+    finding = find(make_splits(train=texts), "giveaway")
+    assert finding is not None
+    assert finding.severity == "warning"
+
+
+def test_many_texts_are_drawn_with_a_seed_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(checks_giveaways, "MOST_TEXTS", 100)
+    texts = [(f"text number {at}" + (" leak" if at % 2 else ""), at % 2) for at in range(300)]
+    finding = find(make_splits(train=texts), "giveaway")
+    assert finding is not None
+    assert finding.detail.endswith("(of 100 texts of train, drawn with seed 13)")
+
+
+def test_long_work_is_spoken_of(monkeypatch):
+    monkeypatch.setattr(facts, "INTERVAL", 0.0)
+    said: list[str] = []
+    inspect_splits(make_splits(), Inspection(), progress=said.append)
+    assert "train: 2 of 2 texts measured" in said
+    assert "train: tokens of 2 of 2 texts counted" in said
