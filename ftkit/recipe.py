@@ -155,6 +155,9 @@ class Inspection(Section):
 
     rare_label: int = setting(10, "a label with fewer training examples than this is rare", unit="examples", low=1)
     shown: int = setting(3, "examples shown of each label", unit="examples", low=0, high=20)
+    half_width: float = setting(
+        0.05, "a split whose main score is less sure than this, up or down, is too small", low=0.001, high=0.5
+    )
     encode: bool = setting(
         True, "also look through the frozen encoder: wrong labels, near copies, drift, a map, floors"
     )

@@ -5,16 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from ftkit.stages.checks_amount import check_amount
+from ftkit.stages.checks_giveaways import check_giveaways
 from ftkit.stages.checks_labels import (
     check_absent_labels,
     check_conflicts,
     check_imbalance,
+    check_long_entities,
     check_rare_labels,
+    check_similar_names,
     check_unlabelled,
 )
 from ftkit.stages.checks_reading import check_repairs
-from ftkit.stages.checks_splits import check_duplicates, check_leaks
-from ftkit.stages.checks_texts import check_empty_texts, check_lengths
+from ftkit.stages.checks_splits import (
+    check_duplicates,
+    check_label_shift,
+    check_leaks,
+    check_length_shift,
+    check_near_duplicates,
+)
+from ftkit.stages.checks_texts import (
+    check_boilerplate,
+    check_control_characters,
+    check_empty_texts,
+    check_encoding,
+    check_lengths,
+    check_markup,
+)
 from ftkit.stages.facts import Facts
 from ftkit.stages.findings import Finding, sort_findings
 
@@ -24,15 +41,26 @@ Check: TypeAlias = Callable[[Facts], Iterable[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     check_unlabelled,
+    check_giveaways,
     check_repairs,
     check_leaks,
     check_conflicts,
     check_empty_texts,
+    check_encoding,
     check_duplicates,
+    check_near_duplicates,
+    check_similar_names,
     check_rare_labels,
     check_absent_labels,
     check_imbalance,
+    check_label_shift,
+    check_length_shift,
     check_lengths,
+    check_long_entities,
+    check_amount,
+    check_boilerplate,
+    check_markup,
+    check_control_characters,
 )
 
 

@@ -7,13 +7,20 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.stages.facts import Facts
+from ftkit.engine.effects import effective_number
+from ftkit.engine.names import find_similar
+from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.findings import Finding, make_finding
 
-__all__ = ["check_absent_labels", "check_conflicts", "check_imbalance", "check_rare_labels", "check_unlabelled"]
+__all__ = [
+    "check_absent_labels", "check_conflicts", "check_imbalance", "check_long_entities", "check_rare_labels",
+    "check_similar_names", "check_unlabelled",
+]  # fmt: skip
 
 MOST_NAMES = 12  # labels named in a finding
 ALMOST_ONE_LABEL = 0.9
+FEWEST_EXPECTED = 5
+LONG_ENTITY = 10  # words
 MOST_MAJORITY = 0.7
 NONE_ALLOWED = "none is harmless"
 
@@ -37,15 +44,26 @@ def check_unlabelled(facts: Facts) -> Iterator[Finding]:
 
 def check_absent_labels(facts: Facts) -> Iterator[Finding]:
     """Tell which labels of train never occur in validation or test: nothing is measured for them there."""
-    train = facts.splits["train"].counts(len(facts.names)) > 0
+    train, size = facts.splits["train"], len(facts.names)
+    shares = train.counts(size) / max(int(train.labelled.sum()), 1)
     for split, data in facts.splits.items():
-        absent = np.flatnonzero(train & (data.counts(len(facts.names)) == 0))
-        if split != "train" and len(absent) and data.labelled.any() and facts.problem_type != "regression":
-            yield make_finding(
-                "note", "absent_label", split, len(absent), 0, NONE_ALLOWED, (),
-                f"no {_noun(facts)} {_list(facts.names[at] for at in absent)} in this split",
-                "No score can be given for them; add examples, or read the average over labels with care.",
-            )  # fmt: skip
+        if split == "train" or facts.problem_type == "regression" or not data.labelled.any():
+            continue
+        expected = np.where(data.counts(size) == 0, shares * int(data.labelled.sum()), 0)
+        missed, rare = (
+            np.flatnonzero(expected >= FEWEST_EXPECTED),
+            np.flatnonzero((expected > 0) & (expected < FEWEST_EXPECTED)),
+        )
+        for severity, absent in (("warning", missed), ("note", rare)):
+            if len(absent):
+                most = float(expected[absent].max())
+                yield make_finding(
+                    severity, "absent_label", split, round(most, 1), FEWEST_EXPECTED,
+                    f"rule of thumb: {FEWEST_EXPECTED} expected by their share of train", (),
+                    f"no {_noun(facts)} {_list(facts.names[at] for at in absent)} in this split; "
+                    f"{most:.1f} were to be expected{' of the most frequent' if len(absent) > 1 else ''}",
+                    "No score can be given for them; add examples, or read the average over labels with care.",
+                )  # fmt: skip
 
 
 def check_rare_labels(facts: Facts) -> Iterator[Finding]:
@@ -78,7 +96,8 @@ def check_imbalance(facts: Facts) -> Iterator[Finding]:
                 "warning" if most / total >= ALMOST_ONE_LABEL and not facts.tagged else "note", "imbalance", split,
                 round(most / total, 4), round(bound, 4),
                 f"rule of thumb: twice an even share, {MOST_MAJORITY:.0%} at most", (),
-                f"always guessing the most frequent {what} is right in {most / total:.1%} of {total:,} cases",
+                f"always guessing the most frequent {what} is right in {most / total:.1%} of {total:,} cases; "
+                f"{_tell_evenness(facts, data)}",
                 "Compare scores with this number, read macro F1 or F1 of entities rather than accuracy, "
                 "and consider training.class_weights.",
             )  # fmt: skip
@@ -103,6 +122,38 @@ def check_conflicts(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def check_similar_names(facts: Facts) -> Iterator[Finding]:
+    """Tell which names of labels are probably two spellings of one."""
+    if facts.problem_type == "regression":
+        return
+    counts = facts.splits["train"].counts(len(facts.names))
+    plain = facts.task == "token-classification" and not facts.tagged  # NN and NNS are two tags
+    for first, second, how in find_similar(facts.names, strict=plain):
+        at = [facts.names.index(name) for name in (first, second)]
+        data = facts.splits["train"]
+        fewer = min(at, key=lambda place: counts[place])
+        yield make_finding(
+            "warning" if how == "in case and blanks" else "note", "similar_names", "", int(counts[fewer]), 0,
+            "names differ in more", data.rows[np.unique(data.owners[data.members == fewer])],
+            f"the labels {first!r} ({counts[at[0]]:,} in train) and {second!r} ({counts[at[1]]:,}) differ only {how}",
+            "If they mean the same, give them one name: no model can tell them apart.",
+        )  # fmt: skip
+
+
+def check_long_entities(facts: Facts) -> Iterator[Finding]:
+    """Tell which entities have so many words that their end was probably missed."""
+    for split, data in facts.splits.items() if facts.tagged else ():
+        long = data.spans > LONG_ENTITY
+        if long.any():
+            yield make_finding(
+                "note", "long_entity", split, int(data.spans.max()), LONG_ENTITY, f"rule of thumb: {LONG_ENTITY} words",
+                data.rows[np.unique(data.owners[long])],
+                f"{int(long.sum()):,} of {len(long):,} entities have more than {LONG_ENTITY} words, "
+                f"the longest {int(data.spans.max()):,}",
+                "Look whether the tags go on beyond the end of a name.",
+            )  # fmt: skip
+
+
 def _find_disputed(hashes: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return the hashes of texts with more than one label."""
     order = np.lexsort((keys, hashes))
@@ -119,3 +170,13 @@ def _list(names: Iterable[str]) -> str:
     said = list(names)
     rest = f" and {len(said) - MOST_NAMES} more" if len(said) > MOST_NAMES else ""
     return ", ".join(said[:MOST_NAMES]) + rest
+
+
+def _tell_evenness(facts: Facts, data: SplitFacts) -> str:
+    """Say how uneven the labels are, as a number of even ones; of entities also the share of the first."""
+    counts = data.counts(len(facts.names))
+    if not facts.tagged:
+        return f"{len(facts.names)} labels, as uneven as {effective_number(counts):.1f} even ones"
+    most = int(counts.argmax())
+    return (f"{len(facts.names)} types of entities, as uneven as {effective_number(counts):.1f} even ones, "
+            f"{counts[most] / max(counts.sum(), 1):.1%} of them {facts.names[most]}")  # fmt: skip

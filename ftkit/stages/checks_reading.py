@@ -18,7 +18,7 @@ REMEDIES = {
 
 def check_repairs(facts: Facts) -> Iterator[Finding]:
     """Tell what the reader mended or left out; the rows are those of the file it stands in."""
-    for repair in facts.repairs:
+    for repair in facts.source.repairs:
         yield make_finding(
             "warning", repair.check, repair.split, repair.times, 0, "none is harmless", repair.rows,
             f"{repair.times:,} {repair.what} (first: {repair.place})", REMEDIES[repair.check],

@@ -13,7 +13,8 @@ from ftkit.engine.spans import entity_spans
 from ftkit.recipe import Inspection
 from ftkit.run import Run, read_json, write_bytes, write_json, write_text
 from ftkit.stages.checks import run_checks
-from ftkit.stages.facts import Facts, SplitFacts, measure_splits
+from ftkit.stages.checks_amount import measure_adequacy
+from ftkit.stages.facts import Facts, Progress, SplitFacts, measure_splits
 from ftkit.stages.findings import COLUMNS, Finding, read_findings, sort_findings
 from ftkit.stages.probing import Probing, load_probing, probe_splits, save_probing
 
@@ -37,6 +38,8 @@ class Report:
             the most frequent in train first, ranges in their order.
         lengths: split to (N,) words of each text, of both texts of a pair.
         examples: columns label, split, row, text; a few of train for each label.
+        adequacy: how sure a score on each split can be; columns split, label (empty: all), examples, metric,
+            half_width, detectable_difference.
         splits: the data.
         probing: what the frozen encoder adds.
     """
@@ -45,6 +48,7 @@ class Report:
     label_counts: pd.DataFrame
     lengths: Mapping[str, np.ndarray[Any, Any]]
     examples: pd.DataFrame
+    adequacy: pd.DataFrame
     splits: Splits
     probing: Probing = field(default_factory=Probing)
 
@@ -59,14 +63,21 @@ class Report:
         return self.probing.neighbours
 
 
-def inspect_splits(splits: Splits, settings: Inspection) -> Report:
-    """Count, measure and check the splits; the data is not changed."""
-    facts = measure_splits(splits, settings)
+def inspect_splits(splits: Splits, settings: Inspection, *, progress: Progress | None = None) -> Report:
+    """Count, measure and check the splits; the data is not changed.
+
+    Args:
+        splits: the data.
+        settings: the [inspection] section.
+        progress: told in words about every second how far it is.
+    """
+    facts = measure_splits(splits, settings, progress)
     return Report(
         findings=run_checks(facts),
         label_counts=_count_labels(facts),
         lengths={split: data.words for split, data in facts.splits.items()},
         examples=_pick_examples(splits, facts, settings.shown),
+        adequacy=measure_adequacy(facts),
         splits=splits,
     )
 
@@ -78,7 +89,7 @@ def compute(run: Run) -> Report:
     from ftkit.stages.chain import read_splits
 
     splits, folder = read_splits(run), run.folder("inspection")
-    report = inspect_splits(splits, run.recipe.inspection)
+    report = inspect_splits(splits, run.recipe.inspection, progress=print)
     probing = probe_splits(splits, run.recipe, folder / ".ids.tmp", print)
     report = replace(report, probing=probing, findings=sort_findings([*report.findings, *probing.findings]))
     save_probing(probing, folder)
@@ -87,6 +98,7 @@ def compute(run: Run) -> Report:
     listed = [{**finding, "rows": " ".join(map(str, finding["rows"]))} for finding in saved]
     write_text(folder / "findings.csv", pd.DataFrame(listed, columns=list(COLUMNS)).to_csv(index=False))
     write_text(folder / "label_counts.csv", report.label_counts.to_csv(index_label="label"))
+    write_text(folder / "adequacy.csv", report.adequacy.to_csv(index=False))
     write_json(folder / "examples.json", report.examples.to_dict("records"))
     buffer, arrays = io.BytesIO(), cast(Any, dict(report.lengths))
     np.savez_compressed(buffer, **arrays)
@@ -113,6 +125,7 @@ def load(run: Run) -> Report:
         label_counts=counts,
         lengths=lengths,
         examples=pd.DataFrame(read_json(folder / "examples.json"), columns=["label", "split", "row", "text"]),
+        adequacy=pd.read_csv(folder / "adequacy.csv", keep_default_na=False, dtype={"label": str}),
         splits=read_splits(run),
         probing=load_probing(folder),
     )

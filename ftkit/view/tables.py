@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ftkit.stages.findings import Finding
 
 __all__ = [
-    "Table", "decisions_table", "errors_table", "evaluations_table", "examples_table", "findings_table",
-    "floors_table", "ledger_table", "notes_table", "optimizers_table", "parameters_table", "predictions_table",
-    "scores_table", "summary_table", "tokens_table",
+    "Notice", "Table", "adequacy_table", "blockers_notice", "decisions_table", "errors_table", "evaluations_table",
+    "examples_table", "findings_table", "floors_table", "ledger_table", "notes_table", "optimizers_table",
+    "parameters_table", "predictions_table", "scores_table", "summary_table", "tokens_table",
 ]  # fmt: skip
 
 MOST_ROWS = 200
@@ -100,6 +100,42 @@ class FindingsTable(Table):
         return "\n".join([*told, self._rest()] if self._rest() else told) or self.empty
 
 
+@dataclass(frozen=True)
+class Notice:
+    """What forbids training, in a box that nobody overlooks.
+
+    Attributes:
+        blockers: what is the matter, and its remedy.
+    """
+
+    blockers: Sequence[tuple[str, str]]
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.to_html(), "text/plain": self.to_text()}
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def to_html(self) -> str:
+        """Return a red box with each blocker; every value is escaped."""
+        if not self.blockers:
+            return f'<p class="{CLASSES}">{html.escape(self.to_text())}</p>'
+        items = "".join(
+            f"<li><b>{html.escape(what)}</b><br>{html.escape(remedy)}</li>" for what, remedy in self.blockers
+        )
+        return (f'<div class="{CLASSES}" style="border:3px solid #b3261e;padding:0.6em 1em">'
+                f'<b style="color:#b3261e">BLOCKED: a score on these data would mean nothing</b><ul>{items}</ul>'
+                "</div>")  # fmt: skip
+
+    def to_text(self) -> str:
+        """Return a line for each blocker and its remedy."""
+        if not self.blockers:
+            return "No blocker: nothing forbids training on these data."
+        told = [line for what, remedy in self.blockers for line in
+                (f"BLOCKER {clean(what, WHOLE_LINE)}", f"    {clean(remedy, WHOLE_LINE)}")]  # fmt: skip
+        return "\n".join(["BLOCKED: a score on these data would mean nothing", *told])
+
+
 def decisions_table(decisions: Iterable[str]) -> Table:
     """Return what was decided when the data were read, one sentence a row."""
     return Table([{"decided when reading": sentence} for sentence in decisions], "Nothing had to be decided.")
@@ -142,6 +178,18 @@ def floors_table(floors: pd.DataFrame) -> Table:
         ],
         "Too few labelled texts, or no encoder: there is nothing to compare with.",
     )  # fmt: skip
+
+
+def blockers_notice(findings: Iterable[Finding]) -> Notice:
+    """Return what forbids training on these data, loudly; or that nothing does."""
+    return Notice([(finding.describe(), finding.remedy) for finding in findings if finding.severity == "blocker"])
+
+
+def adequacy_table(adequacy: pd.DataFrame) -> Table:
+    """Return how sure a score on each split can be, as a whole and by label."""
+    columns = ("split", "label", "examples", "metric", "half_width", "detectable_difference")
+    named = adequacy.assign(label=adequacy["label"].replace("", "all"))
+    return _from_frame(named, columns, "No split but train has gold labels: nothing can be scored.")
 
 
 def examples_table(examples: pd.DataFrame) -> Table:

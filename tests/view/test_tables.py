@@ -1,3 +1,4 @@
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -169,3 +170,28 @@ def test_tables_that_have_no_rows_say_why():
     assert tables.errors_table(empty).to_text() == "There are no mistakes."
     assert tables.decisions_table(["Read as CSV."]).rows == [{"decided when reading": "Read as CSV."}]
     assert tables.tokens_table(pd.DataFrame({"token": ["[CLS]"], "id": [101]})).rows == [{"token": "[CLS]", "id": 101}]
+
+
+def test_blockers_are_told_loudly_and_their_text_is_no_markup():
+    blocker = replace(FINDING, severity="blocker", detail=HOSTILE[0])
+    notice = tables.blockers_notice([FINDING, blocker])
+    assert notice.to_text().splitlines() == [
+        "BLOCKED: a score on these data would mean nothing",
+        "BLOCKER leak, test: <script>alert(1)</script>",
+        "    Remove them.",
+    ]
+    assert Reader(notice.to_html()).tags == {"div", "b", "ul", "li", "br"}
+    assert set(notice._repr_mimebundle_()) == {"text/html", "text/plain"}
+
+
+def test_no_blocker_is_said():
+    assert tables.blockers_notice([FINDING]).to_text() == "No blocker: nothing forbids training on these data."
+    assert Reader(tables.blockers_notice([]).to_html()).tags == {"p"}
+
+
+def test_what_a_score_can_tell_has_a_row_for_the_whole_split():
+    columns = {"split": ["test"], "label": [""], "examples": [400], "metric": ["accuracy"], "half_width": [0.0296],
+               "detectable_difference": [0.0423]}  # fmt: skip
+    text = tables.adequacy_table(pd.DataFrame(columns)).to_text()
+    assert text.splitlines()[1].split() == ["test", "all", "400", "accuracy", "0.0296", "0.0423"]
+    assert tables.adequacy_table(pd.DataFrame(columns).head(0)).to_text().startswith("No split but train")

@@ -1,0 +1,143 @@
+"""What is measured of each text: lengths, what it is a copy of, how it begins and ends, and marks of damage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.data.mojibake import SUSPICIOUS, is_double_encoded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "CONTROL", "DOUBLE_ENCODED", "EDGE_WORDS", "MARKUP", "REPLACED", "describe_example", "join_text", "measure_texts",
+    "mix", "to_numpy",
+]  # fmt: skip
+
+EDGE_WORDS = 8  # at each end, by which repeated boilerplate is known
+REPLACED, DOUBLE_ENCODED, CONTROL, MARKUP = 1, 2, 4, 8  # bits of `marks`
+PATTERNS = {
+    REPLACED: r"\x{FFFD}",
+    CONTROL: r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}]",
+    MARKUP: r"(?i)</?(?:a|abbr|b|blockquote|body|br|code|div|em|font|h[1-6]|head|hr|html|i|img|li|ol|p|pre|script"
+            r"|span|strong|style|sub|sup|table|tbody|td|th|title|tr|u|ul)(?:\s[^<>]*)?/?>"
+            r"|&(?:amp|lt|gt|quot|apos|nbsp|hellip|[mn]dash|[lr][sd]quo|[a-z]{1,2}(?:uml|acute|grave|circ|tilde|cedil)"
+            r"|#[0-9]{2,6}|#x[0-9a-f]{2,5});",
+}  # fmt: skip
+
+
+def measure_texts(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of `SplitFacts` that are about texts, for one batch."""
+    import pyarrow.compute as pc
+
+    raw = join_text(table)
+    normal = _normalise(raw)
+    alike = normal.to_numpy(zero_copy_only=False).astype(object)
+    words, characters = _count_words(normal), to_numpy(pc.utf8_length(normal))
+    hashes, letters, marks = _hash(alike), _hash_letters(normal), _find_marks(raw)
+    heads, tails = _hash_edges(alike, words)
+    if "text_pair" in table.column_names:
+        second = _normalise(table["text_pair"])
+        words, characters = words + _count_words(second), characters + to_numpy(pc.utf8_length(second))
+        hashes = mix(hashes) ^ _hash(second.to_numpy(zero_copy_only=False).astype(object))
+        letters = np.where(letters > 0, mix(letters) ^ _hash_letters(second), 0)
+        marks = marks | _find_marks(pc.fill_null(table["text_pair"], "").combine_chunks())
+    if "words" in table.column_names:
+        words = to_numpy(pc.list_value_length(table["words"]))
+    return {"rows": to_numpy(table["row"]), "words": words.astype(np.int32), "characters": characters.astype(np.int32),
+            "hashes": hashes, "letters": letters, "heads": heads, "tails": tails, "marks": marks}  # fmt: skip
+
+
+def join_text(table: pa.Table) -> Any:
+    """Return the texts of a batch, the first of pairs, words joined by blanks."""
+    import pyarrow.compute as pc
+
+    text = pc.binary_join(table["words"], " ") if "words" in table.column_names else table["text"]
+    return pc.fill_null(text, "").combine_chunks()
+
+
+def describe_example(example: Any) -> str:
+    """Return the text of one example, both of a pair, words joined by blanks.
+
+    >>> describe_example({"words": ["to", "Rome"]})
+    'to Rome'
+    """
+    if "words" in example:
+        return " ".join(example["words"])
+    return " ".join(example[name] for name in ("text", "text_pair") if example.get(name))
+
+
+def mix(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Spread the bits of numbers, so that sums of them differ: the finaliser of SplitMix64 (Steele et al., 2014)."""
+    with np.errstate(over="ignore"):
+        mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return mixed ^ (mixed >> np.uint64(31))
+
+
+def to_numpy(column: Any) -> npt.NDArray[np.int64]:
+    """Return a column of whole numbers, in one piece or several."""
+    return np.asarray(column, dtype=np.int64)
+
+
+def _normalise(text: Any) -> Any:
+    """Make texts alike that differ only in case, blanks or compatible characters."""
+    import pyarrow.compute as pc
+
+    alike = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(text, ""), form="NFKC"))
+    whole = pc.utf8_trim_whitespace(pc.replace_substring_regex(alike, r"[\s\pZ]+", " "))
+    return whole.combine_chunks() if hasattr(whole, "combine_chunks") else whole
+
+
+def _count_words(normal: Any) -> npt.NDArray[np.int64]:
+    import pyarrow.compute as pc
+
+    blanks = to_numpy(pc.count_substring(normal, " "))
+    return np.where(to_numpy(pc.utf8_length(normal)) > 0, blanks + 1, 0)
+
+
+def _hash(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    from pandas.util import hash_array
+
+    return hash_array(texts, categorize=False)
+
+
+def _hash_letters(normal: Any) -> npt.NDArray[np.uint64]:
+    """Return (N,) hashes of letters and digits alone; 0 where there are none."""
+    import pyarrow.compute as pc
+
+    bare = pc.replace_substring_regex(normal, r"[^\pL\pN]+", "")
+    hashes = _hash(bare.to_numpy(zero_copy_only=False).astype(object))
+    return np.where(to_numpy(pc.binary_length(bare)) > 0, hashes, np.uint64(0))
+
+
+def _hash_edges(
+    alike: npt.NDArray[Any], words: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return (N,) hashes of the first and of the last words; 0 where they would overlap."""
+    heads, tails = np.zeros(len(alike), dtype=np.uint64), np.zeros(len(alike), dtype=np.uint64)
+    long = np.flatnonzero(words >= 2 * EDGE_WORDS)
+    if len(long):
+        first = [" ".join(text.split(" ", EDGE_WORDS)[:EDGE_WORDS]) for text in alike[long]]
+        last = [" ".join(text.rsplit(" ", EDGE_WORDS)[1:]) for text in alike[long]]
+        heads[long], tails[long] = _hash(np.array(first, dtype=object)), _hash(np.array(last, dtype=object))
+    return heads, tails
+
+
+def _find_marks(raw: Any) -> npt.NDArray[np.uint8]:
+    """Return (N,) bits of what is odd about the characters; what was encoded twice is not called control as well."""
+    import pyarrow.compute as pc
+
+    marks = np.zeros(len(raw), dtype=np.uint8)
+    for bit, pattern in PATTERNS.items():
+        marks |= np.where(pc.match_substring_regex(raw, pattern).to_numpy(zero_copy_only=False), bit, 0).astype(
+            np.uint8
+        )
+    suspicious = np.flatnonzero(pc.match_substring_regex(raw, SUSPICIOUS).to_numpy(zero_copy_only=False))
+    broken = [at for at in suspicious if is_double_encoded(raw[at].as_py())]
+    marks[broken] = (marks[broken] | DOUBLE_ENCODED) & ~np.uint8(CONTROL)
+    return marks
