@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Report", "compute", "inspect_splits", "load"]
 
 SHOWN_CHARACTERS = 600
+SUSPECT_COLUMNS = ("split", "row", "given", "suggested", "score")
 COLUMNS = ("severity", "check", "split", "value", "bound", "rows", "detail", "remedy")
+
+
+def _no_suspects() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns=list(SUSPECT_COLUMNS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,8 @@ class Report:
         lengths: split to (N,) words of each text, of both texts of a pair.
         examples: columns label, split, row, text; a few of train for each label.
         splits: the data.
+        suspects: columns split, row, given, suggested, score; labels that are doubted, the lowest score first.
+        neighbours: split and row of a suspect to the texts that are most like it: split, row, label, text, similarity.
     """
 
     findings: list[Finding]
@@ -44,6 +53,8 @@ class Report:
     lengths: Mapping[str, np.ndarray[Any, Any]]
     examples: pd.DataFrame
     splits: Splits
+    suspects: pd.DataFrame = field(default_factory=_no_suspects)
+    neighbours: Mapping[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def inspect_splits(splits: Splits, settings: Inspection) -> Report:
