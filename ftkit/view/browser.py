@@ -154,7 +154,7 @@ class Review:
 
     def _build(self) -> None:
         self.keys = widgets.Text(placeholder="click, then press a k d r n p u", description="keys", tooltip=(
-            "a accept, k keep, d drop, r relabel, n or j next, p previous, u undo"), layout={"width": "300px"},
+            "a accept, k keep, d drop, r relabel, n or j next, p previous, u undo"), layout={"width": "260px"},
             style={"description_width": "initial"})  # fmt: skip
         self.keys.observe(self._type, "value")
         spelling = self.decisions.spelling
@@ -165,7 +165,7 @@ class Review:
             "p": ("Previous (p)", lambda: self.go(-1)), "n": ("Next (n)", lambda: self.go(1)),
         }  # fmt: skip
         self._acts = {key: act for key, (_, act) in acts.items()} | {"j": acts["n"][1]}
-        self.buttons = {key: _button(said, act) for key, (said, act) in acts.items()}
+        self.buttons = {key: self._button(said, act) for key, (said, act) in acts.items()}
         last = max(len(self.suspects), 2)
         self.place = widgets.IntSlider(value=1, min=1, max=last, description="suspect", layout={"width": "420px"},
                                        tooltip="Arrow keys go to the previous and the next")  # fmt: skip
@@ -183,6 +183,12 @@ class Review:
             self.progress, self.note,
         ])  # fmt: skip
         self._draw()
+
+    def _button(self, said: str, act: Callable[[], None]) -> Any:
+        button = widgets.Button(description=said, layout={"width": "auto"})
+        button.on_click(lambda _: act())
+        button.on_click(lambda _: self.keys.focus())  # a letter pressed on a button is a shortcut: "a" makes a cell
+        return button
 
     def _type(self, change: dict[str, Any]) -> None:
         """Act on the letters that are new in the field, and empty it."""
@@ -264,9 +270,3 @@ class Review:
             return
         code = f" <code>{markup.text(line, 800)}</code>" if line else ""
         self.note.value = markup.block(f"{markup.text(text, 800)}{code}")
-
-
-def _button(said: str, act: Callable[[], None]) -> Any:
-    button = widgets.Button(description=said, layout={"width": "auto"})
-    button.on_click(lambda _: act())
-    return button

@@ -25,7 +25,7 @@ class Chooser:
         self.spelling, self._several = spelling, spelling.problem_type == "multi_label"
         options = [(clean(name, 60), number) for number, name in enumerate(spelling.labels)]
         named: dict[str, Any] = {"description": "label", "style": {"description_width": "initial"},
-                                 "layout": {"width": "260px"}}  # fmt: skip
+                                 "layout": {"width": "220px"}}  # fmt: skip
         if spelling.problem_type == "regression":
             self.widget: Any = widgets.FloatText(**named)
         elif self._several:
