@@ -37,6 +37,7 @@ __all__ = [
 COLUMNS = ("fingerprint", "old", "new", "action", "decided_by", "decided_at", "split", "row", "text")
 NEEDED = COLUMNS[:4]  # the others help people
 ACTIONS = ("relabel", "keep", "drop")
+BATCH = 1000  # examples
 LONGEST_CELL = 1 << 27  # characters; the tags of a long sentence are one cell
 
 
@@ -182,6 +183,7 @@ class Decided:
         given = [(item.fingerprint, spelling.normalise(item.old)) for item in corrections]
         put = [(item.fingerprint, spelling.normalise(item.new)) for item in corrections if item.action == "relabel"]
         self._known = frozenset((*given, *put))
+        self.fingerprints = frozenset(fingerprint for fingerprint, _ in given)
 
     def is_decided(self, fingerprint: str, label: str) -> bool:
         """Tell whether the label of a text was decided about: it was kept, replaced, or is the one that was put there.
@@ -205,9 +207,18 @@ def decided_rows(settings: Data, splits: Splits) -> frozenset[tuple[str, int]]:
     spelling = Spelling.of(splits)
     decided = Decided(read_corrections(path), spelling)
     return frozenset(
-        (split, example["row"]) for split, data in splits.datasets.items() if splits.labelled[split]
-        for example in data if decided.is_decided(*identify(example, spelling))
+        (split, row) for split, data in splits.datasets.items() if splits.labelled[split]
+        for batch in data.iter(batch_size=BATCH) for row in _find_decided(batch, decided, spelling)
     )  # fmt: skip
+
+
+def _find_decided(batch: Mapping[str, Any], decided: Decided, spelling: Spelling) -> Iterator[int]:
+    texts, values = (batch[name] for name in (("words", "tags") if spelling.tagging else ("text", "label")))
+    pairs = batch.get("text_pair") or [None] * len(texts)
+    for row, text, pair, value in zip(batch["row"], texts, pairs, values, strict=True):
+        fingerprint = fingerprint_example(text, pair)
+        if fingerprint in decided.fingerprints and decided.is_decided(fingerprint, spelling.write(value)):
+            yield row
 
 
 def identify(example: Mapping[str, Any], spelling: Spelling) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -25,6 +26,7 @@ __all__ = ["Review"]
 MOST_SHOWN = 20  # suspects in the table for readers without a browser
 MOST_NEIGHBOURS = 8
 LONGEST_TEXT = 6000  # characters shown of a text
+KEYS = "a accept, k keep, d drop, l and L another label, r relabel, n or j next, p previous, u undo"
 DONE = {"relabel": "relabelled", "keep": "kept", "drop": "dropped"}
 
 
@@ -153,18 +155,21 @@ class Review:
         return f"{said}; all are in {path}. To decide about them, run this cell in JupyterLab."
 
     def _build(self) -> None:
-        self.keys = widgets.Text(placeholder="click, then press a k d r n p u", description="keys", tooltip=(
-            "a accept, k keep, d drop, r relabel, n or j next, p previous, u undo"), layout={"width": "260px"},
-            style={"description_width": "initial"})  # fmt: skip
+        self.keys = widgets.Text(placeholder="click, then press a k d l r n p u", tooltip=KEYS, description="keys",
+                                 layout={"width": "260px"}, style={"description_width": "initial"})  # fmt: skip
         self.keys.observe(self._type, "value")
         spelling = self.decisions.spelling
-        self.chooser = None if spelling.tagging else Chooser(spelling)
+        # JupyterLab takes letters pressed on a list or a button as shortcuts ("a" makes a cell): the field is given the
+        # keys again after each.
+        self.chooser = None if spelling.tagging else Chooser(spelling, self.keys.focus)
         acts: dict[str, tuple[str, Callable[[], None]]] = {
             "a": ("Accept suggestion (a)", self.accept), "k": ("Keep given (k)", self.keep),
             "d": ("Drop (d)", self.drop), "r": ("Relabel (r)", self.relabel), "u": ("Undo (u)", self.undo),
             "p": ("Previous (p)", lambda: self.go(-1)), "n": ("Next (n)", lambda: self.go(1)),
         }  # fmt: skip
         self._acts = {key: act for key, (_, act) in acts.items()} | {"j": acts["n"][1]}
+        if self.chooser:
+            self._acts |= {"l": partial(self.chooser.step, 1), "L": partial(self.chooser.step, -1)}
         self.buttons = {key: self._button(said, act) for key, (said, act) in acts.items()}
         last = max(len(self.suspects), 2)
         self.place = widgets.IntSlider(value=1, min=1, max=last, description="suspect", layout={"width": "420px"},
@@ -187,7 +192,7 @@ class Review:
     def _button(self, said: str, act: Callable[[], None]) -> Any:
         button = widgets.Button(description=said, layout={"width": "auto"})
         button.on_click(lambda _: act())
-        button.on_click(lambda _: self.keys.focus())  # a letter pressed on a button is a shortcut: "a" makes a cell
+        button.on_click(lambda _: self.keys.focus())
         return button
 
     def _type(self, change: dict[str, Any]) -> None:
@@ -199,8 +204,10 @@ class Review:
         fresh = typed.removeprefix(self._handled) or typed
         self._handled = typed
         self.keys.value = ""
-        for letter in fresh.lower():
-            self._acts.get(letter, lambda: None)()
+        for letter in fresh:
+            act = self._acts.get(letter) or self._acts.get(letter.lower())
+            if act:
+                act()
 
     def _jump(self, change: dict[str, Any]) -> None:
         if change["new"] - 1 != self.at:

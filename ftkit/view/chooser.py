@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -19,10 +20,11 @@ class Chooser:
 
     Args:
         spelling: of labels of texts; tags of words can't be chosen so.
+        chosen: called when a reader has chosen from the list.
     """
 
-    def __init__(self, spelling: Spelling) -> None:
-        self.spelling, self._several = spelling, spelling.problem_type == "multi_label"
+    def __init__(self, spelling: Spelling, chosen: Callable[[], None]) -> None:
+        self.spelling, self._several, self._quiet = spelling, spelling.problem_type == "multi_label", False
         options = [(clean(name, 60), number) for number, name in enumerate(spelling.labels)]
         named: dict[str, Any] = {"description": "label", "style": {"description_width": "initial"},
                                  "layout": {"width": "220px"}}  # fmt: skip
@@ -32,6 +34,8 @@ class Chooser:
             self.widget = widgets.SelectMultiple(options=options, rows=min(len(options), MOST_LINES), **named)
         else:
             self.widget = widgets.Dropdown(options=options, **named)
+        if options:  # in a field for a number one goes on typing
+            self.widget.observe(lambda _: None if self._quiet else chosen(), "value")
 
     @property
     def label(self) -> str:
@@ -42,4 +46,14 @@ class Chooser:
     @label.setter
     def label(self, label: str) -> None:
         value = self.spelling.read(label, "label")
-        self.widget.value = tuple(value) if self._several else value
+        self._set(tuple(value) if self._several else value)
+
+    def step(self, by: int) -> None:
+        """Choose the label so many further in the list, from its end on at its beginning."""
+        if isinstance(self.widget, widgets.Dropdown):
+            self._set((self.widget.value + by) % len(self.spelling.labels))
+
+    def _set(self, value: Any) -> None:
+        self._quiet = True
+        self.widget.value = value
+        self._quiet = False

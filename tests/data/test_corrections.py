@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftkit.data import corrections as module
 from ftkit.data import staging
 from ftkit.data.corrections import (
     COLUMNS,
@@ -315,6 +316,27 @@ class TestMistakes:
 
         assert str(caught.value) == (
             f"data.corrections {path!r}: expected a file of corrections, got {found}. Give its path, or leave it empty."
+        )
+
+    def test_a_file_that_can_not_be_read(self, tmp_path):
+        with pytest.raises(DataError) as caught:
+            read_corrections(tmp_path / "c.csv")
+
+        assert str(caught.value) == (
+            f"{tmp_path}/c.csv: expected a file of corrections, got No such file or directory. "
+            "Give the path of a file that can be read."
+        )
+
+    def test_a_cell_that_never_ends(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "LONGEST_CELL", 30)
+        (tmp_path / "c.csv").write_text(HEAD + f'{TEXT_6},"{"a" * 31},b,relabel\n')
+
+        with pytest.raises(DataError) as caught:
+            read_corrections(tmp_path / "c.csv")
+
+        assert str(caught.value) == (
+            f"{tmp_path}/c.csv, line 2: expected comma-separated cells, got field larger than field limit (30). "
+            "Remove the line, or quote its cells."
         )
 
     def test_nothing_is_left_behind(self, tmp_path, monkeypatch):

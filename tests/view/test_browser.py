@@ -156,6 +156,27 @@ class TestDeciding:
 
         assert [action for *_, action in lines(flipped)] == ["relabel", "keep", "drop"]
 
+    def test_another_label_is_chosen_by_key(self, flipped):
+        labels = flipped.report.splits.labels
+        first = flipped.chooser.label
+
+        press(flipped, "l")
+        second = flipped.chooser.label
+        press(flipped, "L")
+
+        assert {first, second} == set(labels)
+        assert flipped.chooser.label == first
+
+    def test_the_keys_come_back_after_a_button_and_a_list(self, flipped, monkeypatch):
+        sent = []
+        monkeypatch.setattr(type(flipped.keys), "send", lambda widget, content, **_: sent.append((widget, content)))
+
+        flipped.buttons["n"].click()
+        flipped.chooser.widget.value = 1 - flipped.chooser.widget.value
+        flipped.place.value = 4
+
+        assert sent == [(flipped.keys, {"do": "focus"})] * 2
+
     def test_moving_and_the_ends(self, flipped):
         press(flipped, "nnj")
         assert visible(flipped.head.value).startswith("4 of 6")
