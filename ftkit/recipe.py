@@ -139,6 +139,7 @@ class Data(Section):
     label_column: str = setting("", "column of the label or tag, by name or number from 0; empty: detected")
     label_separator: str = setting("", "what stands between the labels of a multi-label cell; empty: detected")
     encoding: str = setting("", "character encoding, such as utf-8 or cp1252; empty: detected")
+    corrections: str = setting("", "file of label corrections, applied on reading; empty: none")
     validation_fraction: float = setting(
         0.1, "share of train set aside where no validation split is given", low=0.01, high=0.5
     )

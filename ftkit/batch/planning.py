@@ -64,15 +64,15 @@ def anchor_paths(recipe: Recipe, folder: Path) -> Recipe:
     A file or folder comes before a sample or an id of the hub that has the same name, as everywhere.
 
     Args:
-        recipe: its `data.source` and `head.encoder` may be paths.
+        recipe: its `data.source`, `data.corrections` and `head.encoder` may be paths.
         folder: looked in first (the recipe's own); then the working directory.
     """
     changed: dict[str, dict[str, object]] = {}
-    for section, name in (("data", "source"), ("head", "encoder")):
+    for section, name in (("data", "source"), ("data", "corrections"), ("head", "encoder")):
         value = getattr(getattr(recipe, section), name)
         found = next((place for place in (folder, Path.cwd()) if _exists(place, value)), None)
         if found is not None:
-            changed[section] = {name: str((found / Path(value).expanduser()).resolve())}
+            changed.setdefault(section, {})[name] = str((found / Path(value).expanduser()).resolve())
     return recipe.replace(changed)
 
 

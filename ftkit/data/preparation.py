@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.correcting import DROP, Corrector
+from ftkit.data.corrections import find_corrections
 from ftkit.data.encoding import Encoder, TagEncoder, make_encoder
 from ftkit.data.labels import LabelStats, collect_labels, find_unknown, is_unlabelled, plan_labels
-from ftkit.data.partition import Allotment, allot_part, collect_strata, made_splits
+from ftkit.data.partition import DROPPED, Allotment, allot_part, collect_strata, made_splits
 from ftkit.data.reading import MOST_ROWS, Notes, Reading, Repair, plural
+from ftkit.data.spelling import Spelling
 from ftkit.data.staging import Progress, Staged, read_staged, stage_part, unpack_label
 from ftkit.data.tagging import TagStats, find_scheme, order_tags, tag_type
 from ftkit.errors import DataError, nearest, show
@@ -56,8 +59,11 @@ class Meaning:
 def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes, progress: Progress | None) -> Prepared:
     """Write `<split>.arrow` for every split into a folder.
 
+    Corrections of labels are applied last: what goes to which split, and which labels there are, the source decides.
+
     Raises:
-        DataError: the readers' errors; the task doesn't fit the data; labels that train doesn't have.
+        DataError: the readers' errors; the task doesn't fit the data; labels that train doesn't have; corrections that
+            can't be applied.
     """
     _check_task(reading, settings)
     tagging = reading.task == "token-classification"
@@ -69,15 +75,19 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
         for part in reading.parts
     }
     meaning = _mean_tags(staged, notes) if tagging else _mean_labels(staged, reading, settings, notes)
+    corrector = _open_corrections(settings, meaning, tagging=tagging)
     sizes: dict[str, int] = {}
     for split, part in staged.items():
         strata = None if split in meaning.unlabelled else collect_strata(part, meaning.encoder)
         from_train = made if split == "train" else {}
         allotment = allot_part(part, strata, from_train, settings, notes, how=meaning.how)
-        sizes |= _write(part, allotment, folder, meaning, pairs=reading.pairs, labelled=strata is not None)
+        applied = corrector if strata is not None else None
+        sizes |= _write(part, allotment, folder, meaning, applied, pairs=reading.pairs, labelled=strata is not None)
         part.path.unlink()
         if progress:
             progress(f"{part.part.path.name}: {plural(part.count, 'example')} written")
+    if corrector:
+        corrector.tell(notes)
     names = (*ORDER, *(name for name in sizes if name not in ORDER))
     notes.say("Sizes: " + ", ".join(f"{name} {sizes[name]:,}" for name in names) + ".")
     return Prepared(
@@ -235,30 +245,46 @@ def _check_tags(part: Staged, stats: TagStats, labels: Sequence[str], *, bio: bo
             )
 
 
+def _open_corrections(settings: Data, meaning: Meaning, *, tagging: bool) -> Corrector | None:
+    path = find_corrections(settings)
+    if path is None:
+        return None
+    bio = bool(meaning.tag_scheme)
+    return Corrector(path, Spelling(labels=meaning.labels, problem_type=meaning.problem_type, tagging=tagging, bio=bio))
+
+
 def _write(
-    part: Staged, allotment: Allotment, folder: Path, meaning: Meaning, *, pairs: bool, labelled: bool
-) -> dict[str, int]:
+    part: Staged, allotment: Allotment, folder: Path, meaning: Meaning, corrector: Corrector | None, *, pairs: bool,
+    labelled: bool,
+) -> dict[str, int]:  # fmt: skip
     """Write the splits of one part; return their sizes."""
     import numpy as np
     import pyarrow as pa
 
     features = _features(meaning.encoder, pairs=pairs)
     schema, sizes, start = features.arrow_schema, Counter(dict.fromkeys(allotment.names, 0)), 0
+    dropped: Counter[str] = Counter()
     with ExitStack() as stack:
         writers = []
         for name in allotment.names:
             sink = stack.enter_context(pa.OSFile(str(folder / f"{name}.arrow"), "wb"))
             writers.append(stack.enter_context(pa.ipc.new_stream(sink, schema)))
         for batch in read_staged(part):
-            targets = allotment.targets[start : start + batch.num_rows]
+            targets = allotment.targets[start : start + batch.num_rows].copy()
             start += batch.num_rows
-            finished = _finish_batch(batch, schema, meaning.encoder, labelled=labelled, wanted=targets >= 0)
+            changed = corrector.look(batch, meaning.encoder, targets >= 0) if corrector else {}
+            for place in (place for place, value in changed.items() if value is DROP and targets[place] >= 0):
+                dropped[allotment.names[targets[place]]] += 1
+                targets[place] = DROPPED
+            finished = _finish_batch(batch, schema, meaning.encoder, changed, labelled=labelled, wanted=targets >= 0)
             kept = targets[targets >= 0]
             for position, name in enumerate(allotment.names):
                 chosen = np.flatnonzero(kept == position)
                 if len(chosen):
                     writers[position].write_batch(finished.take(pa.array(chosen)))
                     sizes[name] += len(chosen)
+    if corrector:
+        corrector.check_left(sizes, dropped)
     return dict(sizes)
 
 
@@ -273,14 +299,21 @@ def _features(encoder: Encoder, *, pairs: bool) -> datasets.Features:
     return datasets.Features({"row": datasets.Value("int64"), **text, encoder.column: encoder.feature()})
 
 
-def _finish_batch(batch: Any, schema: Any, encoder: Encoder, *, labelled: bool, wanted: Any) -> Any:
-    """Replace the text of labels by ids, for the wanted examples."""
+def _finish_batch(
+    batch: Any, schema: Any, encoder: Encoder, changed: Mapping[int, Any], *, labelled: bool, wanted: Any
+) -> Any:
+    """Replace the text of labels by ids, or by what was changed at a place of the batch, for the wanted examples."""
+    import numpy as np
     import pyarrow as pa
 
+    places = np.flatnonzero(wanted).tolist()
     batch = batch.filter(pa.array(wanted))
     packed = batch.column("label").to_pylist() if labelled else [None] * batch.num_rows
     tagging = encoder.column == "tags"
     lengths = batch.column("words").value_lengths().to_pylist() if tagging else [0] * batch.num_rows
-    values = [encoder.encode(label, length) for label, length in zip(packed, lengths, strict=True)]
+    values = [
+        changed[place] if place in changed else encoder.encode(label, length)
+        for place, label, length in zip(places, packed, lengths, strict=True)
+    ]
     kept = [batch.column(name) for name in schema.names[:-1]]
     return pa.RecordBatch.from_arrays([*kept, pa.array(values, type=schema.types[-1])], schema=schema)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftkit.data.corrections import find_corrections
 from ftkit.data.reading import Notes
 from ftkit.data.textfiles import unreadable
 from ftkit.errors import DataError, SampleError, show
@@ -65,7 +66,7 @@ def fingerprint_source(settings: Data) -> str:
     """Hash the content of the source and the settings that matter, without parsing.
 
     Raises:
-        DataError: the source is nothing that exists, or a file can't be read.
+        DataError: the source or the file of corrections is nothing that exists, or a file can't be read.
     """
     digest = hashlib.blake2b(digest_size=16)
     source = settings.source
@@ -81,7 +82,9 @@ def fingerprint_source(settings: Data) -> str:
         sample = find_sample(source)
         digest.update(repr((sample.name, sorted(sample.files.items()))).encode())
     fields = dataclasses.asdict(settings)
-    del fields["source"]
+    del fields["source"], fields["corrections"]
+    if corrections := find_corrections(settings):
+        _hash_path(corrections, digest)
     digest.update(repr((READER_VERSION, sorted(fields.items()))).encode())
     return digest.hexdigest()
 

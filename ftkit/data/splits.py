@@ -82,7 +82,7 @@ def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None
 
 
 def source_fingerprint(settings: Data) -> str:
-    """Return a hash of the source's content and the settings that matter, without parsing.
+    """Return a hash of the content of source and corrections, and of the settings that matter, without parsing.
 
     Of a sample its pinned content counts, of a hub source its id.
 

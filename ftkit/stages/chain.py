@@ -103,7 +103,7 @@ def read_splits(run: Run) -> Splits:
 
 
 def _source_fingerprint(settings: Data) -> str:
-    return _hash_source(settings, _stamp_files(settings.source))
+    return _hash_source(settings, (_stamp_files(settings.source), _stamp_files(settings.corrections)))
 
 
 @lru_cache(maxsize=8)
@@ -111,12 +111,14 @@ def _hash_source(settings: Data, _stamp: tuple[Any, ...]) -> str:
     return source_fingerprint(settings)
 
 
-def _stamp_files(source: str) -> tuple[Any, ...]:
-    """Return size and time of each file of a source: the content is hashed again only when one of them changes."""
+def _stamp_files(name: str) -> tuple[Any, ...]:
+    """Return size and time of each file of a path: the content is hashed again only when one of them changes."""
+    if not name:
+        return ()
     try:
-        path = Path(source).expanduser()
-        files = sorted(path.rglob("*")) if source and path.is_dir() else [path]
+        path = Path(name).expanduser()
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
         stats = [(str(file), file.stat()) for file in files]
     except (OSError, ValueError, RuntimeError):
         return ()  # no path: a sample or a data set of the hub
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Notice", "Table", "adequacy_table", "blockers_notice", "decisions_table", "errors_table", "evaluations_table",
     "examples_table", "findings_table", "floors_table", "ledger_table", "notes_table", "optimizers_table",
-    "parameters_table", "predictions_table", "scores_table", "summary_table", "tokens_table",
+    "parameters_table", "predictions_table", "scores_table", "summary_table", "suspects_table",
+    "tokens_table",
 ]  # fmt: skip
 
 MOST_ROWS = 200
@@ -28,6 +29,7 @@ LINE_WIDTH = 200  # characters of a line of plain text, shared by the columns
 WHOLE_LINE = 600  # characters of a sentence that is told whole
 NARROWEST = 40  # to which a column of long texts is cut at most
 IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
+NO_SUSPECTS = "No label is suspect: there is nothing to review."
 
 # JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a table alone.
 CLASSES = "tex2jax_ignore mathjax_ignore"
@@ -195,6 +197,12 @@ def adequacy_table(adequacy: pd.DataFrame) -> Table:
 def examples_table(examples: pd.DataFrame) -> Table:
     """Return example texts by label."""
     return _from_frame(examples, ("label", "split", "row", "text"), "No examples are shown (inspection.shown is 0).")
+
+
+def suspects_table(suspects: Iterable[Mapping[str, Any]]) -> Table:
+    """Return examples whose label is doubted, the most suspect first."""
+    columns = ("split", "row", "given", "suggested", "score", "text")
+    return Table([{name: suspect[name] for name in columns} for suspect in suspects], NO_SUSPECTS)
 
 
 def tokens_table(tokens: pd.DataFrame) -> Table:

@@ -81,6 +81,15 @@ def test_a_folder_named_like_a_sample_comes_first_as_it_does_for_the_reader(here
     assert (recipe.data.source, recipe.head.encoder) == (str(here / "tweets"), str(here / "minilm"))
 
 
+def test_a_file_of_corrections_is_looked_for_as_the_source_is(here: Path, tmp_path: Path) -> None:
+    write(tmp_path / "shelf" / "fixed.csv")
+    data = write(tmp_path / "shelf" / "x.csv")
+    given = Recipe.from_mapping({"data": {"source": "x.csv", "corrections": "fixed.csv"}})
+    recipe = anchor_paths(given, tmp_path / "shelf")
+    assert (recipe.data.source, recipe.data.corrections) == (str(data), str(data.with_name("fixed.csv")))
+    assert anchor_paths(given, here) == given
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+
+from ftkit.data.spelling import Spelling
+from ftkit.stages.inspection import Report
 
 HOSTILE = (
     "<script>window.hacked = 1</script>", '<img src="/hacked.png" onerror="window.hacked = 1">',
@@ -20,7 +25,7 @@ LABELS = ("<b>bad</b><img src=x onerror=window.hacked=1>", "</td><script>window.
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let views believe that somebody looks at them in a browser."""
-    for module in ("atlas", "form", "tokens", "tryout"):
+    for module in ("atlas", "browser", "form", "tokens", "tryout"):
         monkeypatch.setattr(f"ftkit.view.{module}.somebody_watches", lambda: True)
 
 
@@ -34,3 +39,21 @@ def hostile_run(make_run: Callable[..., Any], tmp_path: Path) -> Any:
         writer.writerows([f"{HOSTILE[at % len(HOSTILE)]} number {at}", LABELS[at % 2]] for at in range(60))
     return make_run(str(path), data={"source": str(path), "text_column": "<script>text</script>",
                                      "label_column": "<img src=x onerror=window.hacked=1>"})  # fmt: skip
+
+
+def doubt(report: Report, *, split: str = "train", most: int = 6) -> Report:
+    """Return a report in which the first examples of a split are suspects, each with the label of the one after it."""
+    spelling, data = Spelling.of(report.splits), report.splits.datasets[split]
+    column, examples = "tags" if spelling.tagging else "label", list(data.select(range(min(most, len(data)))))
+    labels = [spelling.write(example[column]) for example in examples]
+    if spelling.tagging:  # as many as there are words
+        labels = [spelling.write(list(reversed(example[column]))) for example in examples]
+    suspects = [
+        {"split": split, "row": example["row"], "given": spelling.write(example[column]), "score": at / 100,
+         "suggested": labels[at if spelling.tagging else (at + 1) % len(labels)]}
+        for at, example in enumerate(examples)
+    ]  # fmt: skip
+    like = [{"split": split, "row": example["row"], "label": labels[at], "similarity": 0.5,
+             "text": example.get("text", "")} for at, example in enumerate(examples)]  # fmt: skip
+    return replace(report, suspects=pd.DataFrame(suspects),
+                   neighbours={(item["split"], item["row"]): like for item in suspects})  # fmt: skip

@@ -9,11 +9,12 @@ from ftkit.stages import chain, training
 from ftkit.stages.prediction import Predictor
 from ftkit.view import tables
 from ftkit.view.board import Board
+from ftkit.view.browser import Review
 from ftkit.view.form import Form
 from ftkit.view.tokens import TokenView
 from ftkit.view.tryout import TryOut
 
-from .conftest import HOSTILE
+from .conftest import HOSTILE, doubt
 
 OWN_TAGS = {"div", "span", "b", "s", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "caption"}
 OWN_ATTRIBUTES = {"class", "style"}
@@ -61,6 +62,12 @@ def test_every_view_of_a_hostile_data_set_holds_only_its_own_markup(hostile_run,
         read(view.ledger.value)
     for text in HOSTILE:
         read(TryOut(predictor, text).to_html())
+    review = Review(run, doubt(inspected))
+    review.show()
+    read(review._table().to_html())
+    for _ in review.suspects:
+        review.relabel()
+        read("".join(item.value for item in (review.head, review.body, review.likes, review.progress, review.note)))
     for section in ("preprocessing", "head", "training"):
         form = Form(run, section)
         form.show()
