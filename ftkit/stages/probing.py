@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.data.corrections import decided_rows
 from ftkit.engine.neighbours import to_unit
 from ftkit.errors import ModelError, RunError, SampleError
 from ftkit.recipe import Recipe
@@ -88,7 +89,8 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
         return _not_encoded("this encoder can't be run without its head, or there is no room for its states")
     tell("judging the labels")
     settings = recipe.evaluation
-    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, resampling={
+    decided = decided_rows(recipe.data, embedded.splits)
+    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling={
         "confidence": settings.confidence, "resamples": settings.resamples, "seed": SEED})  # fmt: skip
     tell("looking for near copies, strays and drift, and drawing the map")
     return Probing(
@@ -172,9 +174,10 @@ def _map_label(embedded: Embedded, split: str, place: int) -> str:
     if not splits.labelled[split]:
         return ""
     example = splits.datasets[split][place]
+    if embedded.tagging and splits.tag_scheme != "BIO":
+        return ""
     if embedded.tagging:
-        kinds = sorted({entity_type(splits.labels[tag]) for tag in example["tags"]} - {""})
-        return "+".join(kinds) if splits.tag_scheme == "BIO" else ""
+        return "+".join(sorted({entity_type(splits.labels[tag]) for tag in example["tags"]} - {""}))
     value = example["label"]
     if splits.problem_type == "regression":
         return f"{value:.2g}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.spelling import Spelling
+from ftkit.data.tagging import to_bio
 from ftkit.engine.metrics import primary_metric
 from ftkit.engine.neighbours import find_neighbours, to_unit
 from ftkit.engine.probes import (
@@ -36,7 +38,6 @@ ROBUST = 1.4826  # of a median absolute deviation, for the standard deviation of
 NEIGHBOURS = 3
 MOST_COMPARED = 500  # suspects whose neighbours are told
 SHOWN_CHARACTERS = 300
-SEPARATOR = "|"  # between the labels of a text that has several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,10 @@ class Judged:
     floors: pd.DataFrame
 
 
-def judge_splits(embedded: Embedded, *, folds: int, seed: int, resampling: Mapping[str, Any]) -> Judged:
+def judge_splits(
+    embedded: Embedded, *, folds: int, seed: int, resampling: Mapping[str, Any],
+    decided: Collection[tuple[str, int]] = (),
+) -> Judged:  # fmt: skip
     """Judge the labels of every split by probes that have not seen them.
 
     Training texts are judged out of fold, copies of a text in the same fold; the other splits by probes of the whole
@@ -67,6 +71,7 @@ def judge_splits(embedded: Embedded, *, folds: int, seed: int, resampling: Mappi
         folds: of the cross-validation.
         seed: of the folds.
         resampling: confidence and resamples of the intervals.
+        decided: split and row of labels that somebody has decided about: they are no suspects.
     """
     import pandas as pd
 
@@ -84,7 +89,8 @@ def judge_splits(embedded: Embedded, *, folds: int, seed: int, resampling: Mappi
         probe = fit_probe(features["train"], targets["train"], **kind)
         for split in labelled[1:]:
             opinions[split].append(probe(features[split]))
-    suspects = [row for split in labelled for row in _find(embedded, split, targets[split], opinions[split])]
+    found = [row for split in labelled for row in _find(embedded, split, targets[split], opinions[split])]
+    suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
     return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
                   floors=_score_floors(embedded, opinions, labelled[1:], resampling))  # fmt: skip
@@ -143,14 +149,16 @@ def _pool(embedded: Embedded, opinions: list[Any]) -> Any:
 def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> list[tuple[Any, ...]]:
     """Return the suspects of one split, in no order."""
     pooled, splits, rows = _pool(embedded, opinions), embedded.splits, embedded.rows(split).tolist()
+    spelling = Spelling.of(splits)
     if embedded.tagging:
         return _find_sentences(embedded, split, targets, pooled)
     if splits.problem_type == "regression":
-        return [(split, rows[at], f"{targets[at]:.4g}", f"{pooled[at, 0]:.4g}", float(score))
+        expected = [float(f"{number:.4g}") for number in pooled[:, 0]]
+        return [(split, rows[at], spelling.write(targets[at]), spelling.write(expected[at]), score)
                 for at, score in _far_off(targets, pooled[:, 0])]  # fmt: skip
     if splits.problem_type == "multi_label":
         return _find_sets(embedded, split, targets, pooled)
-    return [(split, rows[at], splits.labels[targets[at]], splits.labels[pooled[at].argmax()],
+    return [(split, rows[at], spelling.write(targets[at]), spelling.write(pooled[at].argmax()),
              float(pooled[at, targets[at]])) for at in _wrong(targets, pooled, sure=True)]  # fmt: skip
 
 
@@ -189,55 +197,46 @@ def _far_off(numbers: npt.NDArray[np.float64], judged: npt.NDArray[np.float64]) 
 
 def _find_sets(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
     """Return texts of several labels with one too many or too few: each label is judged for itself."""
-    rows, names = embedded.rows(split).tolist(), np.array(embedded.splits.labels, dtype=object)
+    rows, spelling = embedded.rows(split).tolist(), Spelling.of(embedded.splits)
     wrong = np.zeros(targets.shape, dtype=bool)
     for at in range(targets.shape[1]):
         sides = np.stack([1 - judged[:, at], judged[:, at]], axis=1)
         wrong[_wrong(targets[:, at], sides, sure=True), at] = True
     mended = np.where(wrong, 1 - targets, targets)
     given = np.where(targets > 0, judged, 1 - judged)  # probability of what is said of each label
-    return [(split, rows[at], SEPARATOR.join(names[targets[at] > 0]), SEPARATOR.join(names[mended[at] > 0]),
-             float(given[at].min())) for at in np.flatnonzero(wrong.any(axis=1))]  # fmt: skip
+    found = []
+    for at in np.flatnonzero(wrong.any(axis=1)).tolist():
+        said, instead = (spelling.write(np.flatnonzero(marks[at]).tolist()) for marks in (targets, mended))
+        found.append((split, rows[at], said, instead, float(given[at].min())))
+    return found
 
 
 def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
     """Return sentences with a suspect word: all given tags, and those with the suspect ones replaced."""
-    labels, rows = embedded.splits.labels, embedded.rows(split).tolist()
+    rows, spelling, labels = embedded.rows(split).tolist(), Spelling.of(embedded.splits), embedded.splits.labels
     sizes = _word_counts(embedded, split)
     begins, owner = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
-    wrong = _wrong(targets, judged, sure=False)
-    found = []
+    wrong, found = _wrong(targets, judged, sure=False), []
     for text in np.unique(owner[wrong]):
         own = slice(int(begins[text]), int(begins[text] + sizes[text]))
         words = wrong[owner[wrong] == text]
         mended = targets[own].copy()
         mended[words - own.start] = judged[words].argmax(axis=1)
-        given, suggested = [labels[tag] for tag in targets[own]], [labels[tag] for tag in mended]
+        tags = [labels[tag] for tag in mended]
         if embedded.splits.tag_scheme == "BIO":
-            suggested = _mend(suggested)
+            tags = to_bio(tags)
+        given, suggested = targets[own].tolist(), [labels.index(tag) for tag in tags]
         if given != suggested:
             score = float(judged[words, targets[words]].min())
-            found.append((split, rows[text], " ".join(given), " ".join(suggested), score))
+            found.append((split, rows[text], spelling.write(given), spelling.write(suggested), score))
     return found
-
-
-def _mend(tags: list[str]) -> list[str]:
-    """Let each entity begin with B.
-
-    >>> _mend(["O", "I-PER", "I-PER", "I-LOC"])
-    ['O', 'B-PER', 'I-PER', 'B-LOC']
-    """
-    mended: list[str] = []
-    for tag in tags:
-        goes_on = bool(mended) and mended[-1] != "O" and mended[-1][2:] == tag[2:]
-        mended.append(f"B-{tag[2:]}" if tag.startswith("I-") and not goes_on else tag)
-    return mended
 
 
 def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Return the nearest training texts of each suspect, for people to compare."""
     known, rows = to_unit(embedded.vectors["train"]), embedded.rows("train")
-    data, told = embedded.splits.datasets["train"], {}
+    data, told, spelling = embedded.splits.datasets["train"], {}, Spelling.of(embedded.splits)
+    column = "tags" if embedded.tagging else "label"
     for split, part in suspects.head(MOST_COMPARED).groupby("split", sort=False):
         name = str(split)
         at = {row: place for place, row in enumerate(embedded.rows(name).tolist())}
@@ -247,21 +246,11 @@ def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[s
             others = [(place, alike) for place, alike in zip(near, cosine, strict=True)
                       if (name, row) != ("train", int(rows[place]))]  # fmt: skip
             told[name, int(row)] = [
-                {"split": "train", "row": int(rows[place]), "label": _label(embedded, data[place]),
+                {"split": "train", "row": int(rows[place]), "label": spelling.write(data[place][column]),
                  "text": embedded.texts["train"][place][:SHOWN_CHARACTERS], "similarity": round(alike, 4)}
                 for place, alike in others[:NEIGHBOURS]
             ]  # fmt: skip
     return told
-
-
-def _label(embedded: Embedded, example: Mapping[str, Any]) -> str:
-    labels = embedded.splits.labels
-    if embedded.tagging:
-        return " ".join(labels[tag] for tag in example["tags"])
-    value = example["label"]
-    if embedded.splits.problem_type == "regression":
-        return f"{value:.4g}"
-    return SEPARATOR.join(labels[at] for at in value) if isinstance(value, list) else labels[value]
 
 
 def _score_floors(

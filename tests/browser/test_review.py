@@ -21,6 +21,7 @@ SETUP = """from dataclasses import replace
 import pandas as pd
 from ftkit.run import Run
 from ftkit.stages import chain
+from ftkit.stages.probing import Probing
 from ftkit.view.browser import Review
 run = Run.open({path!r})
 report = chain.make(run, "inspection")
@@ -29,7 +30,8 @@ names = report.splits.labels
 suspects = pd.DataFrame([{{"split": "train", "row": row["row"], "given": names[row["label"]],
                           "suggested": names[1 - row["label"]], "score": 0.1}} for row in rows])
 like = [{{"split": "train", "row": rows[0]["row"], "label": names[0], "text": rows[0]["text"], "similarity": 0.9}}]
-report = replace(report, suspects=suspects, neighbours={{("train", row["row"]): like for row in rows}})"""
+like = {{("train", row["row"]): like for row in rows}}
+report = replace(report, probing=Probing(suspects=suspects, neighbours=like))"""
 AGAIN = """run = Run.open({path!r})
 encoded = chain.make(run, "preprocessing")
 fitted = chain.make(run, "training")

@@ -198,12 +198,13 @@ class TestChecks:
         assert len(found.rows)
 
 
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return load_splits(Data(source="reuters-r8", limit=1500))
+
+
 @pytest.mark.slow
 class TestRealTexts:
-    @pytest.fixture(scope="class")
-    def splits(self) -> Splits:
-        return load_splits(Data(source="reuters-r8", limit=1500))
-
     def test_flipped_labels_are_found(self, splits, tmp_path, record_property):
         recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1500}})
         embedded = embed_splits(splits, recipe, tmp_path / "ids", print)

@@ -13,6 +13,7 @@ import pytest
 
 from ftkit.data.spelling import Spelling
 from ftkit.stages.inspection import Report
+from ftkit.stages.probing import Probing
 
 HOSTILE = (
     "<script>window.hacked = 1</script>", '<img src="/hacked.png" onerror="window.hacked = 1">',
@@ -55,5 +56,10 @@ def doubt(report: Report, *, split: str = "train", most: int = 6) -> Report:
     ]  # fmt: skip
     like = [{"split": split, "row": example["row"], "label": labels[at], "similarity": 0.5,
              "text": example.get("text", "")} for at, example in enumerate(examples)]  # fmt: skip
-    return replace(report, suspects=pd.DataFrame(suspects),
-                   neighbours={(item["split"], item["row"]): like for item in suspects})  # fmt: skip
+    neighbours = {(item["split"], item["row"]): like for item in suspects}
+    return replace(report, probing=Probing(suspects=pd.DataFrame(suspects), neighbours=neighbours))
+
+
+def with_suspects(report: Report, suspects: pd.DataFrame) -> Report:
+    """Return a report with other suspects."""
+    return replace(report, probing=replace(report.probing, suspects=suspects))

@@ -15,7 +15,7 @@ from ftkit.stages import chain, review
 from ftkit.view import browser
 from ftkit.view.browser import Review
 
-from .conftest import HOSTILE, doubt
+from .conftest import HOSTILE, doubt, with_suspects
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def flipped(make_run, watched):
     run = make_run()
     report = doubt(chain.make(run, "inspection"))
     other = {"positive": "negative", "negative": "positive"}
-    made = Review(run, replace(report, suspects=report.suspects.assign(suggested=report.suspects["given"].map(other))))
+    made = Review(run, with_suspects(report, report.suspects.assign(suggested=report.suspects["given"].map(other))))
     made.show()
     return made
 
@@ -258,7 +258,7 @@ class TestDeciding:
     def test_a_suggestion_that_is_no_label_of_the_data_can_not_be_accepted(self, make_run, watched):
         run = make_run()
         report = doubt(chain.make(run, "inspection"))
-        shown = Review(run, replace(report, suspects=report.suspects.assign(suggested="<b>none")))
+        shown = Review(run, with_suspects(report, report.suspects.assign(suggested="<b>none")))
         shown.show()
 
         press(shown, "a")
@@ -421,7 +421,7 @@ class TestWithoutABrowser:
         gone = pd.DataFrame([{"split": "train", "row": 9999, "given": "a", "suggested": "b", "score": 0.0},
                              {"split": "nowhere", "row": 1, "given": "a", "suggested": "b", "score": 0.0}])  # fmt: skip
 
-        found = Review(run, replace(report, suspects=pd.concat([gone, report.suspects]))).suspects
+        found = Review(run, with_suspects(report, pd.concat([gone, report.suspects]))).suspects
 
         assert [suspect.row for suspect in found] == list(report.suspects["row"])
 
