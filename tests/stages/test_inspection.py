@@ -305,6 +305,19 @@ def test_a_repeated_beginning_is_found_and_shown_copies_aside():
     assert find(make_splits(train=copies), "boilerplate") is None
 
 
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet="aB1 .!é\u00a0", max_size=4), min_size=1, max_size=12), st.integers(1, 5))
+def test_near_copies_are_those_of_a_naive_count(texts, batch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "BATCH", batch)
+        finding = find(make_splits(train=[(text, 0) for text in texts]), "near_duplicate")
+    letters = ["".join(filter(str.isalnum, text.lower())) for text in texts]
+    exact = [" ".join(text.lower().split()) for text in texts]
+    near = [100 + at for at in range(len(texts))
+            if letters[at] and letters[at] in letters[:at] and exact[at] not in exact[:at]]  # fmt: skip
+    assert list(finding.rows if finding else ()) == near
+
+
 # --- splits --------------------------------------------------------------------------------------------------------
 
 
