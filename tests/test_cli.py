@@ -429,8 +429,8 @@ def test_jupyterlab_is_started_on_the_folder(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_from_a_file_to_predictions(here: Path, tiny_encoder_dir: Path, cache: Path) -> None:
-    words = {"pos": "very good film", "neg": "very bad film"}
-    rows = [f"{words[label]} {number},{label}" for number in range(30) for label in words]
+    words = {"pos": ("very good film", "a great story"), "neg": ("very bad film", "a poor story")}
+    rows = [f"{words[label][number % 2]} {number},{label}" for number in range(30) for label in words]
     write_text(here / "reviews.csv", "text,label\n" + "\n".join(rows) + "\n")
     program, environment = [sys.executable, "-m", "ftkit.cli"], {**os.environ, "PYTHONPATH": str(ROOT)}
 

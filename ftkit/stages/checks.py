@@ -32,7 +32,7 @@ from ftkit.stages.checks_texts import (
     check_lengths,
     check_markup,
 )
-from ftkit.stages.facts import Facts
+from ftkit.stages.facts import Facts, Ticker
 from ftkit.stages.findings import Finding, sort_findings
 
 __all__ = ["CHECKS", "run_checks"]
@@ -66,4 +66,9 @@ CHECKS: tuple[Check, ...] = (
 
 def run_checks(facts: Facts) -> list[Finding]:
     """Run all checks; the most severe findings come first."""
-    return sort_findings(finding for check in CHECKS for finding in check(facts))
+    tick = Ticker(facts.say)
+    found: list[Finding] = []
+    for done, check in enumerate(CHECKS, 1):
+        found += check(facts)
+        tick(f"{done} of {len(CHECKS)} checks done")
+    return sort_findings(found)

@@ -17,6 +17,7 @@ Flags = npt.NDArray[np.bool_]
 
 MANY_DUPLICATES = 0.05  # share of a split from which copies are more than a curiosity
 MOST_LEAKED = 0.5  # share of a split from which its score says nothing of new texts
+FEWEST_LEAKED = 10  # texts, for two of four are chance
 SMALLEST_EFFECT = 0.1  # Cohen (1988) calls 0.1 a small effect
 LARGEST_P = 0.01
 EFFECT_FROM = "a small effect (Cohen, 1988)"
@@ -45,7 +46,8 @@ def check_leaks(facts: Facts) -> Iterator[Finding]:
         for source, earlier in splits[:place]:
             same = np.isin(data.hashes, earlier.hashes[earlier.characters > 0]) & (data.characters > 0)
             near = np.isin(data.letters, earlier.letters) & (data.letters > 0) & ~same
-            fatal = source == "train" and (same | near).mean() >= MOST_LEAKED if len(same) else False
+            known = int((same | near).sum())
+            fatal = source == "train" and data.labelled.any() and known >= max(FEWEST_LEAKED, MOST_LEAKED * len(same))
             for check, leaked, how in (
                 ("leak", same, ""),
                 ("near_leak", near, ", but for blanks and signs"),
@@ -99,8 +101,10 @@ def _tell_leak(
     check: str, split: str, source: str, data: SplitFacts, leaked: Flags, how: str, *, fatal: bool
 ) -> Finding:  # fmt: skip
     number = int(leaked.sum())
-    bound, bound_from = (round(MOST_LEAKED * len(leaked), 1), f"rule of thumb: {MOST_LEAKED:.0%} of the split, near "
-                         "copies included") if fatal else (0, "none is harmless")  # fmt: skip
+    bound, bound_from = 0.0, "none is harmless"
+    if fatal:
+        bound = round(MOST_LEAKED * len(leaked), 1)
+        bound_from = f"rule of thumb: {MOST_LEAKED:.0%} of the split and {FEWEST_LEAKED} texts, near copies included"
     return make_finding(
         "blocker" if fatal else "warning" if source == "train" else "note", check, split, number, bound, bound_from,
         data.rows[leaked],

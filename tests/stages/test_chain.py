@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -246,3 +247,16 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_is_taken_for_whole
     assert not chain.is_current(run, "preprocessing")
     assert not chain.is_current(make_run(), "preprocessing")
     assert chain.make(run, "preprocessing").max_length == 6
+
+
+def test_a_training_names_the_blockers_of_the_inspection_once_it_was_made(make_run, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "data.csv"
+    path.write_text("text,label\n" + "".join(f"film {at},good\nbank {at},bad\n" for at in range(60)))
+    run = make_run(str(path))
+    chain.make(run, "inspection")
+    monkeypatch.setattr("ftkit.stages.training.start", lambda run: SimpleNamespace(wait=lambda: "trained"))
+    monkeypatch.setattr(chain, "make_upstream", lambda run, stage: None)
+    assert chain.make(run, "training") == "trained"
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BLOCKER")]
+    assert said[0].startswith("BLOCKER giveaway, train: the label ")
+    assert len(said) == 2  # each of the two labels has its own word

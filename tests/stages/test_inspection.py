@@ -305,6 +305,19 @@ def test_a_repeated_beginning_is_found_and_shown_copies_aside():
     assert find(make_splits(train=copies), "boilerplate") is None
 
 
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet="aB1 .!é\u00a0", max_size=4), min_size=1, max_size=12), st.integers(1, 5))
+def test_near_copies_are_those_of_a_naive_count(texts, batch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "BATCH", batch)
+        finding = find(make_splits(train=[(text, 0) for text in texts]), "near_duplicate")
+    letters = ["".join(filter(str.isalnum, text.lower())) for text in texts]
+    exact = [" ".join(text.lower().split()) for text in texts]
+    near = [100 + at for at in range(len(texts))
+            if letters[at] and letters[at] in letters[:at] and exact[at] not in exact[:at]]  # fmt: skip
+    assert list(finding.rows if finding else ()) == near
+
+
 # --- splits --------------------------------------------------------------------------------------------------------
 
 
@@ -326,9 +339,17 @@ def test_texts_of_signs_alone_are_no_copies():
 
 
 def test_a_test_split_of_which_half_is_in_train_blocks():
-    finding = find(make_splits(train=[("seen", 1), ("unseen", 0)], test=[("new", 0), ("Seen", 1)]), "leak", "test")
+    train, new = [(f"seen {at}", at % 2) for at in range(10)], [(f"new {at}", at % 2) for at in range(10)]
+    finding = find(make_splits(train=train, test=train + new), "leak", "test")
     assert finding is not None
-    assert (finding.severity, finding.bound) == ("blocker", 1.0)
+    assert (finding.severity, finding.bound) == ("blocker", 10.0)
+    unlabelled = make_splits(train=train, test=[(text, -1) for text, _ in train + new])
+    for splits in (
+        unlabelled,
+        make_splits(train=train, test=train[:9] + new),
+        make_splits(train=train, test=train[:9]),
+    ):
+        assert find(splits, "leak", "test").severity == "warning"  # not scored, too small a share, too few
 
 
 def test_other_shares_of_labels_are_a_warning_and_named():
