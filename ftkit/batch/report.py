@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -13,6 +14,7 @@ from ftkit.batch.pipeline import Outcome
 from ftkit.batch.progress import TrainingWatch, describe_time
 from ftkit.recipe import SECTIONS, STAGES, describe_settings
 from ftkit.run import Run, read_json
+from ftkit.stages.findings import SEVERITIES, read_findings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,6 +80,11 @@ def describe_next(run: Run) -> str:
     newest = next(stage for stage in reversed(STAGES) if run.status()[stage].state == "done" or stage == STAGES[0])
     notebook = path / "notebooks" / notebook_name(newest)
     lines = [f"{path}: everything of this run"]
+    findings = path / "inspection" / "findings.json"
+    if findings.is_file():
+        counts = Counter(finding.severity for finding in read_findings(findings))
+        said = ", ".join(f"{counts[name]} {name}{'' if counts[name] == 1 else 's'}" for name in SEVERITIES)
+        lines.append(f"  findings   {said} ({findings.with_suffix('.csv')})")
     if (path / "model" / "config.json").is_file():
         lines.append(f"  model      {path / 'model'}")
     if (path / "evaluation" / "metrics.json").is_file():

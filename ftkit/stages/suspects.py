@@ -46,7 +46,8 @@ class Judged:
 
     Attributes:
         suspects: columns `SUSPECTS`, the most suspect first: score is the pooled probability of the given label. For
-            tagging one row a sentence, with all its tags, and the score of its worst word.
+            tagging one row a sentence, with all its tags; the score of its worst word is r / (1 + r), r the probability
+            of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
         floors: columns floor, split, metric, value, low, high, examples.
     """
@@ -216,7 +217,11 @@ def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -
     rows, spelling, labels = embedded.rows(split).tolist(), Spelling.of(embedded.splits), embedded.splits.labels
     sizes = _word_counts(embedded, split)
     begins, owner = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
+    # What the probes have never met they hold to be what most words are; only where a word is less likely to have its
+    # tag than any word is, something speaks against the tag.
+    lift = judged[np.arange(len(targets)), targets] / (np.bincount(targets)[targets] / max(len(targets), 1))
     wrong, found = _wrong(targets, judged, sure=False), []
+    wrong = wrong[lift[wrong] < 1]
     for text in np.unique(owner[wrong]):
         own = slice(int(begins[text]), int(begins[text] + sizes[text]))
         words = wrong[owner[wrong] == text]
@@ -227,8 +232,8 @@ def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -
             tags = to_bio(tags)
         given, suggested = targets[own].tolist(), [labels.index(tag) for tag in tags]
         if given != suggested:
-            score = float(judged[words, targets[words]].min())
-            found.append((split, rows[text], spelling.write(given), spelling.write(suggested), score))
+            worst = float(lift[words].min())
+            found.append((split, rows[text], spelling.write(given), spelling.write(suggested), worst / (1 + worst)))
     return found
 
 

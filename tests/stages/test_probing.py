@@ -200,13 +200,13 @@ class TestChecks:
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return load_splits(Data(source="reuters-r8", limit=1500))
+    return load_splits(Data(source="reuters-r8", limit=1000))
 
 
 @pytest.mark.slow
 class TestRealTexts:
     def test_flipped_labels_are_found(self, splits, tmp_path, record_property):
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1500}})
+        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1000}})
         embedded = embed_splits(splits, recipe, tmp_path / "ids", print)
         assert embedded is not None
         train = splits.datasets["train"]
@@ -228,8 +228,33 @@ class TestRealTexts:
             assert precision > 0.7
             assert recall > 0.7
 
+    def test_flipped_tags_are_found(self, tmp_path):
+        recipe = Recipe().replace({"data": {"source": "tweet-entities"}})
+        tagged = load_splits(recipe.data)
+        embedded = embed_splits(tagged, recipe, tmp_path / "ids", print)
+        assert embedded is not None
+        train, labels = tagged.datasets["train"], len(tagged.labels)
+        for seed in range(3):
+            generator = np.random.default_rng(seed)
+            tags, planted = [list(item) for item in train["tags"]], set()
+            places = [(at, word) for at, item in enumerate(tags) for word in range(len(item))]
+            for place in generator.choice(len(places), round(FLIPPED * len(places)), replace=False):
+                at, word = places[place]
+                tags[at][word] = int((tags[at][word] + generator.integers(1, labels)) % labels)
+                planted.add(train[at]["row"])
+            wrong = train.remove_columns("tags").add_column("tags", tags, feature=train.features["tags"])
+            changed = replace(embedded, splits=replace(tagged, datasets={**tagged.datasets, "train": wrong}))
+
+            suspects = judge_splits(changed, folds=5, seed=13, resampling=RESAMPLING).suspects
+
+            found = set(suspects["row"][suspects["split"] == "train"])
+            precision, recall = len(found & planted) / len(found), len(found & planted) / len(planted)
+            print(f"seed {seed}: {len(found)} sentences, precision {precision:.3f}, recall {recall:.3f}")
+            assert precision > 0.7
+            assert recall > 0.7
+
     def test_clean_texts_raise_no_blocker_and_few_suspects(self, splits, tmp_path):
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1500}})
+        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1000}})
         probing = probe_splits(splits, recipe, tmp_path / "ids", print)
 
         assert not [finding for finding in probing.findings if finding.severity == "blocker"]
@@ -237,7 +262,7 @@ class TestRealTexts:
         assert len(probing.map) > 500
 
     def test_copies_with_another_word_or_two_are_found_in_test(self, splits, tmp_path):
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1500}})
+        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1000}})
         generator = np.random.default_rng(0)
         train, test = splits.datasets["train"], splits.datasets["test"]
         long = [at for at, text in enumerate(train["text"]) if len(text.split()) >= 30]
