@@ -208,7 +208,8 @@ class Run:
 def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Run:
     """Open or make the run of a notebook, with the values of its parameters cell in place.
 
-    What the cell shows is what runs: its values replace those of the run's recipe, and each change is printed.
+    What the cell shows is what runs: its values replace those of the run's recipe, and each change is printed. Only the
+    corrections that were decided in this run stay where the cell names none.
 
     Args:
         run_dir: folder of the run; made if it is not there.
@@ -227,6 +228,10 @@ def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Ru
         raise RecipeError("parameters cell", expected=f"a value for {', '.join(missing)}", found="none",
                           remedy="Put back the line that was removed, and run the cell.")  # fmt: skip
     values = {section: {item.name: namespace[item.name] for item in items} for section, items in declared.items()}
+    kept = _find_corrections(before, path)
+    if kept and values.get("data", {}).get("corrections") == "":
+        values["data"]["corrections"] = kept
+        print(f"data.corrections: {kept} stays; delete the file to undo what was decided")
     recipe = (before or Recipe()).replace(values, where="parameters cell")
     for section in sections.split() if before else ():
         for item in describe_settings(SECTIONS[section]):
@@ -234,6 +239,12 @@ def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Ru
             if old != new:
                 print(f"{item.path}: {show(old)} in the run's recipe, now {show(new)}")
     return Run.create(path, recipe)
+
+
+def _find_corrections(before: Recipe | None, path: Path) -> str:
+    """Return the corrections that a recipe names, if they were decided in the run itself; else nothing."""
+    named = Path(before.data.corrections) if before and before.data.corrections else None
+    return str(named) if named and named.is_file() and named.resolve().parent == path.resolve() else ""
 
 
 def _environment() -> dict[str, object]:

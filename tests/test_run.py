@@ -286,3 +286,18 @@ def test_a_cell_that_lacks_a_name_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "parameters cell: expected a value for stride, got none. Put back the line that was removed, and run the cell."
     )
+
+
+def test_corrections_that_were_decided_in_the_run_stay_where_the_cell_names_none(tmp_path: Path, capsys) -> None:
+    own, other = tmp_path / "run" / "corrections.csv", tmp_path / "other.csv"
+    Run.create(tmp_path / "run", Recipe.from_mapping({"data": {"corrections": str(own)}}))
+    opened = open_run(str(tmp_path / "run"), "data", cell(tmp_path, "data"))
+    assert opened.recipe.data.corrections == ""  # the file is gone
+
+    for path, stays in ((own, True), (other, False)):
+        path.write_text("")
+        Run.create(tmp_path / "run", Recipe.from_mapping({"data": {"corrections": str(path)}}))
+        capsys.readouterr()
+        opened = open_run(str(tmp_path / "run"), "data", cell(tmp_path, "data"))
+        assert opened.recipe.data.corrections == (str(path) if stays else "")
+        assert ("stays; delete the file" in capsys.readouterr().out) is stays

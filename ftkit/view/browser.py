@@ -269,8 +269,7 @@ class Review:
         recipe, path = self.run.path / "recipe.toml", self.decisions.path
         line = shlex.join(["ftkit", "run", str(recipe), "--run-dir", str(self.run.path)])
         finished = "All are decided. " if self._undecided(0) is None else ""
-        self._say(f"{finished}Saved in {path}, which the recipe of the run names; set corrections to it before you run "
-                  "this notebook again. To train again with it:", line)  # fmt: skip
+        self._say(f"{finished}Saved in {path}, which the recipe of the run names. To train again with it:", line)
 
     def _say(self, text: str, line: str = "") -> None:
         if self.box is None:
