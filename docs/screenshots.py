@@ -1,6 +1,7 @@
 """Take the pictures of the README: the real notebooks' views in a real JupyterLab, on the sample `reuters-r8`.
 
-Run it from the top of the repository with `make screenshots`; it needs Chromium.
+Run it from the top of the repository with `make screenshots`; it needs Chromium. `python docs/screenshots.py data` takes
+only those of the inspection.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -38,6 +40,11 @@ from ftkit.view.tokens import TokenView
 run = Run.open({path!r})
 encoded = chain.make(run, "preprocessing")
 chain.make(run, "head");"""
+INSPECT = """from ftkit.run import Run
+from ftkit.stages import chain
+from ftkit.view.atlas import TextMap
+from ftkit.view.browser import Review
+report = chain.make(Run.open({path!r}), "inspection")"""
 PATIENCE = 300_000  # milliseconds
 
 
@@ -98,7 +105,19 @@ def main() -> None:
         run = Run.create(root / "runs" / "reuters", Recipe().replace(SETTINGS))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1500, "height": 1500})
-        setup = SETUP.format(path=str(run.path))
+        setup, inspect = SETUP.format(path=str(run.path)), INSPECT.format(path=str(run.path))
+        show(page, address, root, "review.ipynb", [inspect, f"Review(Run.open({str(run.path)!r}), report).show()"])
+        page.get_by_text("Most like it").first.wait_for(timeout=PATIENCE)
+        take(page, "review")
+        show(page, address, root, "map.ipynb", [inspect, "TextMap(report.probing.map).show()"])
+        point = page.locator(".bqplot .object_grp path").nth(40)
+        point.wait_for(timeout=PATIENCE)
+        page.wait_for_timeout(2000)
+        point.hover(force=True)
+        page.get_by_text(", row ").first.wait_for(timeout=PATIENCE)
+        take(page, "map")
+        if sys.argv[1:] == ["data"]:
+            return
         show(page, address, root, "tokens.ipynb", [setup, "TokenView(encoded).show()"])
         page.get_by_text("train, row 0").wait_for(timeout=PATIENCE)
         take(page, "tokens")

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """from ftkit.run import Run
 from ftkit.stages import chain, training
 from ftkit.stages.prediction import Predictor
+from ftkit.view.atlas import TextMap
 from ftkit.view.board import Board
 from ftkit.view.form import Form
 from ftkit.view.tokens import TokenView
@@ -60,6 +61,14 @@ def test_the_token_view_follows_row_and_length(lab: Lab, page: Any, long_run: Ru
     handle.focus()
     handle.press("Home")
     page.get_by_text("tokens are cut").wait_for(timeout=PATIENCE)
+
+
+def test_a_point_of_the_map_tells_its_text(lab: Lab, page: Any, long_run: Run) -> None:
+    run_all(lab, page, "map.ipynb", long_run, ["TextMap(chain.make(run, 'inspection').probing.map).show()"])
+    point = page.locator(".bqplot .object_grp path").nth(3)
+    point.wait_for(timeout=PATIENCE)
+    point.hover(force=True)
+    page.get_by_text(", row ").first.wait_for(timeout=PATIENCE)
 
 
 def test_a_typed_text_is_answered_at_once_and_hostile_data_do_nothing(lab: Lab, page: Any, long_run: Run) -> None:
