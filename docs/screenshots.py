@@ -1,7 +1,7 @@
 """Take the pictures of the README: the real notebooks' views in a real JupyterLab, on the sample `reuters-r8`.
 
-Run it from the top of the repository with `make screenshots`; it needs Chromium. `python docs/screenshots.py data` takes
-only those of the inspection.
+Run it from the top of the repository with `make screenshots`; it needs Chromium. With the argument `data` it takes only
+those of the inspection.
 """
 
 from __future__ import annotations
