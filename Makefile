@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY := .venv/.ready
+PEERS := .peers/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lab check bench screenshots clean
@@ -41,8 +42,13 @@ check: setup  ## lint, format, types, import directions, notebooks without outpu
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
-bench: setup  ## repeat the measured comparisons of the README
+bench: setup $(PEERS)  ## repeat the measured comparisons of the README, in half an hour or more
 	$(BIN)/python -m benchmarks
+	$(BIN)/python docs/quote.py
+
+$(PEERS): benchmarks/requirements.lock
+	@$(PIP) --no-deps --upgrade --target .peers --requirement benchmarks/requirements.lock
+	@touch $@
 
 screenshots: setup  ## take the pictures of the README again, in a real JupyterLab
 	$(BIN)/python docs/screenshots.py

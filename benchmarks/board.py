@@ -8,24 +8,26 @@ where the board lives and the training doesn't, is exact.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 from queue import Empty
+from typing import Any
 
 from jupyter_client.manager import start_new_kernel
 
+from benchmarks.rounds import Result, count_rounds, ratio, spread, write_table
+from benchmarks.work import FEW
 from ftkit.recipe import Recipe
 from ftkit.run import Run
 
-ROUNDS = 3
-SETTINGS = {
-    "data": {"source": "reuters-r8", "limit": 800},
-    "preprocessing": {"max_length": 64},
+SOURCE, LIMIT, LENGTH = "reuters-r8", 400, 64
+SETTINGS: dict[str, dict[str, Any]] = {
+    "preprocessing": {"max_length": LENGTH},
     "training": {"epochs": 2.0, "evaluations": 2},
 }
+TITLES = {True: "with the board", False: "with printed lines"}
 CODE = """import json, time
 from ftkit.run import Run
 from ftkit.stages import chain, training
@@ -39,9 +41,9 @@ print("FOUND", json.dumps([fitted.summary["examples_per_second"], main, whole]))
 """
 
 
-def train(folder: Path, *, watched: bool) -> tuple[float, float]:
+def train(folder: Path, *, watched: bool, limit: int) -> Result:
     """Train once in a fresh kernel; return examples a second and the main thread's share of the processor time."""
-    run = Run.create(folder, Recipe().replace(SETTINGS))
+    run = Run.create(folder, Recipe().replace({**SETTINGS, "data": {"source": SOURCE, "limit": limit}}))
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         client.execute(CODE.format(path=str(run.path)), allow_stdin=watched)
@@ -55,26 +57,30 @@ def train(folder: Path, *, watched: bool) -> tuple[float, float]:
             assert message["msg_type"] != "error", message["content"]
             printed += message["content"].get("text", "") if message["msg_type"] == "stream" else ""
         speed, main, whole = json.loads(printed.partition("FOUND")[2])
-        return speed, main / whole
+        return {"speed": speed, "share": main / whole}
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
 
 
-def main() -> None:
-    """Print the medians of interleaved rounds."""
-    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+def main(*, quick: bool = False) -> None:
+    """Train in interleaved rounds and write the table."""
+    found: dict[bool, list[Result]] = {True: [], False: []}
+    rounds, limit = count_rounds(quick), FEW if quick else LIMIT
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for watched in (True, False):
-                found[watched].append(train(Path(folder) / f"{number}-{watched}", watched=watched))
-                print(f"round {number + 1}, {'board' if watched else 'lines'}: {found[watched][-1][0]:.1f} examples/s, "
-                      f"main thread {100 * found[watched][-1][1]:.2f} %", file=sys.stderr)  # fmt: skip
-    ratio = statistics.median(on[0] / off[0] for on, off in zip(found[True], found[False], strict=True))
-    share = {kind: statistics.median(item[1] for item in items) for kind, items in found.items()}
-    print(f"throughput with the board / without: {ratio:.3f} (median of {ROUNDS} pairs)")
-    print(f"processor time of the main thread: {100 * share[True]:.2f} % with the board, "
-          f"{100 * share[False]:.2f} % without")  # fmt: skip
+                found[watched].append(train(Path(folder) / f"{number}-{watched}", watched=watched, limit=limit))
+                print(f"benchmarks.board, round {number + 1} of {rounds}, {TITLES[watched]}", file=sys.stderr)
+    rows = [[TITLES[watched], spread(results, "speed"), spread(results, "share", 2, scale=100)]
+            for watched, results in found.items()]  # fmt: skip
+    rows.append(["with the board, relative to without", ratio(found[True], found[False], "speed"), ""])
+    write_table(
+        "board", "What the board costs a training",
+        f"Full fine-tuning of minilm on {limit} texts of {SOURCE} in a notebook's kernel, max_length "
+        f"{LENGTH}. Median and range of {rounds} interleaved rounds.",
+        ["training", "examples per second", "processor time of the main thread, %"], rows, quick=quick,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

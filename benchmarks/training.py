@@ -1,0 +1,196 @@
+"""Full fine-tuning: training examples per second and peak memory, beside a plain loop and Trainer.
+
+Every way trains the same encoder on the same tokenised examples for the same epochs, in a process of its own. The time
+is that of the training steps alone; evaluation and checkpoints are left out everywhere. The memory is that of the whole
+process up to the end of the training.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Any
+
+from benchmarks.rounds import Result, answer, count_rounds, middle, ratio, spread, take_turns, write_table
+from benchmarks.work import shrink
+
+WORK = {
+    "reuters-r8": {"source": "reuters-r8", "limit": 160, "max_length": 256, "batch_size": 16, "epochs": 1},
+    "tweet-entities": {"source": "tweet-entities", "limit": 480, "max_length": 128, "batch_size": 16, "epochs": 1},
+    "bert-base": {"source": "reuters-r8", "limit": 64, "max_length": 128, "batch_size": 16, "epochs": 1},
+}
+TITLES = {
+    "ftkit": "ftkit",
+    "grouped": "`Trainer`, `group_by_length` and bf16",
+    "defaults": "`Trainer`, its defaults",
+    "padded": "plain loop, padded to max_length",
+}
+COMPARED = {
+    "reuters-r8": ("ftkit", "grouped", "defaults", "padded"),
+    "tweet-entities": ("ftkit", "grouped", "defaults"),
+    "bert-base": ("ftkit", "grouped"),
+}
+TIMED = 15  # products of matrices, of which the fastest counts
+
+
+def train_ftkit(settings: dict[str, Any]) -> Result:
+    """Train as `ftkit run` does."""
+    from benchmarks.work import make_run
+    from ftkit.engine.process import peak_memory
+    from ftkit.stages import training
+
+    run = make_run(settings)
+    summary = training.start(run).wait().summary
+    peak = peak_memory()
+    return {"speed": summary["examples_per_second"], "peak": peak, "precision": summary["precision"],
+            **_measure_arithmetic(run, summary["precision"])}  # fmt: skip
+
+
+def train_defaults(settings: dict[str, Any], **options: Any) -> Result:
+    """Train with Trainer: dynamic padding by the usual collator, everything else as it comes."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    from benchmarks.work import load_collator, load_model, read_encoded
+    from ftkit.engine.process import peak_memory
+
+    data, splits, folder = read_encoded(settings)
+    marks: dict[str, float] = {}
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            marks["begin"] = time.perf_counter()
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            marks["end"] = time.perf_counter()
+
+    args = TrainingArguments(
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings["batch_size"], use_cpu=True,
+        num_train_epochs=settings["epochs"], report_to="none", save_strategy="no", disable_tqdm=True, **options,
+    )  # fmt: skip
+    Trainer(load_model(splits, folder), args, train_dataset=data, data_collator=load_collator(splits, folder),
+            callbacks=[Clock()]).train()  # fmt: skip
+    return {"speed": len(data) * settings["epochs"] / (marks["end"] - marks["begin"]), "peak": peak_memory()}
+
+
+def train_grouped(settings: dict[str, Any]) -> Result:
+    """Train with Trainer as people tune it: examples of like length together, and bf16 where the machine has it."""
+    from ftkit.engine.precision import choose_precision
+
+    return train_defaults(settings, train_sampling_strategy="group_by_length", length_column_name="length",
+                          bf16=choose_precision("auto").name == "bf16")  # fmt: skip
+
+
+def train_padded(settings: dict[str, Any]) -> Result:
+    """Train with the loop of the tutorials: everything padded to max_length."""
+    import torch
+
+    from benchmarks.work import load_collator, load_model, read_encoded
+    from ftkit.engine.process import peak_memory
+
+    data, splits, folder = read_encoded(settings)
+    model, collator = load_model(splits, folder).train(), load_collator(splits, folder)
+    collator.padding, collator.max_length = "max_length", settings["max_length"]
+    rows = data.remove_columns("length")
+    loader = torch.utils.data.DataLoader(rows, batch_size=settings["batch_size"], shuffle=True, collate_fn=collator)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
+    begun = time.perf_counter()
+    for _ in range(settings["epochs"]):
+        for batch in loader:
+            model(**batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+    return {"speed": len(data) * settings["epochs"] / (time.perf_counter() - begun), "peak": peak_memory()}
+
+
+WAYS = {"ftkit": train_ftkit, "grouped": train_grouped, "defaults": train_defaults, "padded": train_padded}
+
+
+def _measure_arithmetic(run: Any, precision: str) -> dict[str, float]:
+    """Return the operations that an example needs, and the rate at which this machine multiplies such matrices.
+
+    Backward multiplies twice for each product of the forward pass. Padding isn't counted: it is of no use.
+    """
+    import numpy as np
+    from transformers import AutoConfig
+
+    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.engine.inference import read_column
+    from ftkit.stages import preprocessing
+
+    config = AutoConfig.from_pretrained(resolve_encoder(run.recipe.head.encoder))
+    lengths = read_column(preprocessing.load(run).datasets["train"], "length").astype(np.float64)
+    width, wide, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    products = 2 * layers * (4 * width * width + 2 * width * wide) * lengths.mean()
+    attention = 4 * layers * width * (lengths**2).mean()
+    tokens = int(lengths.mean() * run.recipe.training.batch_size)
+    return {"operations": 3 * float(products + attention), "rate": _multiply(tokens, width, wide, precision)}
+
+
+def _multiply(tokens: int, width: int, wide: int, precision: str) -> float:
+    """Return the operations per second of the products of one layer, forward and backward, all alone."""
+    import torch
+
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    shapes, seconds = [(width, width)] * 4 + [(width, wide), (wide, width)], 0.0
+    for given, made in shapes:
+        inputs, weight = torch.randn(tokens, given, dtype=kind), torch.randn(made, given, dtype=kind)
+        gradient = torch.randn(tokens, made, dtype=kind)
+        seconds += min(_time_products(inputs, weight, gradient) for _ in range(TIMED))
+    return sum(6 * tokens * given * made for given, made in shapes) / seconds
+
+
+def _time_products(inputs: Any, weight: Any, gradient: Any) -> float:
+    import torch
+
+    begun = time.perf_counter()
+    torch.nn.functional.linear(inputs, weight)
+    torch.matmul(gradient, weight)
+    torch.matmul(gradient.t(), inputs)
+    return time.perf_counter() - begun
+
+
+def describe_way(way: str, found: dict[str, list[Result]]) -> list[str]:
+    """Return the cells of one way: speed, how much faster ours is, share of the machine's rate, and memory."""
+    ours = found["ftkit"]
+    share = middle(found[way], "speed") * middle(ours, "operations") / middle(ours, "rate")
+    return [
+        TITLES[way], spread(found[way], "speed"), "" if way == "ftkit" else ratio(ours, found[way], "speed"),
+        f"{100 * share:.0f} % of {middle(ours, 'rate') / 1e9:.0f} GFLOP/s",
+        spread(found[way], "peak", 2, scale=2**-30),
+    ]  # fmt: skip
+
+
+def describe_work(settings: dict[str, Any]) -> str:
+    """Return the work in words."""
+    epochs = "one epoch" if settings["epochs"] == 1 else f"{settings['epochs']} epochs"
+    return (f"{settings['limit']} examples of {settings['source']}, max_length {settings['max_length']}, batches of "
+            f"{settings['batch_size']}, {epochs}")  # fmt: skip
+
+
+def compare(name: str, settings: dict[str, Any], rounds: int) -> list[list[str]]:
+    """Return the rows of one piece of work."""
+    found = take_turns("benchmarks.training", COMPARED[name], settings, rounds=rounds)
+    return [[name if way == "ftkit" else "", *describe_way(way, found)] for way in found]
+
+
+def main(*, quick: bool = False) -> None:
+    """Compare all ways on all work."""
+    rows, work, rounds = [], {name: shrink(item, quick=quick) for name, item in WORK.items()}, count_rounds(quick)
+    said = "; ".join(f"{name}: {describe_work(settings)}" for name, settings in work.items())
+    with tempfile.TemporaryDirectory() as folder:
+        work["bert-base"]["encoder"] = f"{folder}/bert-base"
+        for name, settings in work.items():
+            rows += compare(name, settings, rounds)
+    write_table(
+        "training", "Full fine-tuning",
+        f"Training steps alone; median and range of {rounds} interleaved rounds. {said} (random weights of BERT-base's "
+        "size). Useful arithmetic is the share of the rate at which this machine multiplies the layers' matrices in "
+        "ftkit's number format; padding is of no use.",
+        ["work", "way", "examples per second", "ftkit is faster", "useful arithmetic", "peak memory, GiB"],
+        rows, quick=quick,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    answer(WAYS)
