@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Probing", "load_probing", "probe_splits", "save_probing"]
 
 SEED = 13
+RESAMPLING = {"confidence": 0.95, "resamples": 1000, "seed": SEED}  # of the floors; evaluation's own may change freely
 MAP_TEXTS, MAP_STEPS = 1000, 400
 LENGTHS = (16, 32, 64, 128, 256, 512)
 MAP = ("x", "y", "split", "row", "label", "suspect", "text")
@@ -68,7 +69,7 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
 
     Args:
         splits: the data.
-        recipe: settings of inspection, head and evaluation.
+        recipe: settings of inspection and head.
         folder: where files may lie for the time being.
         tell: is told how far it is.
 
@@ -88,10 +89,8 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     if embedded is None:
         return _not_encoded("this encoder can't be run without its head, or there is no room for its states")
     tell("judging the labels")
-    settings = recipe.evaluation
     decided = decided_rows(recipe.data, embedded.splits)
-    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling={
-        "confidence": settings.confidence, "resamples": settings.resamples, "seed": SEED})  # fmt: skip
+    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling=RESAMPLING)
     tell("looking for near copies, strays and drift, and drawing the map")
     return Probing(
         findings=run_encoder_checks(embedded, judged), suspects=judged.suspects, floors=judged.floors,

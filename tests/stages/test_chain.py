@@ -37,7 +37,7 @@ class TestFingerprint:
             ({"inspection": {"shown": 1}}, {"inspection"}),
             ({"preprocessing": {"max_length": 9}}, {"preprocessing", "training", "evaluation"}),
             ({"head": {"tune": "head"}}, {"head", "training", "evaluation"}),
-            ({"head": {"encoder": "minilm"}}, {"preprocessing", "head", "training", "evaluation"}),
+            ({"head": {"encoder": "minilm"}}, set(STAGES)),
             ({"training": {"seed": 4}}, {"training", "evaluation"}),
             ({"evaluation": {"split": "validation"}}, {"evaluation"}),
         ],
@@ -99,8 +99,14 @@ class TestFingerprint:
         (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes() + b" ")
 
         after = fingerprints(run)
-        assert after["inspection"] == before["inspection"]
-        assert all(before[stage] != after[stage] for stage in STAGES if stage != "inspection")
+        assert all(before[stage] != after[stage] for stage in STAGES)
+
+    def test_an_inspection_without_the_encoder_does_not_depend_on_it(self, make_run):
+        run = make_run(inspection={"encode": False})
+
+        other = change(run, head={"encoder": "minilm"})
+
+        assert chain.fingerprint(run, "inspection") == chain.fingerprint(other, "inspection")
 
 
 class TestReadingSplits:
