@@ -169,7 +169,11 @@ def test_a_choice_that_is_not_there_offers_the_nearest() -> None:
         ({"trainig": {}}, "r.toml: unknown section 'trainig'. Did you mean 'training'?"),
         ({"zzz": {}}, f"r.toml: unknown section 'zzz'. Allowed: {', '.join(SECTIONS)}."),
         ({"training": {"epoch": 1}}, "r.toml: unknown setting training.epoch. Did you mean 'epochs'?"),
-        ({"inspection": {"zzz": 1}}, "r.toml: unknown setting inspection.zzz. Allowed: rare_label, shown, half_width."),
+        (
+            {"inspection": {"zzz": 1}},
+            "r.toml: unknown setting inspection.zzz. "
+            "Allowed: rare_label, shown, half_width, encode, encoded_texts, encoded_tokens, folds.",
+        ),
         ({"training": 3}, "r.toml, [training]: expected a section of settings, got 3."),
     ],
 )
