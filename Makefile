@@ -54,5 +54,5 @@ screenshots: setup  ## take the pictures of the README again, in a real JupyterL
 	$(BIN)/python docs/screenshots.py
 
 clean:  ## remove what was built and computed here; runs/ stays
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
