@@ -176,6 +176,7 @@ def main(*, quick: bool = False) -> None:
     draw(found, line, Path(tempfile.gettempdir()) / PICTURE.name if quick else PICTURE)
     write_table(
         "growth", "How time and memory grow",
+        "![Time and memory by examples, length and batch size](docs/growth.png)\n\n"
         "minilm on pieces of newsgroup posts, each measured once in a process of its own, for one epoch. Examples: all "
         "five stages with a head on the frozen encoder, the inspection without its look through the encoder, which "
         f"ends at a sample, max_length {EXAMPLE_LENGTH}; the line through them is {line['start']:.1f} s and "
