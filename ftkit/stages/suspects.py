@@ -78,7 +78,9 @@ def judge_splits(
 
     labelled = [split for split in embedded.splits.datasets if embedded.splits.labelled[split]
                 and len(embedded.splits.datasets[split])]  # fmt: skip
-    nothing = Judged(suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={}, floors=pd.DataFrame())
+    nothing = Judged(
+        suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={}, floors=_score_floors(embedded, {}, [], resampling)
+    )
     if "train" not in labelled or len(embedded.splits.datasets["train"]) < FEWEST:
         return nothing
     targets = {split: _read_targets(embedded, split) for split in labelled}

@@ -116,10 +116,12 @@ class TestSuspects:
         assert set(report.probing.floors["metric"]) == {"entity_f1"}
 
     def test_few_texts_are_not_judged(self, clear_run):
-        report = chain.make(clear_run(clear_rows(24)), "inspection")
+        run = clear_run(clear_rows(24))
+        report = chain.make(run, "inspection")
 
         assert report.suspects.empty
         assert report.probing.floors.empty
+        assert chain.make(run, "inspection").probing.floors.empty
 
 
 class TestFloors:
