@@ -14,13 +14,31 @@ from ftkit.errors import DataError, show
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LIST_MARK", "Progress", "Staged", "pack_label", "read_staged", "stage_part", "unpack_label"]
+__all__ = ["LIST_MARK", "Progress", "Staged", "Ticker", "pack_label", "read_staged", "stage_part", "unpack_label"]
 
 Progress = Callable[[str], None]
 
 BATCH_EXAMPLES = 10_000
 BATCH_CHARACTERS = 8_000_000
+INTERVAL = 1.0  # seconds between two words of progress
 LIST_MARK = "\0"  # can't be in a text file: readers refuse it
+
+
+class Ticker:
+    """Says about every second how far something is; what is done within a second is not spoken of.
+
+    Args:
+        say: told in words.
+    """
+
+    def __init__(self, say: Progress) -> None:
+        self._say, self._told = say, time.monotonic()
+
+    def __call__(self, sentence: str) -> None:
+        """Say it, unless something was said a moment ago."""
+        if time.monotonic() - self._told >= INTERVAL:
+            self._say(sentence)
+            self._told = time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +85,15 @@ def stage_part(
     import pyarrow as pa
 
     schema = _schema(tagging=tagging, pairs=pairs)
-    count, blank, lists, told = 0, 0, False, time.monotonic()
+    count, blank, lists = 0, 0, False
+    tick = Ticker(progress or (lambda _: None))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for batch in _batches(part):
             writer.write_batch(_record_batch(batch, schema, part))
             count += len(batch)
             lists = lists or (not tagging and any(isinstance(example.label, list) for example in batch))
             blank += 0 if tagging else _count_blank(batch, part, notes)
-            if progress and time.monotonic() - told > 1:
-                progress(f"{part.path.name}: {count:,} examples read")
-                told = time.monotonic()
+            tick(f"{part.path.name}: {count:,} examples read")
     if not count:
         remedy = "Check that it was saved completely."
         raise DataError(str(part.path), expected="examples", found="none", remedy=remedy)

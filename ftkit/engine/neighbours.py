@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["find_neighbours", "find_similar", "overlap", "to_unit"]
+__all__ = ["find_neighbours", "find_similar", "flatten", "overlap", "to_unit"]
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 Places: TypeAlias = npt.NDArray[np.int64]
@@ -83,6 +83,11 @@ def find_similar(
             if alike >= share:
                 found.append((at, other, alike))
     return found
+
+
+def flatten(text: str) -> str:
+    """Return a text without case, and with one blank for many: what is left is the same for copies."""
+    return " ".join(text.lower().split())
 
 
 def overlap(first: Counter[str], second: Counter[str]) -> float:

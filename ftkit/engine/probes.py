@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,9 +82,9 @@ def fit_probe(features: Any, targets: Any, *, problem_type: str, classes: int) -
         A function from features to (N, C) probabilities, or (N, 1) numbers. A label without examples has
         probability 0.
     """
-    with _no_warnings():
+    with warnings.catch_warnings(action="ignore"):  # ends before convergence are meant
         if problem_type == "regression":
-            model = _fit(_ridge(features), features, targets)
+            model = _make_model(features, numbers=True).fit(features, targets)
             return lambda rows: np.asarray(model.predict(rows), dtype=np.float64).reshape(-1, 1)
         if problem_type == "multi_label":
             probes = [fit_probe(features, targets[:, at].astype(np.int64), problem_type="single_label", classes=2)
@@ -94,7 +93,7 @@ def fit_probe(features: Any, targets: Any, *, problem_type: str, classes: int) -
         known = np.unique(targets)
         if len(known) < 2:
             return lambda rows: np.repeat(np.eye(classes)[known[:1]], rows.shape[0], axis=0)
-        model = _fit(_logistic(features), features, targets)
+        model = _make_model(features, numbers=False).fit(features, targets)
 
     def judge(rows: Any) -> Array:
         judged = np.zeros((rows.shape[0], classes))
@@ -150,36 +149,16 @@ def _describe(words: Sequence[str], at: int) -> list[str]:
     return ["1", f"w={lower}", f"s={lower[-3:]}", f"p={lower[:3]}", f"x={shape}", f"b={before}", f"a={after}"]
 
 
-def _logistic(features: Any) -> Any:
+def _make_model(features: Any, *, numbers: bool) -> Any:
+    """Return an unfitted linear model for sparse words, or for states, which it puts on one scale first."""
     from scipy.sparse import issparse
-    from sklearn.linear_model import LogisticRegression, SGDClassifier
+    from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if issparse(features):
         epochs = int(np.clip(WORDS_SEEN // features.shape[0], *WORDS_EPOCHS))
-        return SGDClassifier(loss="log_loss", alpha=WORDS_ALPHA, max_iter=epochs, tol=None, random_state=0)
-    return make_pipeline(StandardScaler(), LogisticRegression(C=STATES_C, max_iter=100, tol=STATES_TOLERANCE))
-
-
-def _ridge(features: Any) -> Any:
-    from scipy.sparse import issparse
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if issparse(features):
-        return Ridge(alpha=1.0)
-    return make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
-
-
-def _fit(model: Any, features: Any, targets: Any) -> Any:
-    return model.fit(features, targets)
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep quiet about ends before convergence: they are meant."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+        return Ridge(alpha=1.0) if numbers else SGDClassifier(loss="log_loss", alpha=WORDS_ALPHA, max_iter=epochs,
+                                                              tol=None, random_state=0)  # fmt: skip
+    linear = Ridge(alpha=RIDGE) if numbers else LogisticRegression(C=STATES_C, max_iter=100, tol=STATES_TOLERANCE)
+    return make_pipeline(StandardScaler(), linear)

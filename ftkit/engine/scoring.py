@@ -88,7 +88,7 @@ def score_predictions(predictions: Predictions, data: Any, splits: Splits, **res
     if splits.problem_type == "regression":
         return score_regression(read_column(data, "label"), predicted, **resampling)
     if splits.problem_type == "multi_label":
-        return score_multi_label(_indicator(data["label"], len(splits.labels)), predicted, splits.labels, **resampling)
+        return score_multi_label(mark_labels(data["label"], len(splits.labels)), predicted, splits.labels, **resampling)
     return score_single_label(read_column(data, "label"), predicted, splits.labels, **resampling)
 
 
@@ -105,7 +105,8 @@ def _decide(chunk: Chunk, splits: Splits, words: Sequence[Sequence[str]] | None)
     return probabilities >= THRESHOLD if splits.problem_type == "multi_label" else probabilities.argmax(-1)
 
 
-def _indicator(labels: Sequence[Sequence[int]], classes: int) -> npt.NDArray[np.bool_]:
+def mark_labels(labels: Sequence[Sequence[int]], classes: int) -> npt.NDArray[np.bool_]:
+    """Return (N, C) whether each text has each label."""
     gold = np.zeros((len(labels), classes), dtype=bool)
     for at, item in enumerate(labels):
         gold[at, item] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from ftkit.data.staging import Ticker
 from ftkit.stages.checks_amount import check_amount
 from ftkit.stages.checks_giveaways import check_giveaways
 from ftkit.stages.checks_labels import (
@@ -32,7 +33,7 @@ from ftkit.stages.checks_texts import (
     check_lengths,
     check_markup,
 )
-from ftkit.stages.facts import Facts, Ticker
+from ftkit.stages.facts import Facts
 from ftkit.stages.findings import Finding, sort_findings
 
 __all__ = ["CHECKS", "run_checks"]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.engine.neighbours import find_neighbours, find_similar, to_unit
+from ftkit.engine.neighbours import find_neighbours, find_similar, flatten
 from ftkit.engine.probes import judge_out_of_fold, make_folds
 from ftkit.stages.embedding import Embedded
 from ftkit.stages.findings import Finding, make_finding
@@ -24,7 +24,6 @@ MANY_SIMILAR = 0.05
 MANY_SUSPECTS = 0.01
 NEAREST = 5
 FAR = 8.0  # robust standard deviations from the usual distance to the nearest texts
-ROBUST = 1.4826  # of a median absolute deviation, for the standard deviation of normal numbers
 DRIFT, DRIFT_TEXTS, FEWEST_TEXTS = 0.65, 2000, 50
 UNKNOWN, UNREADABLE, UNKNOWN_ROW = 0.01, 0.5, 0.2
 FERTILITY, FERTILITY_TEXTS = 2.5, 500
@@ -51,15 +50,14 @@ def check_suspects(embedded: Embedded, judged: Judged) -> Iterator[Finding]:
 
 def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
     """Tell which texts are nearly the same as another: in other words, or with a word more or less."""
-    units = {split: to_unit(vectors) for split, vectors in embedded.vectors.items()}
-    names = list(units)
+    units, names = embedded.units, list(embedded.units)
     for place, split in enumerate(names):
         for source in names[: place + 1]:
             same = source == split
             pairs = find_similar(units[split], units[source], embedded.texts[split], embedded.texts[source],
                                  cosine=COSINE, share=SHARE, same=same)  # fmt: skip
             kept = [at for at, other, _ in pairs
-                    if _plain(embedded.texts[split][at]) != _plain(embedded.texts[source][other])]  # fmt: skip
+                    if flatten(embedded.texts[split][at]) != flatten(embedded.texts[source][other])]  # fmt: skip
             found = np.unique(np.array(kept, dtype=np.int64))
             if not len(found):
                 continue
@@ -79,14 +77,16 @@ def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
 
 def check_outliers(embedded: Embedded, _: Judged) -> Iterator[Finding]:
     """Tell which texts are far from all training texts."""
-    known = to_unit(embedded.vectors["train"])
+    from scipy.stats import median_abs_deviation
+
+    known = embedded.units["train"]
     if len(known) <= 10 * NEAREST:
         return
-    for split, vectors in embedded.vectors.items():
-        cosines = find_neighbours(to_unit(vectors), known, count=NEAREST, same=split == "train")[1]
+    for split, units in embedded.units.items():
+        cosines = find_neighbours(units, known, count=NEAREST, same=split == "train")[1]
         apart = 1 - cosines.mean(axis=1)
         middle = float(np.median(apart))
-        spread = ROBUST * float(np.median(np.abs(apart - middle))) or 1e-6
+        spread = float(median_abs_deviation(apart, scale="normal")) or 1e-6
         far = np.flatnonzero(apart > middle + FAR * spread)
         if len(far):
             far = far[np.argsort(-apart[far], kind="stable")]
@@ -188,10 +188,6 @@ def check_sample(embedded: Embedded, _: Judged) -> Iterator[Finding]:
                 f"{seen:,} of {whole:,} texts were looked at through the encoder, a seeded sample",
                 "Raise inspection.encoded_texts to look at all of them; it takes longer.",
             )  # fmt: skip
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 ENCODER_CHECKS: tuple[Check, ...] = (

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ftkit.data.staging import Ticker
 from ftkit.engine.giveaways import Giveaway, find_giveaways
-from ftkit.stages.facts import Facts, Ticker
+from ftkit.stages.facts import Facts
 from ftkit.stages.facts_texts import describe_example
 from ftkit.stages.findings import Finding, make_finding
 

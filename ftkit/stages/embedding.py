@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.frozen import MEAN
+from ftkit.engine.neighbours import to_unit
 from ftkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -49,6 +51,11 @@ class Embedded:
     def tagging(self) -> bool:
         """Tell whether words are labelled, not texts."""
         return self.splits.task == "token-classification"
+
+    @cached_property
+    def units(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return `vectors` at length 1, for cosines."""
+        return {split: to_unit(vectors) for split, vectors in self.vectors.items()}
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Return (N,) rows in the source."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.staging import Progress, Ticker
 from ftkit.recipe import Inspection
 from ftkit.stages.facts_labels import LabelSpace, hash_labels, no_labels, read_labels
 from ftkit.stages.facts_texts import measure_texts
@@ -17,12 +17,10 @@ from ftkit.stages.facts_texts import measure_texts
 if TYPE_CHECKING:
     from ftkit.data.splits import Splits
 
-__all__ = ["Facts", "Progress", "SplitFacts", "Ticker", "measure_splits"]
+__all__ = ["Facts", "SplitFacts", "measure_splits"]
 
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
-Progress: TypeAlias = Callable[[str], None]
 
-INTERVAL = 1.0  # seconds between two words of progress
 BATCH = 5_000  # examples; bounds the memory, whatever the size of the split
 
 
@@ -82,23 +80,6 @@ class Facts:
     """The data themselves, for the few texts that a check has to read."""
     say: Progress
     """Told in words how far a long check is."""
-
-
-class Ticker:
-    """Says about every second how far something is; what is done within a second is not spoken of.
-
-    Args:
-        say: told in words.
-    """
-
-    def __init__(self, say: Progress) -> None:
-        self._say, self._told = say, time.monotonic()
-
-    def __call__(self, sentence: str) -> None:
-        """Say it, unless something was said a moment ago."""
-        if time.monotonic() - self._told >= INTERVAL:
-            self._say(sentence)
-            self._told = time.monotonic()
 
 
 def measure_splits(splits: Splits, settings: Inspection, progress: Progress | None = None) -> Facts:

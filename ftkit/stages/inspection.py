@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ftkit.data.staging import Progress
 from ftkit.engine.spans import entity_spans
 from ftkit.recipe import Inspection
 from ftkit.run import Run, read_json, write_bytes, write_json, write_text
 from ftkit.stages.checks import run_checks
 from ftkit.stages.checks_amount import measure_adequacy
-from ftkit.stages.facts import Facts, Progress, SplitFacts, measure_splits
+from ftkit.stages.facts import Facts, SplitFacts, measure_splits
 from ftkit.stages.findings import COLUMNS, Finding, read_findings, sort_findings
 from ftkit.stages.probing import Probing, load_probing, probe_splits, save_probing
 

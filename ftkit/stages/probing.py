@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.data.corrections import decided_rows
-from ftkit.engine.neighbours import to_unit
 from ftkit.errors import ModelError, RunError, SampleError
 from ftkit.recipe import Recipe
 from ftkit.run import read_json, write_json, write_text
-from ftkit.stages.findings import SUSPECTS, Finding, make_finding
+from ftkit.stages.findings import FLOORS, SUSPECTS, Finding, make_finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,6 @@ MAP_TEXTS, MAP_STEPS = 1000, 400
 LENGTHS = (16, 32, 64, 128, 256, 512)
 MAP = ("x", "y", "split", "row", "label", "suspect", "text")
 CUTS = ("max_length", "split", "texts", "tokens", "entities")
-FLOORS = ("floor", "split", "metric", "value", "low", "high", "examples")
 TABLES = ("suspects", "floors", "map", "cuts")
 
 
@@ -148,12 +146,12 @@ def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
     for split, vectors in embedded.vectors.items():
         count = min(len(vectors), max(1, MAP_TEXTS * len(vectors) // max(total, 1)))
         at = np.sort(generator.choice(len(vectors), count, replace=False)) if count else np.zeros(0, dtype=np.int64)
-        chosen.append(vectors[at])
-        for place in at.tolist():
-            row = int(embedded.splits.datasets[split][place]["row"])
-            rows.append({"split": split, "row": row, "label": _map_label(embedded, split, place),
+        chosen.append(embedded.units[split][at])
+        for place, example in zip(at.tolist(), embedded.splits.datasets[split].select(at), strict=True):
+            row = int(example["row"])
+            rows.append({"split": split, "row": row, "label": _map_label(embedded.splits, split, example),
                          "suspect": (split, row) in doubted, "text": embedded.texts[split][place][:200]})  # fmt: skip
-    points = to_unit(np.concatenate(chosen))
+    points = np.concatenate(chosen)
     if len(points) < 10:
         return pd.DataFrame(columns=list(MAP))
     reduced = PCA(min(50, *points.shape), random_state=SEED).fit_transform(points)
@@ -165,17 +163,13 @@ def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _map_label(embedded: Embedded, split: str, place: int) -> str:
+def _map_label(splits: Splits, split: str, example: Mapping[str, Any]) -> str:
     """Return the label that colours a text; of a sentence its entity types, of many labels the first."""
     from ftkit.engine.spans import entity_type
 
-    splits = embedded.splits
-    if not splits.labelled[split]:
+    if not splits.labelled[split] or ("tags" in example and splits.tag_scheme != "BIO"):
         return ""
-    example = splits.datasets[split][place]
-    if embedded.tagging and splits.tag_scheme != "BIO":
-        return ""
-    if embedded.tagging:
+    if "tags" in example:
         return "+".join(sorted({entity_type(splits.labels[tag]) for tag in example["tags"]} - {""}))
     value = example["label"]
     if splits.problem_type == "regression":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ftkit.data.spelling import Spelling
 from ftkit.data.tagging import to_bio
 from ftkit.engine.metrics import primary_metric
-from ftkit.engine.neighbours import find_neighbours, to_unit
+from ftkit.engine.neighbours import find_neighbours, flatten
 from ftkit.engine.probes import (
     fit_probe,
     judge_out_of_fold,
@@ -21,20 +21,19 @@ from ftkit.engine.probes import (
     text_features,
     word_features,
 )
-from ftkit.engine.scoring import THRESHOLD, Predictions, score_predictions
+from ftkit.engine.scoring import THRESHOLD, Predictions, mark_labels, score_predictions
 from ftkit.stages.embedding import Embedded
-from ftkit.stages.findings import SUSPECTS
+from ftkit.stages.findings import FLOORS, SUSPECTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FLOORS", "Judged", "judge_splits"]
+__all__ = ["PROBES", "Judged", "judge_splits"]
 
-FLOORS = ("words_linear", "frozen_linear")
+PROBES = ("words_linear", "frozen_linear")
 FEWEST = 30  # labelled texts of train from which a probe is worth asking
 DOUBTED, SURE = 0.05, 0.9  # probabilities of the given and of another label at which any text is a suspect
 FAR = 4.0  # robust standard deviations of a residual, in regression
-ROBUST = 1.4826  # of a median absolute deviation, for the standard deviation of normal numbers
 NEIGHBOURS = 3
 MOST_COMPARED = 500  # suspects whose neighbours are told
 SHOWN_CHARACTERS = 300
@@ -49,7 +48,7 @@ class Judged:
             tagging one row a sentence, with all its tags; the score of its worst word is r / (1 + r), r the probability
             of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
-        floors: columns floor, split, metric, value, low, high, examples.
+        floors: columns `FLOORS`.
     """
 
     suspects: pd.DataFrame
@@ -78,16 +77,14 @@ def judge_splits(
 
     labelled = [split for split in embedded.splits.datasets if embedded.splits.labelled[split]
                 and len(embedded.splits.datasets[split])]  # fmt: skip
-    nothing = Judged(
-        suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={}, floors=_score_floors(embedded, {}, [], resampling)
-    )
     if "train" not in labelled or len(embedded.splits.datasets["train"]) < FEWEST:
-        return nothing
+        return Judged(suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={},
+                      floors=pd.DataFrame(columns=list(FLOORS)))  # fmt: skip
     targets = {split: _read_targets(embedded, split) for split in labelled}
     kind: dict[str, Any] = {"problem_type": embedded.splits.problem_type, "classes": len(embedded.splits.labels)}
     opinions: dict[str, list[Any]] = {split: [] for split in labelled}
+    dealt = make_folds(_strata(targets["train"]), _groups(embedded), folds=folds, seed=seed)
     for features in (_word_columns(embedded, labelled), embedded.words if embedded.tagging else embedded.vectors):
-        dealt = make_folds(_strata(targets["train"]), _groups(embedded), folds=folds, seed=seed)
         opinions["train"].append(judge_out_of_fold(features["train"], targets["train"], dealt, **kind))
         probe = fit_probe(features["train"], targets["train"], **kind)
         for split in labelled[1:]:
@@ -105,10 +102,7 @@ def _read_targets(embedded: Embedded, split: str) -> npt.NDArray[Any]:
     if embedded.tagging:
         return np.array([tag for tags in data["tags"] for tag in tags], dtype=np.int64)
     if splits.problem_type == "multi_label":
-        marks = np.zeros((len(data), len(splits.labels)), dtype=np.int64)
-        for at, item in enumerate(data["label"]):
-            marks[at, item] = 1
-        return marks
+        return mark_labels(data["label"], len(splits.labels)).astype(np.int64)
     return np.asarray(data["label"], dtype=np.float64 if splits.problem_type == "regression" else np.int64)
 
 
@@ -133,7 +127,7 @@ def _strata(targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 def _groups(embedded: Embedded) -> npt.NDArray[np.int64]:
     """Return (N,) the same number for copies of a text, or (W,) for words of copies of a sentence."""
     known: dict[str, int] = {}
-    texts = [known.setdefault(" ".join(text.lower().split()), len(known)) for text in embedded.texts["train"]]
+    texts = [known.setdefault(flatten(text), len(known)) for text in embedded.texts["train"]]
     if not embedded.tagging:
         return np.array(texts, dtype=np.int64)
     return np.repeat(texts, _word_counts(embedded, "train"))
@@ -190,9 +184,10 @@ def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64], *, s
 def _far_off(numbers: npt.NDArray[np.float64], judged: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
     """Return positions of numbers far from what is expected, with their quality from 0 to 1."""
     from cleanlab.regression.rank import get_label_quality_scores
+    from scipy.stats import median_abs_deviation
 
     rest = numbers - judged
-    spread = ROBUST * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
+    spread = float(median_abs_deviation(rest, scale="normal")) or 1.0
     far = np.flatnonzero(np.abs(rest) > FAR * spread)
     quality = get_label_quality_scores(numbers / spread, judged / spread, method="residual")
     return [(int(at), float(quality[at])) for at in far]
@@ -241,13 +236,13 @@ def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -
 
 def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Return the nearest training texts of each suspect, for people to compare."""
-    known, rows = to_unit(embedded.vectors["train"]), embedded.rows("train")
+    known, rows = embedded.units["train"], embedded.rows("train")
     data, told, spelling = embedded.splits.datasets["train"], {}, Spelling.of(embedded.splits)
     column = "tags" if embedded.tagging else "label"
     for split, part in suspects.head(MOST_COMPARED).groupby("split", sort=False):
         name = str(split)
         at = {row: place for place, row in enumerate(embedded.rows(name).tolist())}
-        own = to_unit(embedded.vectors[name][[at[row] for row in part["row"]]])
+        own = embedded.units[name][[at[row] for row in part["row"]]]
         places, cosines = find_neighbours(own, known, count=NEIGHBOURS + 1)
         for row, near, cosine in zip(part["row"], places.tolist(), cosines.tolist(), strict=True):
             others = [(place, alike) for place, alike in zip(near, cosine, strict=True)
@@ -269,13 +264,13 @@ def _score_floors(
     splits, rows = embedded.splits, []
     metric = primary_metric(splits.task, splits.problem_type, splits.tag_scheme)
     for split in names:
-        for floor, judged in zip(FLOORS, opinions[split], strict=True):
+        for floor, judged in zip(PROBES, opinions[split], strict=True):
             scores = score_predictions(Predictions(predicted=_decide(embedded, split, judged), loss=float("nan")),
                                        splits.datasets[split], splits, **resampling)  # fmt: skip
             interval = scores.metrics[metric]
             rows.append({"floor": floor, "split": split, "metric": metric, "value": interval.value,
                          "low": interval.low, "high": interval.high, "examples": scores.examples})  # fmt: skip
-    return pd.DataFrame(rows, columns=["floor", "split", "metric", "value", "low", "high", "examples"])
+    return pd.DataFrame(rows, columns=list(FLOORS))
 
 
 def _decide(embedded: Embedded, split: str, judged: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.run import write_bytes
 from ftkit.view import markup
 from ftkit.view.frontend import show_widget, somebody_watches
 from ftkit.view.style import (
@@ -17,6 +18,7 @@ from ftkit.view.style import (
     empty_figure,
     house_style,
     new_figure,
+    render,
     show,
 )
 
@@ -52,9 +54,6 @@ class TextMap:
             show(figure, self.path, said)
             return
         if self.path is not None:
-            from ftkit.run import write_bytes
-            from ftkit.view.style import render
-
             write_bytes(self.path, render(figure))
         self._build()
         show_widget(self.box, said)

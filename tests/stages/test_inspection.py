@@ -12,6 +12,7 @@ from datasets import Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftkit.data import staging
 from ftkit.data.reading import Repair
 from ftkit.engine.spans import entity_spans
 from ftkit.errors import RunError
@@ -486,7 +487,7 @@ def test_many_texts_are_drawn_with_a_seed_and_that_is_said(monkeypatch):
 
 
 def test_long_work_is_spoken_of(monkeypatch):
-    monkeypatch.setattr(facts, "INTERVAL", 0.0)
+    monkeypatch.setattr(staging, "INTERVAL", 0.0)
     said: list[str] = []
     inspect_splits(make_splits(), Inspection(), progress=said.append)
     assert "train: 2 of 2 texts measured" in said
