@@ -80,7 +80,7 @@ def encode_ftkit(settings: dict[str, Any]) -> Result:
     texts, folder, precision = _read_texts(settings), str(fetch_sample("minilm")), choose_precision("auto").name
     tokenizer, model = load_tokenizer(folder, words=False), AutoModel.from_pretrained(folder)
     collator = Collator(pad_id=tokenizer.pad_token_id, task="text-classification", problem_type="single_label",
-                        classes=1)  # fmt: skip
+                        classes=1, longest=settings["max_length"])  # fmt: skip
 
     def encode(texts: Sequence[str]) -> Any:
         ids = tokenizer(list(texts), truncation=True, max_length=settings["max_length"])["input_ids"]

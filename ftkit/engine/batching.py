@@ -14,12 +14,14 @@ from torch import Tensor
 from ftkit.engine.losses import IGNORE_INDEX
 
 __all__ = [
-    "SCORED_TOKENS", "Augmentation", "Collator", "LengthBatches", "count_batches", "count_padding", "sort_batches",
+    "SCORED_TOKENS", "Augmentation", "Collator", "LengthBatches", "count_batches", "count_padding", "round_length",
+    "sort_batches",
 ]  # fmt: skip
 
 POOL = 50  # batches that are sorted together: the padding is a few percent, and the order stays random
 NOISE = 0.1  # of a length when rows are sorted for a budget of tokens, relative to it
 SCORED_TOKENS = 4096  # of a batch where nothing is learnt: more are no faster
+STRIDE = 8  # tokens: matrix products are compiled anew, and kept, for every length that occurs
 
 
 class LengthBatches:
@@ -97,9 +99,23 @@ def sort_batches(lengths: npt.NDArray[Any], batch_size: int = 0) -> Iterator[npt
     lengths = np.asarray(lengths)
     order, at = np.argsort(-lengths, kind="stable"), 0
     while at < len(order):
-        size = batch_size or max(1, SCORED_TOKENS // max(1, int(lengths[order[at]])))
+        size = batch_size or max(1, SCORED_TOKENS // max(1, round_length(int(lengths[order[at]]))))
         yield order[at : at + size]
         at += size
+
+
+def round_length(length: int, longest: int = 0) -> int:
+    """Return the next multiple of STRIDE, so that few lengths occur, but not more than the longest input may have.
+
+    Args:
+        length: tokens.
+        longest: tokens; 0: as many as wanted.
+
+    >>> round_length(17), round_length(24), round_length(17, longest=20)
+    (24, 24, 20)
+    """
+    rounded = -(-length // STRIDE) * STRIDE
+    return max(length, min(rounded, longest)) if longest else rounded
 
 
 def count_padding(lengths: npt.NDArray[Any], *, batch_size: int, max_length: int, seed: int) -> dict[str, int]:
@@ -111,7 +127,8 @@ def count_padding(lengths: npt.NDArray[Any], *, batch_size: int, max_length: int
     kept = np.minimum(np.asarray(lengths), max_length)
     order = np.random.default_rng(seed).permutation(len(kept))
     shuffled = sum(len(part) * int(kept[part].max()) for part in _chunks(order, batch_size))
-    bucketed = sum(len(part) * int(kept[part].max()) for part in LengthBatches(kept, batch_size=batch_size, seed=seed))
+    batches = LengthBatches(kept, batch_size=batch_size, seed=seed)
+    bucketed = sum(len(part) * round_length(int(kept[part].max()), max_length) for part in batches)
     return {"tokens": int(kept.sum()), "bucketed": bucketed, "shuffled": shuffled, "max_length": len(kept) * max_length}
 
 
@@ -147,6 +164,7 @@ class Collator:
         task: `text-classification` or `token-classification`.
         problem_type: decides the type of the labels.
         classes: number of labels.
+        longest: tokens that an input may have; below it, lengths of batches are rounded up. 0: they aren't rounded.
         augmentation: applied if given.
     """
 
@@ -154,6 +172,7 @@ class Collator:
     task: str
     problem_type: str
     classes: int
+    longest: int = 0
     augmentation: Augmentation | None = None
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
@@ -162,21 +181,21 @@ class Collator:
         Rows that hold the states of a frozen encoder give inputs_embeds (B, T, H) in the place of ids.
         """
         if "states" in rows[0]:
-            return {**_pad_states([row["states"] for row in rows]),
+            return {**self._pad_states([row["states"] for row in rows]),
                     "labels": self._labels([row["labels"] for row in rows])}  # fmt: skip
         ids = [row["input_ids"] for row in rows]
         batch = {
-            "input_ids": _pad(ids, self.pad_id),
-            "attention_mask": _pad([[1] * len(item) for item in ids], 0),
+            "input_ids": self._pad(ids, self.pad_id),
+            "attention_mask": self._pad([[1] * len(item) for item in ids], 0),
             "labels": self._labels([row["labels"] for row in rows]),
         }
         if "token_type_ids" in rows[0]:
-            batch["token_type_ids"] = _pad([row["token_type_ids"] for row in rows], 0)
+            batch["token_type_ids"] = self._pad([row["token_type_ids"] for row in rows], 0)
         return self.augmentation.apply(batch) if self.augmentation else batch
 
     def _labels(self, labels: list[Any]) -> Tensor:
         if self.task == "token-classification":
-            return _pad(labels, IGNORE_INDEX)  # (B, T)
+            return self._pad(labels, IGNORE_INDEX)  # (B, T)
         if self.problem_type == "regression":
             return torch.tensor(labels, dtype=torch.float32)  # (B,)
         if self.problem_type == "multi_label":
@@ -186,24 +205,25 @@ class Collator:
             return gold
         return torch.tensor([label if label >= 0 else IGNORE_INDEX for label in labels])  # (B,)
 
+    def _pad(self, rows: Sequence[Sequence[int]], value: int) -> Tensor:
+        padded = np.full((len(rows), self._round(max(len(row) for row in rows))), value, dtype=np.int64)
+        for at, row in enumerate(rows):
+            padded[at, : len(row)] = row
+        return torch.from_numpy(padded)
 
-def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    longest = max(len(row) for row in rows)
-    padded = np.full((len(rows), longest), value, dtype=np.int64)
-    for at, row in enumerate(rows):
-        padded[at, : len(row)] = row
-    return torch.from_numpy(padded)
+    def _pad_states(self, rows: list[Tensor]) -> dict[str, Tensor]:
+        sizes = torch.tensor([len(row) for row in rows])
+        most = int(sizes.max())
+        if self.task == "text-classification" and int(sizes.min()) == most:  # most often two or three states a text
+            return {"inputs_embeds": torch.stack(rows), "attention_mask": torch.ones(len(rows), most).long()}
+        length = self._round(most)
+        states = rows[0].new_zeros(len(rows), length, rows[0].shape[-1])
+        for at, row in enumerate(rows):
+            states[at, : len(row)] = row
+        return {"inputs_embeds": states, "attention_mask": (torch.arange(length) < sizes[:, None]).long()}
 
-
-def _pad_states(rows: list[Tensor]) -> dict[str, Tensor]:
-    sizes = [len(row) for row in rows]
-    if min(sizes) == max(sizes):
-        return {
-            "inputs_embeds": torch.stack(rows),
-            "attention_mask": torch.ones(len(rows), sizes[0], dtype=torch.int64),
-        }
-    mask = (torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]).long()
-    return {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), "attention_mask": mask}
+    def _round(self, length: int) -> int:
+        return round_length(length, self.longest) if self.longest else length
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -136,7 +136,7 @@ def make_collator(encoded: Any, recipe: Recipe | None = None) -> Any:
         )  # fmt: skip
     return Collator(pad_id=tokenizer.pad_token_id, task=encoded.splits.task,
                     problem_type=encoded.splits.problem_type, classes=len(encoded.splits.labels),
-                    augmentation=augmentation)  # fmt: skip
+                    longest=encoded.max_length, augmentation=augmentation)  # fmt: skip
 
 
 def save_model(run: Run, model: Any, encoded: Any) -> None:

@@ -85,7 +85,8 @@ class Predictor:
         windows = [{"text": at, **window} for at, made in enumerate(self._encode(columns)) for window in made]
         rows = Dataset.from_list(windows)
         collator = Collator(pad_id=self.encoder.tokenizer.pad_token_id, task=self.task,
-                            problem_type=self.problem_type, classes=len(self.labels))  # fmt: skip
+                            problem_type=self.problem_type, classes=len(self.labels),
+                            longest=self.encoder.max_length)  # fmt: skip
         loss = build_loss(self.problem_type)
         for chunk in predict_chunks(self.model, rows, collator, loss, batch_size=self.batch_size,
                                     precision=self.precision):  # fmt: skip

@@ -112,6 +112,28 @@ class TestCollator:
         assert batch["labels"].tolist() == [1, IGNORE_INDEX]
         assert batch["labels"].dtype == batch["input_ids"].dtype == torch.int64
 
+    @pytest.mark.parametrize(("longest", "expected"), [(0, 5), (256, 8), (7, 7), (5, 5)])
+    def test_a_length_is_rounded_up_to_few_ones_but_not_beyond_the_longest_input(self, longest, expected):
+        rows = [{"input_ids": [2, 5, 6, 7, 3], "labels": [0, 1, 1, 0, 0]}, {"input_ids": [2, 3], "labels": [0, 0]}]
+
+        batch = make_collator(task="token-classification", longest=longest)(rows)
+
+        assert {name: tuple(value.shape) for name, value in batch.items()} == dict.fromkeys(batch, (2, expected))
+        assert batch["attention_mask"].sum(1).tolist() == [5, 2]
+
+    @pytest.mark.parametrize("task", ["text-classification", "token-classification"])
+    @pytest.mark.parametrize("sizes", [(3, 3), (3, 2)])
+    def test_states_and_labels_of_tokens_have_the_same_length(self, task, sizes):
+        tagging = task == "token-classification"
+        rows = [{"states": torch.ones(size, 4), "labels": [1] * size if tagging else 1} for size in sizes]
+
+        batch = make_collator(task=task, longest=256)(rows)
+
+        assert batch["inputs_embeds"].shape[:2] == batch["attention_mask"].shape
+        assert batch["attention_mask"].sum(1).tolist() == list(sizes)
+        assert torch.equal(batch["inputs_embeds"].sum((1, 2)), torch.tensor(sizes) * 4.0)
+        assert not tagging or batch["labels"].shape == batch["attention_mask"].shape
+
     def test_the_padding_token_inside_a_text_is_not_hidden(self):
         batch = make_collator()([{"input_ids": [2, 9, 3], "labels": 0}])
 
