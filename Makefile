@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing into .venv: a minute or two, the first time."
 	@$(PYTHON) -m venv .venv
 	@$(PIP) $(shell grep -E '^(torch|uv)==' requirements.lock)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock \
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements.lock \
 	  || $(PIP) --requirement requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
