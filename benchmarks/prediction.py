@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.rounds import Result, answer, count_rounds, ratio, run_way, spread, take_turns, write_table
 from benchmarks.work import shrink
 
-WORK = {"source": "reuters-r8", "limit": 128, "max_length": 256, "batch_size": 16, "epochs": 1}
+WORK = {"source": "reuters-r8", "limit": 400, "max_length": 256, "batch_size": 16, "epochs": 1}
 PIPELINE_SIZES = (1, 2, 4, 8, 16, 32)
 ENCODE_SIZES = (8, 16, 32)
 WARM = 4  # texts before the clock starts

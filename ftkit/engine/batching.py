@@ -20,7 +20,7 @@ __all__ = [
 
 POOL = 50  # batches that are sorted together: the padding is a few percent, and the order stays random
 NOISE = 0.1  # of a length when rows are sorted for a budget of tokens, relative to it
-SCORED_TOKENS = 4096  # of a batch where nothing is learnt: more are no faster
+SCORED_TOKENS = 2048  # of a batch where nothing is learnt: more are no faster
 STRIDE = 8  # tokens: matrix products are compiled anew, and kept, for every length that occurs
 
 

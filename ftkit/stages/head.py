@@ -22,7 +22,7 @@ __all__ = [
     "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "load", "new_parameters",
 ]  # fmt: skip
 
-FIRST_BATCH = 32
+FIRST_BATCH = 8
 ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
 
 
