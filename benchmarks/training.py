@@ -44,7 +44,7 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
     summary = training.start(run).wait().summary
     peak = peak_memory()
     return {"speed": summary["examples_per_second"], "peak": peak, "precision": summary["precision"],
-            **_measure_arithmetic(run, summary["precision"])}  # fmt: skip
+            **measure_arithmetic(run, summary["precision"])}  # fmt: skip
 
 
 def train_defaults(settings: dict[str, Any], **options: Any) -> Result:
@@ -107,7 +107,7 @@ def train_padded(settings: dict[str, Any]) -> Result:
 WAYS = {"ftkit": train_ftkit, "grouped": train_grouped, "defaults": train_defaults, "padded": train_padded}
 
 
-def _measure_arithmetic(run: Any, precision: str) -> dict[str, float]:
+def measure_arithmetic(run: Any, precision: str) -> dict[str, float]:
     """Return the operations that an example needs, and the rate at which this machine multiplies the same matrices.
 
     Backward multiplies twice for each product of the forward pass. Padding isn't counted: it is of no use. The rate is

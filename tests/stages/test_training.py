@@ -221,6 +221,52 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(make_run):
     assert fitted[0].events[1]["loss"] == pytest.approx(fitted[1].events[1]["loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
+def test_in_fp32_without_dropout_every_loss_is_that_of_a_plain_trainer(make_run, tmp_path, source):
+    run = make_run(source, head={"dropout": 0.0, "attention_dropout": 0.0},
+                   training={"epochs": 3.0, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"})  # fmt: skip
+    ours = [event["loss"] for event in chain.make(run, "training").events if event["kind"] == "step"]
+    theirs = train_plainly(run, tmp_path / "plain", round(run.recipe.training.warmup * len(ours)))
+    assert ours == pytest.approx(theirs, abs=2e-4)  # Trainer rounds what it logs
+    assert max(ours) - min(ours) > 0.05
+
+
+def train_plainly(run, folder, warmup_steps):
+    """Train from the same weights on the same batches with nothing but transformers; return the losses."""
+    from transformers import (
+        DataCollatorForTokenClassification,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+
+    from ftkit.engine.batching import LengthBatches
+    from ftkit.stages import head, preprocessing
+
+    encoded, wanted = preprocessing.load(run), run.recipe.training
+    columns = encoded.datasets["train"][:]
+    rows = [
+        {"input_ids": ids, "labels": label} for ids, label in zip(columns["input_ids"], columns["labels"], strict=True)
+    ]
+    collator = DataCollatorForTokenClassification if isinstance(rows[0]["labels"], list) else DataCollatorWithPadding
+
+    class Plain(Trainer):
+        def get_train_dataloader(self):
+            batches = LengthBatches(columns["length"], batch_size=wanted.batch_size, seed=wanted.seed)
+            loader = torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=collator(encoded.tokenizer))
+            return self.accelerator.prepare(loader)
+
+    args = TrainingArguments(
+        output_dir=str(folder), num_train_epochs=wanted.epochs, per_device_train_batch_size=wanted.batch_size,
+        learning_rate=wanted.learning_rate, weight_decay=wanted.weight_decay, warmup_steps=warmup_steps,
+        lr_scheduler_type=wanted.schedule, max_grad_norm=wanted.max_grad_norm, logging_steps=1, use_cpu=True,
+        report_to="none", save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    trainer = Plain(head.load_head_model(run), args, train_dataset=rows)
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -1,0 +1,109 @@
+"""Where the time of a training step goes, by torch's profiler: how much is left that isn't matrix products.
+
+Full fine-tuning on the same work as in `training`, three times in one process: to warm up, to measure the speed, and
+under the profiler, which itself costs some. The time of an operation is its own, without those that it calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from benchmarks.rounds import Result, answer, count_rounds, spread, take_turns, write_table
+from benchmarks.training import WORK as TRAINED
+from benchmarks.training import measure_arithmetic
+from benchmarks.work import shrink
+
+WORK = {name: TRAINED[name] for name in ("reuters-r8", "tweet-entities")}
+FIRST, LAST = 5, 20  # the steps that are looked at
+QUICK_FIRST, QUICK_LAST = 1, 2
+KINDS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "softmax, GELU, layer norm": ("aten::_softmax", "aten::gelu", "aten::native_layer_norm"),
+    "dropout": ("_Drop", "aten::bitwise"),
+    "optimizer, norm of the gradients": ("aten::_fused", "aten::linalg_vector_norm", "Optimizer.step"),
+    "number formats, copies": ("aten::copy_", "aten::_to_copy", "aten::fill_", "aten::clone"),
+}
+REST = "all else"
+
+
+def train_ftkit(settings: dict[str, Any]) -> Result:
+    """Return speed, useful share of the machine's products, and the share of each kind of operation in the time."""
+    from benchmarks.work import make_run
+    from ftkit.stages import training
+
+    training.start(make_run(settings)).wait()
+    run = make_run(settings)
+    summary = training.start(run).wait().summary
+    arithmetic = measure_arithmetic(run, summary["precision"])
+    share = 100 * summary["examples_per_second"] * arithmetic["operations"] / arithmetic["rate"]
+    return {"speed": summary["examples_per_second"], "rate": arithmetic["rate"], "share": share, **_profile(settings)}
+
+
+def _profile(settings: dict[str, Any]) -> Result:
+    """Train in this thread under torch's profiler, and return the percentage of each kind of operation."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from benchmarks.work import make_run
+    from ftkit.engine.control import Command, Mailbox
+    from ftkit.engine.events import EventLog
+    from ftkit.stages import chain
+    from ftkit.stages.fitting import fit
+
+    run = make_run(settings)
+    chain.make_upstream(run, "training")
+    folder, profiler = run.folder("training"), profile(activities=[ProfilerActivity.CPU])
+
+    class Watch(Mailbox):
+        """Is asked for commands at the end of each step."""
+
+        steps = -1
+
+        def collect(self, *, now: bool = False) -> Iterator[Command]:
+            self.steps += 1
+            if self.steps == settings["first"] - 1:
+                profiler.start()
+            if self.steps == settings["last"]:
+                profiler.stop()
+            return super().collect(now=now)
+
+    with closing(EventLog(folder / "events.jsonl")) as log:
+        fit(run, Watch(folder / "control"), log, resume=False)
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    whole, found = sum(times.values()), dict.fromkeys((*KINDS, REST), 0.0)
+    for name, spent in times.items():
+        kind = next((kind for kind, starts in KINDS.items() if name.startswith(starts)), REST)
+        found[kind] += 100 * spent / whole
+    return found
+
+
+WAYS = {"ftkit": train_ftkit}
+
+
+def main(*, quick: bool = False) -> None:
+    """Profile both tasks and write the table."""
+    rounds, first, last = count_rounds(quick), *((QUICK_FIRST, QUICK_LAST) if quick else (FIRST, LAST))
+    found = {
+        name: take_turns("benchmarks.steps", ("ftkit",), {**shrink(item, quick=quick), "first": first, "last": last},
+                         rounds=rounds)["ftkit"]
+        for name, item in WORK.items()
+    }  # fmt: skip
+    rows = [[f"{kind}, % of the time", *(spread(results, kind) for results in found.values())]
+            for kind in (*KINDS, REST)]  # fmt: skip
+    rows += [
+        ["examples per second", *(spread(results, "speed") for results in found.values())],
+        ["products of such batches all alone, GFLOP/s", *(spread(results, "rate", 0, scale=1e-9)
+                                                          for results in found.values())],
+        ["useful arithmetic, % of that", *(spread(results, "share") for results in found.values())],
+    ]  # fmt: skip
+    write_table(
+        "steps", "Where the time of a step goes",
+        f"The work of the table of full fine-tuning, after one training in the same process. Time of operations by "
+        f"torch's profiler, in steps {first} to {last}; speed without it. Median and range of {rounds} processes.",
+        ["what", *found], rows, quick=quick,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    answer(WAYS)
