@@ -1,23 +1,25 @@
-"""Where the time of a training step goes, by torch's profiler: how much is left that isn't matrix products.
+"""Where the time of training and prediction goes, by torch's profiler: how much is left that isn't matrix products.
 
-Full fine-tuning on the same work as in `training`, three times in one process: to warm up, to measure the speed, and
-under the profiler, which itself costs some. The time of an operation is its own, without those that it calls.
+The same work as in `training` and `prediction`, three times in one process: to warm up, to measure the speed, and under
+the profiler, which itself costs some. The time of an operation is its own, without those that it calls.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+from benchmarks.prediction import WORK as PREDICTED
 from benchmarks.rounds import Result, answer, count_rounds, spread, take_turns, write_table
 from benchmarks.training import WORK as TRAINED
 from benchmarks.training import measure_arithmetic
 from benchmarks.work import shrink
 
-WORK = {name: TRAINED[name] for name in ("reuters-r8", "tweet-entities")}
+WORK = {**{name: TRAINED[name] for name in ("reuters-r8", "tweet-entities")}, "prediction": PREDICTED}
 FIRST, LAST = 5, 20  # the steps that are looked at
-QUICK_FIRST, QUICK_LAST = 1, 2
+QUICK_FIRST, QUICK_LAST = 2, 2
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
     "softmax, GELU, layer norm": ("aten::_softmax", "aten::gelu", "aten::native_layer_norm"),
@@ -38,10 +40,33 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
     summary = training.start(run).wait().summary
     arithmetic = measure_arithmetic(run, summary["precision"])
     share = 100 * summary["examples_per_second"] * arithmetic["operations"] / arithmetic["rate"]
-    return {"speed": summary["examples_per_second"], "rate": arithmetic["rate"], "share": share, **_profile(settings)}
+    return {"speed": summary["examples_per_second"], "rate": arithmetic["rate"], "share": share,
+            **_profile_steps(settings)}  # fmt: skip
 
 
-def _profile(settings: dict[str, Any]) -> Result:
+def predict_ftkit(settings: dict[str, Any]) -> Result:
+    """Return the same of predictions, which need a third of the operations of a training step."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from benchmarks.work import make_run
+    from ftkit.stages import chain
+    from ftkit.stages.prediction import Predictor
+
+    run = make_run(settings, training={"learning_rate": 1e-4})
+    chain.make(run, "training")
+    texts, predictor = list(chain.read_splits(run).datasets["test"]["text"]), Predictor(str(run.path))
+    list(predictor.predict(texts))
+    begun = time.perf_counter()
+    list(predictor.predict(texts))
+    speed = len(texts) / (time.perf_counter() - begun)
+    arithmetic = measure_arithmetic(run, predictor.precision, split="test", training=False)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        list(predictor.predict(texts))
+    share = 100 * speed * arithmetic["operations"] / arithmetic["rate"]
+    return {"speed": speed, "rate": arithmetic["rate"], "share": share, **_share(profiler)}
+
+
+def _profile_steps(settings: dict[str, Any]) -> Result:
     """Train in this thread under torch's profiler, and return the percentage of each kind of operation."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -58,7 +83,7 @@ def _profile(settings: dict[str, Any]) -> Result:
     class Watch(Mailbox):
         """Is asked for commands at the end of each step."""
 
-        steps = -1
+        steps = 0
 
         def collect(self, *, now: bool = False) -> Iterator[Command]:
             self.steps += 1
@@ -70,6 +95,11 @@ def _profile(settings: dict[str, Any]) -> Result:
 
     with closing(EventLog(folder / "events.jsonl")) as log:
         fit(run, Watch(folder / "control"), log, resume=False)
+    return _share(profiler)
+
+
+def _share(profiler: Any) -> Result:
+    """Return the percentage of each kind of operation."""
     times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
     whole, found = sum(times.values()), dict.fromkeys((*KINDS, REST), 0.0)
     for name, spent in times.items():
@@ -78,17 +108,17 @@ def _profile(settings: dict[str, Any]) -> Result:
     return found
 
 
-WAYS = {"ftkit": train_ftkit}
+WAYS = {"train": train_ftkit, "predict": predict_ftkit}
 
 
 def main(*, quick: bool = False) -> None:
     """Profile both tasks and write the table."""
     rounds, first, last = count_rounds(quick), *((QUICK_FIRST, QUICK_LAST) if quick else (FIRST, LAST))
-    found = {
-        name: take_turns("benchmarks.steps", ("ftkit",), {**shrink(item, quick=quick), "first": first, "last": last},
-                         rounds=rounds)["ftkit"]
-        for name, item in WORK.items()
-    }  # fmt: skip
+    found = {}
+    for name, item in WORK.items():
+        way = "predict" if name == "prediction" else "train"
+        settings = {**shrink(item, quick=quick), "first": first, "last": last}
+        found[name] = take_turns("benchmarks.steps", (way,), settings, rounds=rounds)[way]
     rows = [[f"{kind}, % of the time", *(spread(results, kind) for results in found.values())]
             for kind in (*KINDS, REST)]  # fmt: skip
     rows += [
@@ -98,9 +128,10 @@ def main(*, quick: bool = False) -> None:
         ["useful arithmetic, % of that", *(spread(results, "share") for results in found.values())],
     ]  # fmt: skip
     write_table(
-        "steps", "Where the time of a step goes",
-        f"The work of the table of full fine-tuning, after one training in the same process. Time of operations by "
-        f"torch's profiler, in steps {first} to {last}; speed without it. Median and range of {rounds} processes.",
+        "steps", "Where the time goes",
+        "The work of the tables of full fine-tuning and prediction, after one turn of it in the same process. Time of "
+        f"operations by torch's profiler, of training in steps {first} to {last}; speed without it. Median and range "
+        f"of {rounds} processes.",
         ["what", *found], rows, quick=quick,
     )  # fmt: skip
 

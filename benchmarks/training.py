@@ -107,11 +107,17 @@ def train_padded(settings: dict[str, Any]) -> Result:
 WAYS = {"ftkit": train_ftkit, "grouped": train_grouped, "defaults": train_defaults, "padded": train_padded}
 
 
-def measure_arithmetic(run: Any, precision: str) -> dict[str, float]:
+def measure_arithmetic(run: Any, precision: str, *, split: str = "train", training: bool = True) -> dict[str, float]:
     """Return the operations that an example needs, and the rate at which this machine multiplies the same matrices.
 
     Backward multiplies twice for each product of the forward pass. Padding isn't counted: it is of no use. The rate is
     that of the products of one layer, forward and backward, at the shapes of batches from the shortest to the longest.
+
+    Args:
+        run: encoded.
+        precision: fp32 or bf16.
+        split: whose examples.
+        training: count the backward pass too.
     """
     import numpy as np
     from transformers import AutoConfig
@@ -122,7 +128,7 @@ def measure_arithmetic(run: Any, precision: str) -> dict[str, float]:
     from ftkit.stages import preprocessing
 
     config = AutoConfig.from_pretrained(resolve_encoder(run.recipe.head.encoder))
-    settings, lengths = run.recipe.training, read_column(preprocessing.load(run).datasets["train"], "length")
+    settings, lengths = run.recipe.training, read_column(preprocessing.load(run).datasets[split], "length")
     lengths = lengths.astype(np.float64)
     products = _count_layer(config, lengths.sum(), (lengths**2).sum())
     batches = LengthBatches(lengths, batch_size=settings.batch_size, seed=settings.seed)
@@ -132,7 +138,8 @@ def measure_arithmetic(run: Any, precision: str) -> dict[str, float]:
     counted = [
         _count_layer(config, settings.batch_size * length, settings.batch_size * length**2) for length in sampled
     ]
-    return {"operations": config.num_hidden_layers * products / len(lengths), "rate": float(sum(counted) / sum(timed))}
+    operations = config.num_hidden_layers * products / len(lengths) / (1 if training else 3)
+    return {"operations": operations, "rate": float(sum(counted) / sum(timed))}
 
 
 def _count_layer(config: Any, tokens: float, squares: float) -> float:
