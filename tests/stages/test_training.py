@@ -224,11 +224,11 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(make_run):
 @pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
 def test_in_fp32_without_dropout_every_loss_is_that_of_a_plain_trainer(make_run, tmp_path, source):
     run = make_run(source, head={"dropout": 0.0, "attention_dropout": 0.0},
-                   training={"epochs": 3.0, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"})  # fmt: skip
+                   training={"epochs": 12.0, "batch_size": 8, "learning_rate": 5e-3, "precision": "fp32"})  # fmt: skip
     ours = [event["loss"] for event in chain.make(run, "training").events if event["kind"] == "step"]
     theirs = train_plainly(run, tmp_path / "plain", round(run.recipe.training.warmup * len(ours)))
-    assert ours == pytest.approx(theirs, abs=2e-4)  # Trainer rounds what it logs
-    assert max(ours) - min(ours) > 0.05
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert max(ours) - min(ours) > 0.02  # many times what they may differ by
 
 
 def train_plainly(run, folder, warmup_steps):
