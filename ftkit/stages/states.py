@@ -116,10 +116,10 @@ def freeze_splits(
     Returns:
         Without a place where the model can't be cut, or there is no room for the states.
     """
+    from ftkit.stages.fitting import make_collator
+
     whole = Frozen(place=None, encoded=encoded, precision=precision)
-    collator = Collator(pad_id=encoded.tokenizer.pad_token_id, task=encoded.splits.task,
-                        problem_type=encoded.splits.problem_type, classes=len(encoded.splits.labels),
-                        longest=encoded.max_length)  # fmt: skip
+    collator = make_collator(encoded)
     probe = _read_inputs(encoded.datasets[names[0]], np.arange(min(PROBED, len(encoded.datasets[names[0]]))), collator)
     with quietly():
         found = find_place(model, probe, new, tune=tune, top_layers=top_layers, precision=precision)
