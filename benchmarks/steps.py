@@ -39,9 +39,7 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
     run = make_run(settings)
     summary = training.start(run).wait().summary
     arithmetic = measure_arithmetic(run, summary["precision"])
-    share = 100 * summary["examples_per_second"] * arithmetic["operations"] / arithmetic["rate"]
-    return {"speed": summary["examples_per_second"], "rate": arithmetic["rate"], "share": share,
-            **_profile_steps(settings)}  # fmt: skip
+    return {**_relate(summary["examples_per_second"], arithmetic), **_profile_steps(settings)}
 
 
 def predict_ftkit(settings: dict[str, Any]) -> Result:
@@ -62,8 +60,13 @@ def predict_ftkit(settings: dict[str, Any]) -> Result:
     arithmetic = measure_arithmetic(run, predictor.precision, split="test", training=False)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         list(predictor.predict(texts))
-    share = 100 * speed * arithmetic["operations"] / arithmetic["rate"]
-    return {"speed": speed, "rate": arithmetic["rate"], "share": share, **_share(profiler)}
+    return {**_relate(speed, arithmetic), **_share(profiler)}
+
+
+def _relate(speed: float, arithmetic: dict[str, float]) -> Result:
+    """Return speed, the machine's rate, and the percentage of it that was of use."""
+    return {"speed": speed, "rate": arithmetic["rate"],
+            "share": 100 * speed * arithmetic["operations"] / arithmetic["rate"]}  # fmt: skip
 
 
 def _profile_steps(settings: dict[str, Any]) -> Result:
