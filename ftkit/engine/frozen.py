@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ftkit.engine.attention import choose_attention, using_attention
 from ftkit.engine.batching import SCORED_TOKENS, sort_batches
 from ftkit.engine.layers import LAYER, layer_depth
-from ftkit.engine.precision import rounded_weights
+from ftkit.engine.packing import packed_layers
 
 __all__ = ["Place", "encode_states", "find_place", "fingerprint_frozen", "replaying"]
 
@@ -130,7 +130,7 @@ def encode_states(
                                  training=False)  # fmt: skip
     model.eval()
     try:
-        with using_attention(model, attention.name), rounded_weights(model, precision):
+        with using_attention(model, attention.name), packed_layers(model, precision):
             for part in (rows[at] for at in sort_batches(lengths[rows])):
                 batch = {name: value.to(device) for name, value in read(part).items()}
                 states = _states(model, batch, place, precision)

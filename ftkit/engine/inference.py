@@ -16,7 +16,8 @@ from ftkit.engine.attention import choose_attention, using_attention
 from ftkit.engine.batching import SCORED_TOKENS, Collator, sort_batches
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.losses import Loss
-from ftkit.engine.precision import rounded_weights
+from ftkit.engine.packing import packed_layers
+from ftkit.engine.precision import rounded_states
 
 __all__ = ["Chunk", "forward", "predict_chunks", "read_column", "read_rows"]
 
@@ -71,7 +72,7 @@ def predict_chunks(
 
 
 def _hurrying(model: Any, data: Any, batch_size: int, precision: str) -> Any:
-    """Use the faster attention and weights that are rounded once; a head that reads states has nothing to gain."""
+    """Use the faster attention, packed weights and small states; a head that reads states has nothing to gain."""
     if not len(data) or "states" in data.column_names:
         return nullcontext()
     length = max(1, int(np.median(read_column(data, "length"))))
@@ -79,7 +80,8 @@ def _hurrying(model: Any, data: Any, batch_size: int, precision: str) -> Any:
                                  precision=precision, training=False)  # fmt: skip
     stack = ExitStack()
     stack.enter_context(using_attention(model, attention.name))
-    stack.enter_context(rounded_weights(model, precision))
+    stack.enter_context(packed_layers(model, precision))
+    stack.enter_context(rounded_states(model, precision))
     return stack
 
 

@@ -12,10 +12,11 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-__all__ = ["Precision", "choose_precision", "count_cores", "rounded_weights"]
+__all__ = ["Precision", "choose_precision", "count_cores", "rounded_states", "rounded_weights"]
 
 SHAPE = (1024, 384, 1536)  # rows, in, out: a feed-forward layer of a small encoder
 ROUNDS = 5
+PROBE = 4  # tokens of the input that shows what a model can
 WORTH = 1.15  # below this, rounding to bf16 isn't worth it
 
 
@@ -71,6 +72,31 @@ def rounded_weights(model: nn.Module, precision: str) -> Iterator[None]:
     finally:
         for parameter, value in zip(parameters, kept, strict=True):
             parameter.data = value
+
+
+@contextmanager
+def rounded_states(model: nn.Module, precision: str) -> Iterator[None]:
+    """Let the states that go from layer to layer inside the block be in bf16, as the products under autocast are.
+
+    Args:
+        model: in eval mode; one that can't work on such states, or has no module of embeddings, keeps its own.
+        precision: with `fp32` nothing is done.
+    """
+    embeddings = next((module for name, module in model.named_modules() if name.split(".")[-1] == "embeddings"), None)
+    if precision != "bf16" or embeddings is None:
+        yield
+        return
+    handle = embeddings.register_forward_hook(lambda _, __, states: states.bfloat16())
+    try:
+        device = next(model.parameters()).device
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            model(input_ids=torch.arange(PROBE, device=device).unsqueeze(0))
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        handle.remove()
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,167 @@
+"""Linear layers made ready to be run many times: weights laid out once, and GELU computed inside the product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ftkit.engine.precision import rounded_weights
+
+__all__ = ["packed_layers"]
+
+ROWS = 2048  # of a usual product: the library chooses a layout for it, that is right for all
+PROBE = 4  # tokens of the input that shows where a layer's output goes
+AGREEMENT = 1e-4  # of logits with GELU moved and as it was, relative to the largest
+FORMULAS = ("none", "tanh")  # of GELU, as torch names them
+
+
+@dataclass(frozen=True)
+class Fused:
+    """An activation that follows a linear layer, and the formula of GELU that it computes."""
+
+    activation: nn.Module
+    formula: str
+
+
+@contextmanager
+def packed_layers(model: nn.Module, precision: str) -> Iterator[None]:
+    """Run the linear layers of a model on packed weights inside the block.
+
+    In each product the matrix library lays out the weights anew, and in each forward pass autocast rounds them anew:
+    both are done once here. A GELU that reads the output of a linear layer is computed in the layer's product, before
+    that is written. On another device, or where the library can't do it, the weights are only rounded once.
+
+    Args:
+        model: in eval mode; its parameters stay as they are.
+        precision: `fp32` or `bf16`; the latter is for use under autocast.
+    """
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if any(parameter.device.type != "cpu" for parameter in model.parameters()) or not _can_pack(dtype):
+        with rounded_weights(model, precision):
+            yield
+        return
+    with ExitStack() as stack:
+        with torch.no_grad():
+            fused = _find_fused(model)
+            for layer in _linear_layers(model):
+                formula = fused[layer].formula if layer in fused else ""
+                stack.enter_context(_replaced(layer, _pack(layer, dtype, formula)))
+        stack.enter_context(_passed(fused))
+        yield
+
+
+def _linear_layers(model: nn.Module) -> list[nn.Linear]:
+    """Return the layers that are plain linear ones: what inherits from them may compute something else."""
+    return [module for module in model.modules() if type(module) is nn.Linear]
+
+
+def _pack(layer: nn.Linear, dtype: torch.dtype, formula: str) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a layer on packed weights, with GELU by a formula if there is one."""
+    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype), ROWS)
+    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+    name = "gelu" if formula else "none"
+
+    def run(inputs: Tensor) -> Tensor:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.to(dtype), weight, bias, name, [], formula)
+        return found
+
+    return run
+
+
+@lru_cache(maxsize=2)
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Tell whether this build of torch on this processor multiplies with packed weights, rightly."""
+    layer = nn.Linear(16, 8)
+    inputs = torch.linspace(-2, 2, 64).reshape(2, 2, 16)
+    with suppress(AttributeError, NotImplementedError, RuntimeError), torch.no_grad():
+        for formula in ("", *FORMULAS):
+            plain = layer(inputs)
+            plain = functional.gelu(plain, approximate=formula) if formula else plain
+            close = torch.allclose(_pack(layer, dtype, formula)(inputs).float(), plain, rtol=0.05, atol=0.05)
+            if not close:
+                return False
+        return True
+    return False
+
+
+def _find_fused(model: nn.Module) -> dict[nn.Linear, Fused]:
+    """Return each linear layer whose output goes into a GELU and nowhere else."""
+    inputs = torch.arange(PROBE).unsqueeze(0)
+    with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
+        plain, fused = _trace(model, inputs)
+        with ExitStack() as stack:
+            for layer, found in fused.items():
+                stack.enter_context(_replaced(layer, _moved(layer, found.formula)))
+            stack.enter_context(_passed(fused))
+            moved = model(input_ids=inputs)[0]
+        if (moved - plain).abs().max() <= AGREEMENT * plain.abs().max():
+            return fused
+    return {}
+
+
+def _trace(model: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[nn.Linear, Fused]]:
+    """Return what a model says of inputs, and the layers whose output was seen to go into a GELU."""
+    made: dict[int, tuple[nn.Linear, Tensor]] = {}  # by identity; the tensors are kept so that none is reused
+    fused: dict[nn.Linear, Fused] = {}
+
+    def note_layer(layer: Any, _: Any, output: Tensor) -> None:
+        made[id(output)] = (layer, output)
+
+    def note_activation(module: nn.Module, given: tuple[Any, ...]) -> None:
+        layer = made.get(id(given[0]), (None,))[0] if len(given) == 1 else None
+        if layer is not None and (formula := _gelu_formula(module)):
+            fused[layer] = Fused(module, formula)
+
+    with ExitStack() as stack:
+        layers = _linear_layers(model)
+        for layer in layers:
+            stack.callback(layer.register_forward_hook(note_layer).remove)
+        for module in model.modules():
+            if not any(True for _ in module.children()) and not any(True for _ in module.parameters()):
+                stack.callback(module.register_forward_pre_hook(note_activation).remove)
+        return model(input_ids=inputs)[0], fused
+
+
+def _gelu_formula(module: nn.Module) -> str:
+    """Return the formula of GELU that a module computes, empty where it computes something else."""
+    points = torch.linspace(-6, 6, 97)
+    found = module.forward(points)
+    for formula in FORMULAS:
+        if torch.allclose(found, functional.gelu(points, approximate=formula), rtol=0, atol=1e-6):
+            return formula
+    return ""
+
+
+def _moved(layer: nn.Linear, formula: str) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a layer with GELU behind it, on its own weights."""
+    plain = layer.forward
+    return lambda inputs: functional.gelu(plain(inputs), approximate=formula)
+
+
+@contextmanager
+def _passed(fused: Mapping[nn.Linear, Fused]) -> Iterator[None]:
+    """Let activations that are computed elsewhere pass on what they get."""
+    with ExitStack() as stack:
+        for activation in {found.activation for found in fused.values()}:
+            stack.enter_context(_replaced(activation, lambda inputs: inputs))
+        yield
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Give a module another forward pass inside the block."""
+    kept = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if kept is not None:
+            module.forward = kept
