@@ -16,7 +16,7 @@ from benchmarks.work import shrink
 
 WORK = {"source": "reuters-r8", "limit": 600, "max_length": 256, "batch_size": 8, "epochs": 5}
 VALIDATION = 0.01  # of train: what ftkit scores after each epoch
-RATE, OTHER_RATE = 1e-2, 3e-2  # ftkit's default for a head, and another
+RATE, OTHER_RATE = 0.0, 0.05  # ftkit's default for a head, and another
 TITLES = {
     "first": "ftkit, the first time",
     "second": "ftkit, another learning rate",
@@ -40,7 +40,8 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
         chain.make(run, "training")
         seconds = time.perf_counter() - begun
         model = head.load_model(str(run.path / "model"), "text-classification")
-        found[name] = {"seconds": seconds, "accuracy": score_model(model, preprocessing.load(run))}
+        found[name] = {"seconds": seconds, "accuracy": score_model(model, preprocessing.load(run)),
+                       "rate": _choose_rate(run)}  # fmt: skip
     return found
 
 
@@ -56,13 +57,15 @@ def train_trainer(settings: dict[str, Any]) -> Result:
     run = _make_run(settings)
     splits, folder = chain.read_splits(run), resolve_encoder(run.recipe.head.encoder)
     texts, labels = list(splits.datasets["train"]["text"]), list(splits.datasets["train"]["label"])
+    chain.make(run, "head")
+    rate = _choose_rate(run)
     begun = time.perf_counter()
     encoded = AutoTokenizer.from_pretrained(folder)(texts, truncation=True, max_length=settings["max_length"])
     data = Dataset.from_dict({**encoded, "labels": labels})
     model = load_model(splits, folder)
     model.base_model.requires_grad_(False)
     args = TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings["batch_size"], learning_rate=RATE,
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings["batch_size"], learning_rate=rate,
         num_train_epochs=settings["epochs"], use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
     Trainer(model, args, train_dataset=data, data_collator=load_collator(splits, folder)).train()
@@ -96,7 +99,14 @@ WAYS = {"ftkit": train_ftkit, "trainer": train_trainer, "setfit": train_setfit}
 def _make_run(settings: dict[str, Any]) -> Any:
     from benchmarks.work import make_run
 
-    return make_run(settings, head={"tune": "head"}, data={"validation_fraction": VALIDATION})
+    return make_run(settings, head={"tune": "head"}, data={"validation_fraction": VALIDATION},
+                    training={"learning_rate": RATE})  # fmt: skip
+
+
+def _choose_rate(run: Any) -> float:
+    from ftkit.stages import head
+
+    return head.choose_learning_rate(run.recipe, spread=head.read_spread(run))
 
 
 def main(*, quick: bool = False) -> None:
@@ -104,6 +114,7 @@ def main(*, quick: bool = False) -> None:
     work, rounds = shrink(WORK, quick=quick), count_rounds(quick)
     found = take_turns("benchmarks.frozen", tuple(WAYS), work, rounds=rounds)
     ours = found.pop("ftkit")
+    rates = {name: ours[0][name]["rate"] for name in ("first", "second")}
     found = {**{name: [item[name] for item in ours] for name in ("first", "second")}, **found}
     rows = [
         [TITLES[way], spread(results, "seconds", 2),
@@ -115,8 +126,10 @@ def main(*, quick: bool = False) -> None:
     write_table(
         "frozen", "A head on a frozen encoder",
         f"From {work['limit']} texts of {work['source']} in memory to a trained head: max_length {work['max_length']}, "
-        f"{work['epochs']} epochs, batches of {work['batch_size']}, learning rate {RATE:g}, the same for `Trainer`; "
-        f"accuracy on {work['limit']} test texts. Median and range of {rounds} interleaved rounds.",
+        f"{work['epochs']} epochs, batches of {work['batch_size']}, learning rate "
+        f"{rates['first']:g}, ftkit's default for this head and the same for `Trainer`; {rates['second']:g} for the "
+        "other head. "
+        f"Accuracy on {work['limit']} test texts. Median and range of {rounds} interleaved rounds.",
         ["way", "seconds", "ftkit's first is faster", "ftkit's second is faster", "accuracy"], rows, quick=quick,
         peers=("setfit", "sentence-transformers"),
     )  # fmt: skip

@@ -26,11 +26,12 @@ LOGGED_LABELS = 40  # whose scores each evaluation logs, the most frequent ones
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of training in which the same parameters are trained."""
+    """A stretch of training in which the same parameters are trained, up to a peak learning rate."""
 
     tune: str
     epochs: float
     steps: int
+    rate: float
     folder: Path
 
 
@@ -63,7 +64,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                           seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint)  # fmt: skip
     set_seed(recipe.training.seed)
     model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
-    phases = plan_phases(recipe, read_column(encoded.datasets["train"], "length"), folder)
+    phases = plan_phases(run, read_column(encoded.datasets["train"], "length"))
     done, steering, started = 0, None, _finished_phases(folder, phases) if resume else 0
     for number, phase in enumerate(phases):
         if number < started:
@@ -83,7 +84,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
         if steering.outcome == "suspended":
-            return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)
+            return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
         _load_best(trainer.model, phase.folder, steering.best_step, trainer.state.global_step)
         model = trainer.model
         if number + 1 < len(phases):
@@ -92,16 +93,19 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                 break
     assert steering is not None
     save_model(run, model, encoded)
-    return _summarize(recipe, steering, meter, precision, steps=done, begun=begun)
+    return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
 
 
-def plan_phases(recipe: Recipe, lengths: Any, folder: Path) -> list[Phase]:
+def plan_phases(run: Run, lengths: Any) -> list[Phase]:
     """Return the phases of a training on rows of (N,) lengths: one, or the head and then all layers."""
     from ftkit.stages.training import count_steps
 
+    recipe, folder, spread = run.recipe, run.folder("training"), head.read_spread(run)
+
     def phase(tune: str, epochs: float, place: str) -> Phase:
         steps = count_steps(lengths, recipe.training, epochs=epochs)
-        return Phase(tune=tune, epochs=epochs, steps=steps, folder=folder / place)
+        rate = head.choose_learning_rate(recipe, spread=spread, tune=tune)
+        return Phase(tune=tune, epochs=epochs, steps=steps, rate=rate, folder=folder / place)
 
     last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune, recipe.training.epochs,
                  "checkpoints")  # fmt: skip
@@ -220,7 +224,7 @@ def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steerin
     )  # fmt: skip
     loss = _make_loss(recipe, encoded)
     optimization = {
-        "learning_rate": head.choose_learning_rate(recipe, tune=phase.tune), "weight_decay": settings.weight_decay,
+        "learning_rate": phase.rate, "weight_decay": settings.weight_decay,
         "layer_decay": 1.0 if phase.tune == "head" else recipe.head.layer_decay, "optimizer": settings.optimizer,
         "momentum": settings.momentum, "schedule": settings.schedule, "warmup": settings.warmup,
     }  # fmt: skip
@@ -284,9 +288,7 @@ def _finished_phases(folder: Path, phases: list[Phase]) -> int:
     return int(len(phases) > 1 and (folder / "head_phase" / "steps.json").is_file())
 
 
-def _summarize(
-    recipe: Recipe, steering: Any, meter: Any, precision: str, *, steps: int, begun: float
-) -> dict[str, Any]:
+def _summarize(steering: Any, meter: Any, precision: str, *, rate: float, steps: int, begun: float) -> dict[str, Any]:
     from ftkit.engine.process import peak_memory
 
     per_second = 1 / meter.seconds if meter.seconds else 0.0
@@ -303,5 +305,5 @@ def _summarize(
         "metric": steering.metric,
         "best": steering.best,
         "best_step": steering.first_step + steering.best_step,
-        "learning_rate": head.choose_learning_rate(recipe),
+        "learning_rate": rate,
     }

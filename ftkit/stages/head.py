@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,16 @@ from ftkit.engine.quiet import quietly
 from ftkit.errors import ModelError
 from ftkit.recipe import Head, Recipe
 from ftkit.run import Run, read_json, write_json, write_text
+from ftkit.stages.first_pass import pass_first_batch
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "load", "new_parameters",
+    "read_spread",
 ]  # fmt: skip
 
-FIRST_BATCH = 8
 ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
 
 
@@ -141,15 +141,27 @@ def count_trainable(splits: Splits, settings: Head, new: Sequence[str] = ()) -> 
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad), total
 
 
-def choose_learning_rate(recipe: Recipe, *, tune: str = "") -> float:
-    """Return the peak learning rate: as set, or the default of the optimizer and of what is trained."""
+def choose_learning_rate(recipe: Recipe, *, spread: float, tune: str = "") -> float:
+    """Return the peak learning rate: as set, or the default of the optimizer and of what is trained.
+
+    Args:
+        recipe: all settings.
+        spread: of what the output layer reads, see `read_spread`.
+        tune: what is trained, where it isn't what the recipe says.
+    """
     from ftkit.engine.optimizers import default_learning_rate
 
     set_rate = recipe.training.learning_rate
     tune = tune or recipe.head.tune
     if set_rate and (tune != "head" or recipe.head.tune == "head"):
         return set_rate
-    return default_learning_rate(recipe.training.optimizer, tune)
+    return default_learning_rate(recipe.training.optimizer, tune, spread=spread)
+
+
+def read_spread(run: Run) -> float:
+    """Return how much the inputs of the output layer vary, as the head stage measured it; 0 where it isn't known."""
+    path = run.path / "head" / "summary.json"
+    return float(read_json(path).get("spread", 0.0)) if path.is_file() else 0.0
 
 
 def new_parameters(run: Run) -> list[str]:
@@ -164,22 +176,23 @@ def compute(run: Run) -> Prepared:
 
     splits, settings, folder = read_splits(run), run.recipe.head, run.folder("head")
     model, new, notes = build_model(splits, settings)
-    first, expected, speed = measure_first_loss(model, splits, run)
-    if math.isfinite(expected) and first > expected * (1 + ODD):
-        notes.append(f"the first loss {first:.2f} is far above ln(classes) = {expected:.2f}: the head is not neutral")
+    first = pass_first_batch(model, splits, run, new)
+    if math.isfinite(first.expected) and first.loss > first.expected * (1 + ODD):
+        notes.append(f"the first loss {first.loss:.2f} is far above ln(classes) = {first.expected:.2f}: "
+                     "the head is not neutral")  # fmt: skip
     model.save_pretrained(folder / "model")
     tokenizer = load_tokenizer(settings.encoder, words=splits.task == "token-classification")
     tokenizer.save_pretrained(folder / "model")
     total = sum(parameter.numel() for parameter in model.parameters())
     model = freeze(model, settings, new, tune=_shown(settings.tune))
-    table = describe_parameters(model, run.recipe, new)
+    table = describe_parameters(model, run.recipe, new, choose_learning_rate(run.recipe, spread=first.spread))
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     write_text(folder / "parameters.csv", table.to_csv(index=False))
-    write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first, "new": new,
-                                         "expected_loss": expected, "notes": notes,
-                                         "forward_tokens_per_second": speed})  # fmt: skip
-    return Prepared(model=model, parameters=table, first_loss=first, expected_loss=expected, trainable=trainable,
-                    total=total, notes=notes)  # fmt: skip
+    write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first.loss, "new": new,
+                                         "expected_loss": first.expected, "notes": notes, "spread": first.spread,
+                                         "forward_tokens_per_second": first.speed})  # fmt: skip
+    return Prepared(model=model, parameters=table, first_loss=first.loss, expected_loss=first.expected,
+                    trainable=trainable, total=total, notes=notes)  # fmt: skip
 
 
 def load(run: Run) -> Prepared:
@@ -219,14 +232,20 @@ def load_model(folder: str, task: str) -> Any:
                          remedy="Run the stage that makes it again, with --again.") from error  # fmt: skip
 
 
-def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str]) -> pd.DataFrame:
-    """Return one row a layer and state: group, depth, parameters, state, learning_rate (0 where frozen)."""
+def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: float) -> pd.DataFrame:
+    """Return one row a layer and state: group, depth, parameters, state, learning_rate (0 where frozen).
+
+    Args:
+        model: frozen as it will be trained.
+        recipe: for the decay from layer to layer.
+        new: names of the parameters that the checkpoint lacked.
+        rate: peak learning rate of the head.
+    """
     import pandas as pd
 
     from ftkit.engine.optimizers import count_layers, layer_depth
 
-    layers, rate = count_layers(model), choose_learning_rate(recipe)
-    rows = []
+    layers, rows = count_layers(model), []
     for name, parameter in model.named_parameters():
         depth = layer_depth(name, layers)
         group = "embeddings" if depth == 0 else f"layer {depth}" if depth <= layers else "head"
@@ -240,39 +259,6 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str]) -> pd.Da
     grouped = pd.DataFrame(rows).groupby(keys, sort=False)[["parameters"]].sum().reset_index()
     table = grouped.sort_values(["depth", "state"], kind="stable").reset_index(drop=True)
     return table[["group", "depth", "parameters", "state", "learning_rate"]]
-
-
-def measure_first_loss(model: Any, splits: Splits, run: Run) -> tuple[float, float, float]:
-    """Return the mean loss of a training batch before training, what knowing nothing would score, and tokens a second.
-
-    The speed is of the second forward pass of the batch, padding not counted.
-    """
-    import torch
-
-    from ftkit.engine.batching import Collator
-    from ftkit.engine.encoders import load_tokenizer, longest_input
-    from ftkit.engine.inference import forward
-    from ftkit.engine.losses import build_loss
-    from ftkit.engine.tokenization import Encoder
-
-    train = splits.datasets["train"]
-    tokenizer = load_tokenizer(run.recipe.head.encoder, words=splits.task == "token-classification")
-    limit = min(128, longest_input(tokenizer, model.config))
-    encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
-                      max_length=limit)  # fmt: skip
-    count = min(FIRST_BATCH, len(train))
-    rows = [encoder.encode(train[at * len(train) // count])[0] for at in range(count)]
-    collator = Collator(pad_id=tokenizer.pad_token_id, task=splits.task, problem_type=splits.problem_type,
-                        classes=len(splits.labels))  # fmt: skip
-    batch = collator(rows)
-    model.eval()
-    for _ in range(2):
-        begun = time.perf_counter()
-        logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
-        passed = time.perf_counter() - begun
-    loss = float(build_loss(splits.problem_type)(logits, batch["labels"]))
-    expected = {"single_label": math.log(max(2, len(splits.labels))), "multi_label": math.log(2)}
-    return loss, expected.get(splits.problem_type, math.nan), int(batch["attention_mask"].sum()) / max(passed, 1e-9)
 
 
 def _configure(config: Any, splits: Splits, settings: Head) -> Any:

@@ -105,6 +105,11 @@ class Forecast:
             self._counts[key] = head.count_trainable(chain.read_splits(self.run), settings, new)
         return self._counts[key]
 
+    def rate(self, recipe: Recipe) -> float:
+        """Return the peak learning rate that would be taken."""
+        same = recipe.head.encoder == self.run.recipe.head.encoder
+        return head.choose_learning_rate(recipe, spread=head.read_spread(self.run) if same else 0.0)
+
     def _preprocessing(self, recipe: Recipe) -> Outlook:
         encoded, wanted = self.encoded, recipe.preprocessing
         if encoded is None:
@@ -127,7 +132,7 @@ class Forecast:
         trained, total = self.count(recipe)
         facts: dict[str, Any] = {
             "trained parameters": f"{trained:,} of {total:,} ({_share(trained, total)})",
-            "peak learning rate": f"{head.choose_learning_rate(recipe):g}",
+            "peak learning rate": f"{self.rate(recipe):g}",
         }
         facts.update(self._duration(recipe))
         return Outlook(facts=facts)
@@ -136,7 +141,7 @@ class Forecast:
         from ftkit.engine.optimizers import schedule_curve
         from ftkit.stages.training import count_steps
 
-        settings, rate = recipe.training, head.choose_learning_rate(recipe)
+        settings, rate = recipe.training, self.rate(recipe)
         facts: dict[str, Any] = {"peak learning rate": f"{rate:g}"}
         if self.encoded is None:
             return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})

@@ -130,7 +130,7 @@ def _raise_rate(
     model = head.freeze(head.load_head_model(run), recipe.head, head.new_parameters(run), tune=tune)
     speed_up(model, recipe, encoded, precision.name)
     watcher = RateRange(low=low, high=high, steps=steps, smoothing=SMOOTHING, exploded=EXPLODED, on_step=on_step)
-    phase = Phase(tune=tune, epochs=steps / each, steps=steps, folder=folder)
+    phase = Phase(tune=tune, epochs=steps / each, steps=steps, rate=high, folder=folder)
     trainer = make_trainer(recipe, encoded, phase, model, watcher, Meter(), precision.name)
     with quietly():
         trainer.train()

@@ -141,7 +141,7 @@ class Board:
         self.freeze()
 
     def _build(self, earlier: dict[str, History]) -> None:
-        from ftkit.stages.head import choose_learning_rate
+        from ftkit.stages.head import choose_learning_rate, read_spread
 
         self.state = widgets.HTML(layout={"min_width": "170px"})
         self.progress = widgets.FloatProgress(min=0, max=1, layout={"flex": "1", "min_width": "120px"})
@@ -150,9 +150,9 @@ class Board:
         self.keep = self._button("Checkpoint", "save", "Save a checkpoint now", lambda _: self._send("checkpoint"))
         self.stop = self._button("Stop, keep best", "stop", "End the training with the best version so far",
                                  lambda _: self._send("stop"))  # fmt: skip
-        self.rate = widgets.FloatText(value=choose_learning_rate(self.run.recipe), description="learning rate",
-                                      step=1e-6, style={"description_width": "initial"},
-                                      layout={"width": "190px"})  # fmt: skip
+        rate = choose_learning_rate(self.run.recipe, spread=read_spread(self.run))
+        self.rate = widgets.FloatText(value=rate, description="learning rate", step=1e-6,
+                                      style={"description_width": "initial"}, layout={"width": "190px"})  # fmt: skip
         self.set_rate = self._button("Set", "check", "Go on with this learning rate", self._send_rate)
         self.note = widgets.Label()
         self.smoothing = widgets.FloatSlider(value=SMOOTHING, min=0, max=0.99, step=0.01, description="smoothing",

@@ -11,7 +11,9 @@ from transformers import get_scheduler
 
 from ftkit.engine.layers import spared_from_decay
 from ftkit.engine.optimizers import (
+    HIGHEST_RATE,
     OPTIMIZERS,
+    OUTPUT_STEP,
     SCHEDULES,
     change_rate,
     count_layers,
@@ -283,6 +285,16 @@ class TestOptimizers:
         assert default_learning_rate("adamw", "full") < default_learning_rate("adamw", "lora")
         assert default_learning_rate("adamw", "lora") < default_learning_rate("adamw", "head")
         assert default_learning_rate("adamw", "head_then_full") == default_learning_rate("adamw", "full")
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_what_an_output_layer_reads_decides_only_where_steps_are_even(self, name):
+        plain = default_learning_rate(name, "head")
+        assert (default_learning_rate(name, "head", spread=20.0) != plain) == OPTIMIZERS[name].even
+        assert default_learning_rate(name, "full", spread=20.0) == default_learning_rate(name, "full")
+
+    def test_an_output_layer_that_reads_larger_states_has_a_smaller_rate_and_none_has_more_than_the_highest(self):
+        rates = [default_learning_rate("adamw", "head", spread=spread) for spread in (1e-9, 10.0, 100.0)]
+        assert rates == [HIGHEST_RATE, OUTPUT_STEP / 10, OUTPUT_STEP / 100]
 
     @pytest.mark.parametrize("call", [lambda name: default_learning_rate(name, "full"),
                                       lambda name: make_optimizer(quadratic_groups(lr=1.0), name=name)])  # fmt: skip

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftkit.engine.optimizers import HIGHEST_RATE, OUTPUT_STEP, default_learning_rate
 from ftkit.errors import ModelError
+from ftkit.run import read_json
 from ftkit.stages import chain, head
 
 ARCHITECTURES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
@@ -53,6 +55,48 @@ def test_the_first_loss_is_near_the_logarithm_of_the_classes(make_run, source, c
     assert prepared.expected_loss == pytest.approx(math.log(len(splits.labels)))
     assert prepared.first_loss == pytest.approx(prepared.expected_loss, rel=0.25)
     assert not prepared.notes
+
+
+@pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
+def test_the_rate_of_an_output_layer_alone_follows_from_what_it_reads(make_run, source):
+    run = make_run(source, head={"tune": "head"}, training={"learning_rate": 0.0})
+    prepared = chain.make(run, "head")
+    inputs = texts_or_words(run, prepared.model)
+    spread = inputs.std(0).sum().item()
+    assert head.read_spread(run) == pytest.approx(spread, rel=1e-3)
+    rate = head.choose_learning_rate(run.recipe, spread=spread)
+    assert rate == pytest.approx(min(HIGHEST_RATE, OUTPUT_STEP / spread), rel=0.05)
+    assert rate != default_learning_rate("adamw", "head")
+    chain.make(run, "training")
+    assert read_json(run.folder("training") / "summary.json")["learning_rate"] == rate
+    assert prepared.parameters["learning_rate"].max() == rate
+
+
+def texts_or_words(run, model):
+    """What the output layer reads of eight training examples one by one."""
+    from transformers import AutoTokenizer
+
+    train, read = chain.read_splits(run).datasets["train"], []
+    tokenizer = AutoTokenizer.from_pretrained(run.folder("head") / "model")
+    handle = model.classifier.register_forward_pre_hook(lambda _, given: read.append(given[0].flatten(0, -2)))
+    model.eval()
+    count = min(8, len(train))
+    for at in range(count):
+        row = train[at * len(train) // count]
+        words = row.get("words")
+        inputs = tokenizer(words or row["text"], is_split_into_words=bool(words), return_tensors="pt")
+        with torch.no_grad():
+            model(**inputs)
+    handle.remove()
+    return torch.cat(read)
+
+
+def test_a_head_of_several_layers_has_the_rate_of_the_table(make_run, make_tiny_encoder):
+    run = make_run(head={"tune": "head", "encoder": str(make_tiny_encoder("distilbert"))},
+                   training={"learning_rate": 0.0})  # fmt: skip
+    table = chain.make(run, "head").parameters
+    assert head.read_spread(run) == 0.0
+    assert table["learning_rate"].max() == default_learning_rate("adamw", "head")
 
 
 def test_layers_far_from_the_head_get_smaller_rates(make_run):

@@ -1,0 +1,112 @@
+"""A few examples through a model before it is trained: what its loss is, how fast it is, and what its head reads."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.splits import Splits
+from ftkit.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["FirstPass", "pass_first_batch"]
+
+EXAMPLES = 8
+LONGEST = 128  # tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstPass:
+    """What a batch of training examples says of a new model.
+
+    Attributes:
+        loss: mean of the examples.
+        expected: what knowing nothing would score; nan where there is no such value.
+        speed: tokens a second, padding not counted, of a forward pass in fp32.
+        spread: standard deviation of each input of the output layer, summed; 0 where the head has more layers.
+    """
+
+    loss: float
+    expected: float
+    speed: float
+    spread: float
+
+
+def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -> FirstPass:
+    """Run a model twice over the same examples, the second time against the clock.
+
+    Args:
+        model: encoder and head; it is put in eval mode.
+        splits: examples are taken from all over `train`.
+        run: whose recipe says how texts are encoded.
+        new: names of the parameters that the checkpoint lacked.
+    """
+    import torch
+
+    from ftkit.engine.inference import forward
+    from ftkit.engine.losses import build_loss
+
+    batch = _encode_examples(model, splits, run)
+    model.eval()
+    with _watched(_output_layer(model, new), batch["attention_mask"]) as seen:
+        for _ in range(2):
+            begun = time.perf_counter()
+            logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
+            passed = time.perf_counter() - begun
+    expected = {"single_label": math.log(max(2, len(splits.labels))), "multi_label": math.log(2)}
+    return FirstPass(
+        loss=float(build_loss(splits.problem_type)(logits, batch["labels"])),
+        expected=expected.get(splits.problem_type, math.nan),
+        speed=int(batch["attention_mask"].sum()) / max(passed, 1e-9),
+        spread=float(seen[-1].std(0).sum()) if seen and len(seen[-1]) > 1 else 0.0,
+    )
+
+
+def _encode_examples(model: Any, splits: Splits, run: Run) -> dict[str, Tensor]:
+    from ftkit.engine.batching import Collator
+    from ftkit.engine.encoders import load_tokenizer, longest_input
+    from ftkit.engine.tokenization import Encoder
+
+    train = splits.datasets["train"]
+    tokenizer = load_tokenizer(run.recipe.head.encoder, words=splits.task == "token-classification")
+    limit = min(LONGEST, longest_input(tokenizer, model.config))
+    encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
+                      max_length=limit)  # fmt: skip
+    count = min(EXAMPLES, len(train))
+    rows = [encoder.encode(train[at * len(train) // count])[0] for at in range(count)]
+    collator = Collator(pad_id=tokenizer.pad_token_id, task=splits.task, problem_type=splits.problem_type,
+                        classes=len(splits.labels))  # fmt: skip
+    return collator(rows)
+
+
+def _output_layer(model: Any, new: Sequence[str]) -> Any:
+    """Return the linear layer that is the whole head, None where a head has more."""
+    from torch import nn
+
+    from ftkit.engine.optimizers import is_head_parameter
+
+    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if is_head_parameter(model, name, new)}
+    found = [module for name, module in model.named_modules() if name in owners]
+    return found[0] if len(found) == 1 and isinstance(found[0], nn.Linear) else None
+
+
+@contextmanager
+def _watched(layer: Any, mask: Tensor) -> Iterator[list[Tensor]]:
+    """Collect the (N, H) inputs of a layer inside the block, of tokens those that aren't padding."""
+    seen: list[Tensor] = []
+
+    def note(_: Any, given: tuple[Tensor]) -> None:
+        seen.append(given[0][mask.bool()] if given[0].dim() > 2 else given[0])
+
+    handle = layer.register_forward_pre_hook(note) if layer is not None else None
+    try:
+        yield seen
+    finally:
+        if handle is not None:
+            handle.remove()
