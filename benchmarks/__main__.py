@@ -5,7 +5,7 @@ With `--quick` each runs once on next to nothing, and no result is written: it s
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
 from importlib import import_module
 
 from benchmarks.rounds import QUICK
@@ -13,6 +13,11 @@ from benchmarks.rounds import QUICK
 ALL = ("latency", "training", "steps", "frozen", "prediction", "growth", "quality", "board")
 
 if __name__ == "__main__":
-    names = [name for name in sys.argv[1:] if name != QUICK]
-    for name in names or ALL:
-        import_module(f"benchmarks.{name}").main(quick=QUICK in sys.argv)
+    parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
+    parser.add_argument(QUICK, action="store_true", dest="quick")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(ALL):
+        parser.error(f"no comparison {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    for name in asked.names or ALL:
+        import_module(f"benchmarks.{name}").main(quick=asked.quick)

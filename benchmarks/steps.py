@@ -1,7 +1,8 @@
 """Where the time of training and prediction goes, by torch's profiler: how much is left that isn't matrix products.
 
 The same work as in `training` and `prediction`, three times in one process: to warm up, to measure the speed, and under
-the profiler, which itself costs some. The time of an operation is its own, without those that it calls.
+the profiler, which itself costs some. The time of an operation is its own, without those that it calls. In prediction
+the products of the feed-forward layers compute GELU as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ WORK = {**{name: TRAINED[name] for name in ("reuters-r8", "tweet-entities")}, "p
 FIRST, LAST = 5, 20  # the steps that are looked at
 QUICK_FIRST, QUICK_LAST = 2, 2
 KINDS = {
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "mkldnn::_linear"),
     "softmax, GELU, layer norm": ("aten::_softmax", "aten::gelu", "aten::native_layer_norm"),
     "dropout": ("_Drop", "aten::bitwise"),
     "optimizer, norm of the gradients": ("aten::_fused", "aten::linalg_vector_norm", "Optimizer.step"),
