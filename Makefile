@@ -42,7 +42,7 @@ check: setup  ## lint, format, types, import directions, notebooks without outpu
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
-bench: setup $(PEERS)  ## repeat the measured comparisons of the README, in half an hour or more
+bench: setup $(PEERS)  ## repeat the measured comparisons of the README, in an hour and a half or more
 	$(BIN)/python -m benchmarks
 	$(BIN)/python docs/quote.py
 

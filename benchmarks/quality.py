@@ -17,9 +17,9 @@ from benchmarks.rounds import Result, answer, take_turns, write_table
 from benchmarks.work import shrink
 
 WORK = {
-    "reuters-r8": {"source": "reuters-r8", "limit": 320, "scored": 600, "max_length": 64, "batch_size": 8,
+    "reuters-r8": {"source": "reuters-r8", "limit": 1000, "scored": 2000, "max_length": 64, "batch_size": 8,
                    "epochs": 2, "learning_rate": 2e-4},
-    "tweet-entities": {"source": "tweet-entities", "limit": 640, "scored": 600, "max_length": 64, "batch_size": 8,
+    "tweet-entities": {"source": "tweet-entities", "limit": 1200, "scored": 2000, "max_length": 64, "batch_size": 8,
                        "epochs": 3, "learning_rate": 3e-4},
 }  # fmt: skip
 METRICS = {"reuters-r8": "accuracy", "tweet-entities": "entity F1"}
