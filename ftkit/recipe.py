@@ -249,7 +249,7 @@ class Training(Section):
         unit="tokens", low=0, high=10**6, automatic=0, span=(256, 16384), log=True)  # fmt: skip
     accumulation: int = setting(1, "forward passes summed into one step", low=1, high=1024, log=True, span=(1, 64))
     learning_rate: float = setting(
-        0.0, "peak learning rate; 0: as optimizer, what is trained and what the head reads want it", low=0.0, high=10.0,
+        0.0, "peak learning rate; 0: fits the optimizer, what is trained and what the head reads", low=0.0, high=10.0,
         log=True, basic=True, automatic=0, span=(1e-6, 1.0))  # fmt: skip
     optimizer: str = setting(
         "adamw",

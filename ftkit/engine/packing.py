@@ -52,7 +52,7 @@ def packed_layers(model: nn.Module, precision: str) -> Iterator[None]:
             fused = _find_fused(model)
             for layer in _linear_layers(model):
                 formula = fused[layer].formula if layer in fused else ""
-                stack.enter_context(_replaced(layer, _pack(layer, dtype, formula)))
+                stack.enter_context(_replaced(layer, _pack(layer.weight, layer.bias, dtype, formula)))
         stack.enter_context(_passed(fused))
         yield
 
@@ -62,14 +62,14 @@ def _linear_layers(model: nn.Module) -> list[nn.Linear]:
     return [module for module in model.modules() if type(module) is nn.Linear]
 
 
-def _pack(layer: nn.Linear, dtype: torch.dtype, formula: str) -> Callable[[Tensor], Tensor]:
-    """Return the forward pass of a layer on packed weights, with GELU by a formula if there is one."""
-    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype), ROWS)
-    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+def _pack(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, formula: str) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a linear layer on packed weights, with GELU by a formula if there is one."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype), ROWS)
+    added = None if bias is None else bias.detach().to(dtype)
     name = "gelu" if formula else "none"
 
     def run(inputs: Tensor) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.to(dtype), weight, bias, name, [], formula)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.to(dtype), packed, added, name, [], formula)
         return found
 
     return run
@@ -77,17 +77,17 @@ def _pack(layer: nn.Linear, dtype: torch.dtype, formula: str) -> Callable[[Tenso
 
 @lru_cache(maxsize=2)
 def _can_pack(dtype: torch.dtype) -> bool:
-    """Tell whether this build of torch on this processor multiplies with packed weights, rightly."""
-    layer = nn.Linear(16, 8)
-    inputs = torch.linspace(-2, 2, 64).reshape(2, 2, 16)
+    """Tell whether this build of torch on this processor multiplies with packed weights, rightly.
+
+    No random number is drawn: a training that is resumed would ask again, and then get others than in one go.
+    """
+    inputs, weight, bias = torch.linspace(-2, 2, 64).reshape(2, 2, 16), torch.linspace(-1, 1, 128), torch.ones(8)
+    weight = weight.reshape(8, 16)
+    plain = functional.linear(inputs, weight, bias)
+    wanted = {"": plain, **{formula: functional.gelu(plain, approximate=formula) for formula in FORMULAS}}
     with suppress(AttributeError, NotImplementedError, RuntimeError), torch.no_grad():
-        for formula in ("", *FORMULAS):
-            plain = layer(inputs)
-            plain = functional.gelu(plain, approximate=formula) if formula else plain
-            close = torch.allclose(_pack(layer, dtype, formula)(inputs).float(), plain, rtol=0.05, atol=0.05)
-            if not close:
-                return False
-        return True
+        found = {formula: _pack(weight, bias, dtype, formula)(inputs).float() for formula in wanted}
+        return all(torch.allclose(found[formula], wanted[formula], rtol=0.05, atol=0.05) for formula in wanted)
     return False
 
 

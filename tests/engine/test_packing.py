@@ -107,6 +107,17 @@ class TestPackedLayers:
             assert model.layer.weight.dtype == torch.bfloat16
         assert model.layer.weight.dtype == torch.float32
 
+    def test_no_random_number_is_drawn(self):
+        packing._can_pack.cache_clear()
+        model = Forked().eval()
+        before = torch.get_rng_state()
+
+        with packed_layers(model, "bf16"):
+            pass
+
+        assert packing._can_pack.cache_info().misses == 1
+        assert torch.equal(torch.get_rng_state(), before)
+
     def test_an_error_inside_leaves_the_model_as_it_was(self):
         model = Forked().eval()
         before = forwards(model)
