@@ -110,6 +110,11 @@ class Forecast:
         same = recipe.head.encoder == self.run.recipe.head.encoder
         return head.choose_learning_rate(recipe, spread=head.read_spread(self.run) if same else 0.0)
 
+    def _say_rate(self, recipe: Recipe) -> str:
+        """Return the rate, and beside one that is set what would be taken without it."""
+        rate, usual = self.rate(recipe), self.rate(recipe.replace({"training": {"learning_rate": 0.0}}))
+        return f"{rate:g}" + (f", set; {usual:g} by default" if rate != usual else "")
+
     def _preprocessing(self, recipe: Recipe) -> Outlook:
         encoded, wanted = self.encoded, recipe.preprocessing
         if encoded is None:
@@ -132,7 +137,7 @@ class Forecast:
         trained, total = self.count(recipe)
         facts: dict[str, Any] = {
             "trained parameters": f"{trained:,} of {total:,} ({_share(trained, total)})",
-            "peak learning rate": f"{self.rate(recipe):g}",
+            "peak learning rate": self._say_rate(recipe),
         }
         facts.update(self._duration(recipe))
         return Outlook(facts=facts)
@@ -142,7 +147,7 @@ class Forecast:
         from ftkit.stages.training import count_steps
 
         settings, rate = recipe.training, self.rate(recipe)
-        facts: dict[str, Any] = {"peak learning rate": f"{rate:g}"}
+        facts: dict[str, Any] = {"peak learning rate": self._say_rate(recipe)}
         if self.encoded is None:
             return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})
         lengths = _input_lengths(self.encoded)
