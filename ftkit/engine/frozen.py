@@ -19,10 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ftkit.engine.attention import choose_attention, using_attention
-from ftkit.engine.batching import SCORED_TOKENS, sort_batches
+from ftkit.engine.batching import sort_batches
+from ftkit.engine.inference import hurried
 from ftkit.engine.layers import LAYER, layer_depth
-from ftkit.engine.packing import packed_layers
 
 __all__ = ["Place", "encode_states", "find_place", "fingerprint_frozen", "replaying"]
 
@@ -125,12 +124,10 @@ def encode_states(
     Yields:
         Some of the positions, and the (T, H) states of each.
     """
-    training, device, usual = model.training, next(model.parameters()).device, int(np.median(lengths[rows]))
-    attention = choose_attention(model, batch_size=max(1, SCORED_TOKENS // usual), length=usual, precision=precision,
-                                 training=False)  # fmt: skip
+    training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
-        with using_attention(model, attention.name), packed_layers(model, precision):
+        with hurried(model, lengths[rows], precision=precision):
             for part in (rows[at] for at in sort_batches(lengths[rows])):
                 batch = {name: value.to(device) for name, value in read(part).items()}
                 states = _states(model, batch, place, precision)

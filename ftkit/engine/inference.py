@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from ftkit.engine.losses import Loss
 from ftkit.engine.packing import packed_layers
 from ftkit.engine.precision import rounded_states
 
-__all__ = ["Chunk", "forward", "predict_chunks", "read_column", "read_rows"]
+__all__ = ["Chunk", "forward", "hurried", "predict_chunks", "read_column", "read_rows"]
 
 CHUNK = 4096  # rows encoded, scored and handed on together
 
@@ -75,14 +75,29 @@ def _hurrying(model: Any, data: Any, batch_size: int, precision: str) -> Any:
     """Use the faster attention, packed weights and small states; a head that reads states has nothing to gain."""
     if not len(data) or "states" in data.column_names:
         return nullcontext()
-    length = max(1, int(np.median(read_column(data, "length"))))
-    attention = choose_attention(model, batch_size=batch_size or max(1, SCORED_TOKENS // length), length=length,
-                                 precision=precision, training=False)  # fmt: skip
     stack = ExitStack()
-    stack.enter_context(using_attention(model, attention.name))
-    stack.enter_context(packed_layers(model, precision))
+    stack.enter_context(hurried(model, read_column(data, "length"), precision=precision, batch_size=batch_size))
     stack.enter_context(rounded_states(model, precision))
     return stack
+
+
+@contextmanager
+def hurried(
+    model: Any, lengths: npt.NDArray[np.int64], *, precision: str, batch_size: int = 0
+) -> Iterator[None]:  # fmt: skip
+    """Let a model that isn't trained inside the block use the faster attention and packed weights.
+
+    Args:
+        model: in eval mode.
+        lengths: (N,) tokens of the inputs.
+        precision: `fp32` or `bf16`.
+        batch_size: rows of a forward pass; 0: as many as make about SCORED_TOKENS tokens.
+    """
+    length = max(1, int(np.median(lengths)))
+    attention = choose_attention(model, batch_size=batch_size or max(1, SCORED_TOKENS // length), length=length,
+                                 precision=precision, training=False)  # fmt: skip
+    with using_attention(model, attention.name), packed_layers(model, precision):
+        yield
 
 
 def forward(model: Any, batch: dict[str, Tensor], *, precision: str, device: torch.device) -> Tensor:

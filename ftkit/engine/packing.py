@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ftkit.engine.precision import rounded_weights
+from ftkit.engine.precision import pass_probe, rounded_weights
 
 __all__ = ["packed_layers"]
 
 ROWS = 2048  # of a usual product: the library chooses a layout for it, that is right for all
-PROBE = 4  # tokens of the input that shows where a layer's output goes
 AGREEMENT = 1e-4  # of logits with GELU moved and as it was, relative to the largest
 FORMULAS = ("none", "tanh")  # of GELU, as torch names them
 
@@ -81,8 +80,8 @@ def _can_pack(dtype: torch.dtype) -> bool:
 
     No random number is drawn: a training that is resumed would ask again, and then get others than in one go.
     """
-    inputs, weight, bias = torch.linspace(-2, 2, 64).reshape(2, 2, 16), torch.linspace(-1, 1, 128), torch.ones(8)
-    weight = weight.reshape(8, 16)
+    inputs, weight = torch.linspace(-2, 2, 64).reshape(2, 2, 16), torch.linspace(-1, 1, 128).reshape(8, 16)
+    bias = torch.ones(8)
     plain = functional.linear(inputs, weight, bias)
     wanted = {"": plain, **{formula: functional.gelu(plain, approximate=formula) for formula in FORMULAS}}
     with suppress(AttributeError, NotImplementedError, RuntimeError), torch.no_grad():
@@ -93,21 +92,20 @@ def _can_pack(dtype: torch.dtype) -> bool:
 
 def _find_fused(model: nn.Module) -> dict[nn.Linear, Fused]:
     """Return each linear layer whose output goes into a GELU and nowhere else."""
-    inputs = torch.arange(PROBE).unsqueeze(0)
     with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
-        plain, fused = _trace(model, inputs)
+        plain, fused = _trace(model)
         with ExitStack() as stack:
             for layer, found in fused.items():
                 stack.enter_context(_replaced(layer, _moved(layer, found.formula)))
             stack.enter_context(_passed(fused))
-            moved = model(input_ids=inputs)[0]
+            moved = pass_probe(model)
         if (moved - plain).abs().max() <= AGREEMENT * plain.abs().max():
             return fused
     return {}
 
 
-def _trace(model: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[nn.Linear, Fused]]:
-    """Return what a model says of inputs, and the layers whose output was seen to go into a GELU."""
+def _trace(model: nn.Module) -> tuple[Tensor, dict[nn.Linear, Fused]]:
+    """Return what a model says of the probe, and the layers whose output was seen to go into a GELU."""
     made: dict[int, tuple[nn.Linear, Tensor]] = {}  # by identity; the tensors are kept so that none is reused
     fused: dict[nn.Linear, Fused] = {}
 
@@ -120,13 +118,12 @@ def _trace(model: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[nn.Linear, Fu
             fused[layer] = Fused(module, formula)
 
     with ExitStack() as stack:
-        layers = _linear_layers(model)
-        for layer in layers:
-            stack.callback(layer.register_forward_hook(note_layer).remove)
+        for layer in _linear_layers(model):
+            stack.enter_context(layer.register_forward_hook(note_layer))
         for module in model.modules():
             if not any(True for _ in module.children()) and not any(True for _ in module.parameters()):
-                stack.callback(module.register_forward_pre_hook(note_activation).remove)
-        return model(input_ids=inputs)[0], fused
+                stack.enter_context(module.register_forward_pre_hook(note_activation))
+        return pass_probe(model), fused
 
 
 def _gelu_formula(module: nn.Module) -> str:

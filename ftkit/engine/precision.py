@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["Precision", "choose_precision", "count_cores", "rounded_states", "rounded_weights"]
+__all__ = ["Precision", "choose_precision", "count_cores", "pass_probe", "rounded_states", "rounded_weights"]
 
 SHAPE = (1024, 384, 1536)  # rows, in, out: a feed-forward layer of a small encoder
 ROUNDS = 5
@@ -86,17 +86,20 @@ def rounded_states(model: nn.Module, precision: str) -> Iterator[None]:
     if precision != "bf16" or embeddings is None:
         yield
         return
-    handle = embeddings.register_forward_hook(lambda _, __, states: states.bfloat16())
-    try:
-        device = next(model.parameters()).device
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            model(input_ids=torch.arange(PROBE, device=device).unsqueeze(0))
-    except (AttributeError, RuntimeError, TypeError, ValueError):
-        handle.remove()
-    try:
+    with embeddings.register_forward_hook(lambda _, __, states: states.bfloat16()) as handle:
+        try:
+            with torch.inference_mode(), torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
+                pass_probe(model)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            handle.remove()
         yield
-    finally:
-        handle.remove()
+
+
+def pass_probe(model: nn.Module) -> Tensor:
+    """Return the first output of a model for a few tokens that any vocabulary has."""
+    ids = torch.arange(PROBE, device=next(model.parameters()).device)
+    output: Tensor = model(input_ids=ids.unsqueeze(0))[0]
+    return output
 
 
 @lru_cache(maxsize=1)

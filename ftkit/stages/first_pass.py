@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +52,9 @@ def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -
     from ftkit.engine.inference import forward
     from ftkit.engine.losses import build_loss
 
-    batch = _encode_examples(model, splits, run)
+    batch, read, layer = _encode_examples(model, splits, run), [], _output_layer(model, new)
     model.eval()
-    with _watched(_output_layer(model, new), batch["attention_mask"]) as seen:
+    with layer.register_forward_pre_hook(lambda _, given: read.append(given[0])) if layer else nullcontext():
         for _ in range(2):
             begun = time.perf_counter()
             logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
@@ -64,7 +64,7 @@ def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -
         loss=float(build_loss(splits.problem_type)(logits, batch["labels"])),
         expected=expected.get(splits.problem_type, math.nan),
         speed=int(batch["attention_mask"].sum()) / max(passed, 1e-9),
-        spread=float(seen[-1].std(0).sum()) if seen and len(seen[-1]) > 1 else 0.0,
+        spread=_measure_spread(read[-1], batch["attention_mask"]) if read else 0.0,
     )
 
 
@@ -96,17 +96,7 @@ def _output_layer(model: Any, new: Sequence[str]) -> Any:
     return found[0] if len(found) == 1 and isinstance(found[0], nn.Linear) else None
 
 
-@contextmanager
-def _watched(layer: Any, mask: Tensor) -> Iterator[list[Tensor]]:
-    """Collect the (N, H) inputs of a layer inside the block, of tokens those that aren't padding."""
-    seen: list[Tensor] = []
-
-    def note(_: Any, given: tuple[Tensor]) -> None:
-        seen.append(given[0][mask.bool()] if given[0].dim() > 2 else given[0])
-
-    handle = layer.register_forward_pre_hook(note) if layer is not None else None
-    try:
-        yield seen
-    finally:
-        if handle is not None:
-            handle.remove()
+def _measure_spread(inputs: Tensor, mask: Tensor) -> float:
+    """Return the summed deviations of (B, H) inputs, or of (B, T, H) those that aren't padding."""
+    items = inputs[mask.bool()] if inputs.dim() > 2 else inputs
+    return float(items.std(0).sum()) if len(items) > 1 else 0.0
