@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ftkit.batch.pipeline import Outcome
     from ftkit.batch.planning import Plan
     from ftkit.batch.progress import Progress
+    from ftkit.run import Run
 
 __all__ = ["app", "main"]
 
@@ -216,12 +217,16 @@ def control(
 ) -> None:
     """Steer a training.
 
-    stop keeps the best and goes on to evaluation; suspend ends the run, and the same command goes on later.
+    stop keeps the best and goes on to evaluation; suspend ends the run, and the same command goes on later. resume also
+    trains on, here, where somebody stopped a training by hand.
     """
     from ftkit.batch.planning import find_run
     from ftkit.batch.watching import steer_training
 
-    answer = steer_training(find_run(run), command, value)
+    opened = find_run(run)
+    if command == "resume" and opened.status()["training"].cut:
+        _go_on(opened)
+    answer = steer_training(opened, command, value)
     told = " ".join(part for part in (command, value) if part)
     if answer is None:
         typer.echo(f"{told}: sent; it is followed at the end of the step under way")
@@ -230,26 +235,62 @@ def control(
 
 
 @app.command()
+def restore(
+    run: RunName,
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Which one, as --list names it; else the newest.")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List what the history holds.")] = False,
+) -> None:
+    """Bring back a training that was replaced.
+
+    Its model, scores and recipe come back from the history of the run; what is finished now takes their place there.
+    """
+    from ftkit import archive
+    from ftkit.batch.planning import find_run
+    from ftkit.batch.report import describe_status
+
+    opened = find_run(run)
+    if listed:
+        for item in archive.list_entries(opened):
+            typer.echo(f"{item.name}  {item.result}; put there since {item.why}")
+        return
+    from ftkit.stages.training import hold
+
+    with hold(opened):
+        restored = archive.restore(opened, entry, say=typer.echo)
+    typer.echo(describe_status(restored))
+
+
+@app.command()
 def lab(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Where the notebooks are to be; else ./ftkit-notebooks.")
-    ] = None,
+        str,
+        typer.Argument(
+            metavar="DIR|RUN", help="Where the notebooks are to be (./ftkit-notebooks); or a run to look at."
+        ),
+    ] = "",
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start JupyterLab there.")] = True,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     port: Annotated[int, typer.Option(help="Port; 0: the first free one from 8888.")] = 0,
 ) -> None:
-    """Start JupyterLab on the notebooks.
+    """Start JupyterLab on the notebooks, or on those of a run.
 
-    They are laid out in a folder first; a notebook that was changed there is never overwritten.
+    They are laid out in a folder first; a notebook that was changed there is never overwritten. Those of a run are the
+    ones that were executed for it, with their pictures. Relative names of runs mean the folder where this is started.
     """
-    from ftkit.batch.lab import choose_folder, lay_out, start_lab
+    from ftkit.batch.lab import choose_folder, lay_out, lay_out_run, start_lab
+    from ftkit.paths import RUNS, last_run, locate_run
 
-    chosen = choose_folder(folder)
-    laid = lay_out(chosen)
+    found = locate_run(folder) if folder else None
+    chosen = found / "notebooks" if found else choose_folder(Path(folder) if folder else None)
+    laid = lay_out_run(found) if found else lay_out(chosen)
     for name, state in laid.items():
         if state != "unchanged":
             typer.echo(f"{state:8} {chosen / name}" + (" (it was changed here)" if state == "kept" else ""))
     typer.echo(f"Notebooks: {chosen}")
+    if not found:
+        newest = last_run()
+        said = f"; the last is {newest.name}, to look at it: ftkit lab {newest.name}" if newest else ""
+        typer.echo(f"Runs: {Path.cwd() / RUNS}{said}")
     if start:
         start_lab(chosen, browser=browser, port=port)
 
@@ -299,6 +340,19 @@ def _do_run(
     if outcome.state != "done":
         _complain(describe_outcome(outcome))
     return outcome.exit_code, outcome if outcome.state == "done" else None
+
+
+def _go_on(opened: Run) -> None:
+    """Train on where somebody stopped it by hand, up to the scores."""
+    from ftkit.batch.planning import Plan
+    from ftkit.batch.progress import open_progress
+    from ftkit.stages.training import let_go_on
+
+    typer.echo(f"{opened.path}: going on from {opened.status()['training'].cut}")
+    let_go_on(opened)
+    code, made = _do_run(Plan(opened.recipe, opened.path), open_progress(), until="evaluation", force=True, again=False)
+    _report_runs([made] if made else [])
+    raise typer.Exit(code)
 
 
 def _report_runs(outcomes: Sequence[Outcome]) -> None:

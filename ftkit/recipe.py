@@ -26,6 +26,7 @@ __all__ = [
     "describe_settings",
     "parse_assignment",
     "read_recipe",
+    "read_value",
     "write_recipe",
 ]
 
@@ -416,6 +417,19 @@ def parse_assignment(text: str) -> dict[str, dict[str, Scalar]]:
     if name not in declared:
         raise RecipeError(f"-p: unknown setting {section}.{name}", remedy=nearest(name, declared))
     return {section: {name: _from_text(declared[name], value.strip())}}
+
+
+def read_value(declared: Setting, value: object) -> Scalar:
+    """Return a value as its field takes it; a number may be written as text, as YAML reads `3e-4`.
+
+    Raises:
+        RecipeError: it isn't of the field's type, or out of its bounds.
+    """
+    if isinstance(value, str) and declared.kind in (int, float):
+        value = _from_text(declared, value.strip())
+    value = _coerce(declared, value)
+    _check(declared, value)
+    return cast(Scalar, value)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import platform
 import subprocess
@@ -14,102 +12,66 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-from ftkit.errors import FtkitError, RecipeError, RunError, Suspended, show
-from ftkit.recipe import SECTIONS, STAGES, Recipe, describe_settings, read_recipe, write_recipe
+from ftkit.cells import Cell, Origins, read_cell
+from ftkit.errors import FtkitError, RunError, Suspended, show
+from ftkit.files import json_ready, read_json, write_bytes, write_json, write_text
+from ftkit.paths import (
+    RUNS,
+    anchor_paths,
+    last_run,
+    locate_run,
+    loosen_paths,
+    name_source,
+    remember_run,
+    work_folder,
+)
+from ftkit.recipe import SECTIONS, STAGES, Data, Recipe, describe_settings, read_recipe, write_recipe
 
 __all__ = [
+    "MADE_FROM",
     "STATES",
     "Run",
     "StageStatus",
     "json_ready",
     "open_run",
     "read_json",
+    "read_run_recipe",
     "write_bytes",
     "write_json",
     "write_text",
 ]
+
+MADE_FROM = "made_from.json"
+"""In the folder of a stage: the settings of the whole recipe that it was made with."""
 
 STATES = ("pending", "running", "done", "failed", "stopped")
 PACKAGES = ("ftkit", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "numpy", "pandas",
             "scikit-learn", "papermill", "jupyterlab")  # fmt: skip
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole: a temporary name beside it, fsync, rename.
-
-    Raises:
-        RunError: the folder can't be written, or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise RunError(str(path), expected="a file that can be written", found=str(error.strerror),
-                       remedy="Free some disk space, or choose another run folder.") from error  # fmt: skip
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole; see `write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON whole; numbers that are not finite become null."""
-    ready = json_ready(value)
-    text = json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # half of a surrogate pair, as broken data has it: only its escape can be written
-        text = json.dumps(ready, indent=2, allow_nan=False)
-    write_text(path, text + "\n")
-
-
-def json_ready(value: object) -> object:
-    """Return a value as JSON can hold it: numpy's values become plain, numbers that are not finite become null."""
-    if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        value = value.tolist()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_ready(item) for item in value]
-    return value
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path}: there is no such file", remedy="Run the stage that makes it.") from error
-    except (OSError, ValueError) as error:
-        raise RunError(str(path), expected="a JSON file", found=str(error),
-                       remedy="Delete it and run the stage again.") from error  # fmt: skip
-
-
 @dataclass(frozen=True, kw_only=True)
 class StageStatus:
-    """What is known of one stage of a run."""
+    """What is known of one stage of a run.
+
+    Attributes:
+        state: one of STATES.
+        seconds: that it took.
+        fingerprint: of all that it was made from.
+        error: why it failed or was stopped.
+        cut: where somebody ended a training early and kept the best, such as "step 47 of 840"; it can go on.
+    """
 
     state: str = "pending"
     seconds: float = 0.0
     fingerprint: str = ""
     error: str = ""
+    cut: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Return the state as people are told it: a training that somebody ended early isn't just done."""
+        return "stopped by hand" if self.cut else self.state
 
 
 @dataclass(frozen=True)
@@ -128,21 +90,21 @@ class Run:
         """
         if path.exists() and not path.is_dir():
             raise RunError(str(path), expected="a folder for the run", found="a file", remedy="Choose another name.")
-        write_text(path / "recipe.toml", write_recipe(recipe))
+        write_text(path / "recipe.toml", write_recipe(loosen_paths(recipe, path)))
         return cls(path, recipe)
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """Open a run folder that exists.
+        """Open a run that exists, given by its folder or by its name in runs/.
 
         Raises:
             RunError: it is not a run folder.
         """
-        path = Path(path)
-        if not (path / "recipe.toml").is_file():
+        found = locate_run(path)
+        if found is None:
             raise RunError(str(path), expected="a run folder with a recipe.toml", found="none",
                            remedy="Make one with: ftkit run RECIPE --run-dir DIR.")  # fmt: skip
-        return cls(path, read_recipe(path / "recipe.toml"))
+        return cls(found, read_run_recipe(found))
 
     @property
     def name(self) -> str:
@@ -180,17 +142,24 @@ class Run:
         write_json(self.path / "status.json", {name: vars(item) for name, item in current.items()})
 
     @contextmanager
-    def working(self, stage: str, fingerprint: str) -> Iterator[None]:
-        """Mark a stage as running, then as done, or as failed with the error."""
-        begun = time.monotonic()
+    def working(self, stage: str, fingerprint: str) -> Iterator[dict[str, str]]:
+        """Mark a stage as running, then as done, or as failed with the error; note what it is made from.
+
+        Yields:
+            More fields of the status, to be filled in.
+        """
+        begun, more = time.monotonic(), dict[str, str]()
 
         def mark(state: str, error: str = "") -> None:
             seconds = round(time.monotonic() - begun, 3)
-            self.set_status(stage, StageStatus(state=state, seconds=seconds, fingerprint=fingerprint, error=error))
+            status = StageStatus(state=state, seconds=seconds, fingerprint=fingerprint, error=error, **more)
+            self.set_status(stage, status)
+
+        write_json(self.folder(stage) / MADE_FROM, loosen_paths(self.recipe, self.path).to_mapping())
 
         mark("running")
         try:
-            yield
+            yield more
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt | Suspended)
             cause = str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}"
@@ -206,45 +175,107 @@ class Run:
 
 
 def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Run:
-    """Open or make the run of a notebook, with the values of its parameters cell in place.
+    """Open or make the run of a notebook, and print what is in force and where it comes from.
 
-    What the cell shows is what runs: its values replace those of the run's recipe, and each change is printed. Only the
-    corrections that were decided in this run stay where the cell names none.
+    What a run's recipe says stays, unless the cell was changed or papermill injected a value: a notebook that is only
+    opened and run again changes nothing. See `ftkit.cells.Cell.find_news`.
 
     Args:
-        run_dir: folder of the run; made if it is not there.
+        run_dir: folder of the run; empty: the one this kernel opened before, else the last of this folder.
         sections: recipe sections that the cell holds, separated by blanks.
         namespace: the notebook's `globals()`.
 
     Raises:
-        RecipeError: a value is invalid.
-        RunError: the folder can't be used.
+        RecipeError: a value is invalid, a line was removed, or papermill injected a name that isn't there.
+        RunError: the folder can't be used, or no run is named and there is none.
     """
-    path = Path(run_dir)
-    before = read_recipe(path / "recipe.toml") if (path / "recipe.toml").is_file() else None
-    declared = {section: describe_settings(SECTIONS[section]) for section in sections.split()}
-    missing = [item.name for items in declared.values() for item in items if item.name not in namespace]
-    if missing:
-        raise RecipeError("parameters cell", expected=f"a value for {', '.join(missing)}", found="none",
-                          remedy="Put back the line that was removed, and run the cell.")  # fmt: skip
-    values = {section: {item.name: namespace[item.name] for item in items} for section, items in declared.items()}
-    kept = _find_corrections(before, path)
-    if kept and values.get("data", {}).get("corrections") == "":
-        values["data"]["corrections"] = kept
-        print(f"data.corrections: {kept} stays; delete the file to undo what was decided")
-    recipe = (before or Recipe()).replace(values, where="parameters cell")
-    for section in sections.split() if before else ():
-        for item in describe_settings(SECTIONS[section]):
-            old, new = getattr(getattr(before, section), item.name), getattr(getattr(recipe, section), item.name)
-            if old != new:
-                print(f"{item.path}: {show(old)} in the run's recipe, now {show(new)}")
-    return Run.create(path, recipe)
+    cell = read_cell(run_dir, sections, namespace)
+    path, why = _choose_folder(cell)
+    before = read_run_recipe(path) if (path / "recipe.toml").is_file() else None
+    origins = Origins.read(path)
+    news = cell.find_news(before or Recipe(), origins)
+    recipe = anchor_paths((before or Recipe()).replace(news, where="parameters cell"), Path.cwd(), work_folder())
+    recipe = _drop_lost_corrections(recipe, path)
+    origins.note(cell, news)
+    run = Run.create(path, recipe)
+    origins.write(path)
+    _remember(path)
+    print("\n".join(_tell_opened(run, why, before, origins, sections.split())))
+    return run
 
 
-def _find_corrections(before: Recipe | None, path: Path) -> str:
-    """Return the corrections that a recipe names, if they were decided in the run itself; else nothing."""
-    named = Path(before.data.corrections) if before and before.data.corrections else None
-    return str(named) if named and named.is_file() and named.resolve().parent == path.resolve() else ""
+_opened: Path | None = None  # what this kernel has open; a run made elsewhere meanwhile doesn't take its place
+
+
+def _remember(path: Path) -> None:
+    global _opened
+    _opened = path
+    remember_run(path)
+
+
+def _choose_folder(cell: Cell) -> tuple[Path, str]:
+    """Return the folder of the run, and how it was chosen."""
+    named = Path(cell.run_dir).expanduser()
+    beside = Path.cwd().parent if Path.cwd().name == "notebooks" else None  # the executed notebooks of a run
+    if beside is not None and (beside / "recipe.toml").is_file() and not (cell.run_dir and locate_run(named)):
+        return beside, "the run of this notebook"
+    if cell.run_dir:
+        return locate_run(named) or work_folder() / named, ""
+    source = "" if "data" not in cell.values or cell.is_default("source") else str(cell.values["data"]["source"])
+    known = [(_opened, "open in this kernel")] if _opened and (_opened / "recipe.toml").is_file() else []
+    known += [(last, "the last run of this folder")] if (last := last_run()) else []
+    if known and (not source or _reads(known[0][0], source)):
+        return known[0]
+    if source:
+        return work_folder() / RUNS / name_source(source), "named after the data"
+    if "data" not in cell.values:
+        raise RunError("run_dir", expected="a run", found=f"none named, and none in {work_folder() / RUNS}",
+                       remedy="Begin with 01_inspection.ipynb, or set run_dir.")  # fmt: skip
+    return work_folder() / RUNS / name_source(source or Recipe().data.source), "named after the data"
+
+
+def _reads(path: Path, source: str) -> bool:
+    """Tell whether a run reads a source, as a cell names it."""
+    wanted = anchor_paths(Recipe().replace({"data": {"source": source}}), Path.cwd(), work_folder()).data.source
+    return read_run_recipe(path).data.source == wanted
+
+
+def _drop_lost_corrections(recipe: Recipe, path: Path) -> Recipe:
+    """Leave out the corrections that were decided in the run itself, where their file was deleted."""
+    named = Path(recipe.data.corrections)
+    if recipe.data.corrections and named.parent.resolve() == path.resolve() and not named.is_file():
+        print(f"data.corrections: {named} was deleted; what was decided there is undone")
+        return recipe.replace({"data": {"corrections": ""}})
+    return recipe
+
+
+def _tell_opened(run: Run, why: str, before: Recipe | None, origins: Origins, sections: list[str]) -> Iterator[str]:
+    """Yield which run this is, and each setting that isn't the default, with where it comes from."""
+    yield f"run: {run.path}" + (f" ({why}; another: set run_dir)" if why else "") + ("" if before else ", new")
+    if "data" not in sections:
+        yield f"data: {run.recipe.data.source}"
+    elif not before and run.recipe.data == Data():
+        yield (f"No data were named: this begins with the sample {run.recipe.data.source}. For your own, set source "
+               "above to a file, a folder, another sample (`ftkit samples`) or hub:id.")  # fmt: skip
+    rows = []
+    for item in (item for section in sections for item in describe_settings(SECTIONS[section])):
+        now, old = (getattr(getattr(recipe, item.section), item.name) for recipe in (run.recipe, before or run.recipe))
+        if now != item.default or old != now:
+            changed = f", was {show(old)}" if old != now else ""
+            rows.append((item.path, show(now), origins.where.get(item.path, "recipe") + changed))
+    if rows:
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        yield from (f"  {name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in rows)
+    yield f"  {'all others' if rows else 'all settings'} as by default"
+
+
+def read_run_recipe(path: Path) -> Recipe:
+    """Read the recipe of a run; relative paths in it are relative to its folder.
+
+    Raises:
+        RecipeError: it is missing or invalid.
+    """
+    return anchor_paths(read_recipe(path / "recipe.toml"), path)
 
 
 def _environment() -> dict[str, object]:

@@ -407,11 +407,24 @@ def test_notebooks_are_laid_out_without_a_start(here: Path) -> None:
     code, out, _ = call("lab", "mine", "--no-start")
     assert code == 0
     assert "new      mine/01_inspection.ipynb" in out
-    assert out.endswith("Notebooks: mine\n")
+    assert out.endswith(f"Notebooks: mine\nRuns: {here / 'runs'}\n")
     (here / "mine" / "01_inspection.ipynb").write_text("mine")
+    Run.create(here / "runs" / "one", Recipe())
     assert call("lab", "mine", "--no-start")[1] == (
         "kept     mine/01_inspection.ipynb (it was changed here)\nNotebooks: mine\n"
+        f"Runs: {here / 'runs'}; the last is one, to look at it: ftkit lab one\n"
     )
+
+
+def test_the_notebooks_of_a_run_are_its_own_and_the_shipped_ones_where_none_was_executed(here: Path) -> None:
+    run = Run.create(here / "runs" / "one", Recipe())
+    write_text(run.path / "notebooks" / "01_inspection.ipynb", "executed")
+    code, out, _ = call("lab", "one", "--no-start")
+    assert code == 0
+    assert out.splitlines()[0] == "new      runs/one/notebooks/02_preprocessing.ipynb"
+    assert out.splitlines()[-1] == "Notebooks: runs/one/notebooks"
+    assert (run.path / "notebooks" / "01_inspection.ipynb").read_text() == "executed"
+    assert (run.path / "notebooks" / "05_evaluation.ipynb").is_file()
 
 
 def test_jupyterlab_is_started_on_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,6 +435,7 @@ def test_jupyterlab_is_started_on_the_folder(monkeypatch: pytest.MonkeyPatch) ->
     assert command[:4] == [sys.executable, "-P", "-m", "jupyterlab"]
     assert {"--ServerApp.ip=127.0.0.1", "--no-browser", "--ServerApp.port=9000"} <= set(command)
     assert environment["JUPYTER_PREFER_ENV_PATH"] == "1"
+    assert environment["FTKIT_FOLDER"] == str(Path.cwd())
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------
@@ -450,7 +464,7 @@ def test_from_a_file_to_predictions(here: Path, tiny_encoder_dir: Path, cache: P
         "running", "done"
     ]  # fmt: skip
     assert changed.count("unchanged") == 4
-    assert read_recipe(here / "runs/reviews/recipe.toml").data.source == str(here / "reviews.csv")
+    assert read_recipe(here / "runs/reviews/recipe.toml").data.source == "../../reviews.csv"
     predicted = do("predict", "reviews", "--text", "very good film")
     assert json.loads(predicted)["label"] in words
     assert "evaluation     done" in do("status", "reviews")

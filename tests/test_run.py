@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import ftkit
 from ftkit import run as run_module
 from ftkit.errors import DataError, RecipeError, RunError, Suspended
+from ftkit.paths import remember_run
 from ftkit.recipe import SECTIONS, STAGES, Recipe, describe_settings, read_recipe
 from ftkit.run import Run, StageStatus, open_run, read_json, write_bytes, write_json, write_text
 
@@ -257,18 +258,34 @@ def test_a_notebook_makes_a_new_run_of_its_cell_and_the_defaults(tmp_path: Path,
     opened = open_run(str(tmp_path / "run"), "data inspection", cell(tmp_path, "data", "inspection", shown=1))
     assert opened.recipe == Recipe.from_mapping({"inspection": {"shown": 1}})
     assert read_recipe(tmp_path / "run" / "recipe.toml") == opened.recipe
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out.splitlines() == [
+        f"run: {tmp_path / 'run'}, new",
+        "No data were named: this begins with the sample reuters-r8. For your own, set source above to a file, a "
+        "folder, another sample (`ftkit samples`) or hub:id.",
+        "  inspection.shown  1  notebook", "  all others as by default",
+    ]  # fmt: skip
 
 
-def test_what_the_cell_shows_is_what_runs_and_each_change_is_told(tmp_path: Path, capsys) -> None:
+def test_a_cell_that_says_the_defaults_keeps_what_the_run_has_and_tells_it(tmp_path: Path, capsys) -> None:
+    before = Recipe.from_mapping({"training": {"epochs": 2, "learning_rate": 0.01}})
+    Run.create(tmp_path / "run", before)
+    opened = open_run(str(tmp_path / "run"), "training", cell(tmp_path, "training"))
+    assert opened.recipe == before == read_recipe(tmp_path / "run" / "recipe.toml")
+    assert capsys.readouterr().out.splitlines() == [
+        f"run: {tmp_path / 'run'}", "data: reuters-r8", "  training.epochs         2.0   recipe",
+        "  training.learning_rate  0.01  recipe", "  all others as by default",
+    ]  # fmt: skip
+
+
+def test_a_value_that_was_changed_wins_once_and_is_told(tmp_path: Path, capsys) -> None:
     before = Recipe.from_mapping({"training": {"epochs": 2}, "preprocessing": {"max_length": 64, "stride": 8}})
     Run.create(tmp_path / "run", before)
-    namespace = cell(tmp_path, "preprocessing", max_length=32, stride=8)
+    namespace = cell(tmp_path, "preprocessing", max_length=32)
     opened = open_run(str(tmp_path / "run"), "preprocessing", namespace)
     assert opened.recipe == before.replace({"preprocessing": {"max_length": 32}})
-    assert capsys.readouterr().out == "preprocessing.max_length: 64 in the run's recipe, now 32\n"
-    open_run(str(tmp_path / "run"), "preprocessing", namespace)
-    assert capsys.readouterr().out == ""
+    assert "  preprocessing.max_length  32  notebook, was 64\n" in capsys.readouterr().out
+    Run.create(tmp_path / "run", before)  # somebody sets it back, by a form or by hand
+    assert open_run(str(tmp_path / "run"), "preprocessing", namespace).recipe == before
 
 
 def test_a_value_in_the_cell_that_is_not_allowed_is_refused(tmp_path: Path) -> None:
@@ -288,16 +305,75 @@ def test_a_cell_that_lacks_a_name_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_corrections_that_were_decided_in_the_run_stay_where_the_cell_names_none(tmp_path: Path, capsys) -> None:
-    own, other = tmp_path / "run" / "corrections.csv", tmp_path / "other.csv"
+def test_corrections_that_were_decided_in_the_run_stay_until_their_file_is_deleted(tmp_path: Path, capsys) -> None:
+    own = tmp_path / "run" / "corrections.csv"
     Run.create(tmp_path / "run", Recipe.from_mapping({"data": {"corrections": str(own)}}))
-    opened = open_run(str(tmp_path / "run"), "data", cell(tmp_path, "data"))
-    assert opened.recipe.data.corrections == ""  # the file is gone
+    own.write_text("")
+    assert open_run(str(tmp_path / "run"), "data", cell(tmp_path, "data")).recipe.data.corrections == str(own)
+    own.unlink()
+    capsys.readouterr()
+    assert open_run(str(tmp_path / "run"), "data", cell(tmp_path, "data")).recipe.data.corrections == ""
+    assert f"data.corrections: {own} was deleted" in capsys.readouterr().out
 
-    for path, stays in ((own, True), (other, False)):
-        path.write_text("")
-        Run.create(tmp_path / "run", Recipe.from_mapping({"data": {"corrections": str(path)}}))
-        capsys.readouterr()
-        opened = open_run(str(tmp_path / "run"), "data", cell(tmp_path, "data"))
-        assert opened.recipe.data.corrections == (str(path) if stays else "")
-        assert ("stays; delete the file" in capsys.readouterr().out) is stays
+
+def test_a_run_that_is_moved_takes_its_corrections_along(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "one", Recipe.from_mapping({"data": {"corrections": str(tmp_path / "one" / "c.csv")}}))
+    run.path.rename(tmp_path / "two")
+    assert Run.open(tmp_path / "two").recipe.data.corrections == str(tmp_path / "two" / "c.csv")
+
+
+class TestWhichRun:
+    """A notebook whose `run_dir` is empty."""
+
+    @pytest.fixture(autouse=True)
+    def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(run_module, "_opened", None)
+        return tmp_path
+
+    def test_it_is_the_last_one_of_the_folder_and_that_is_said(self, here: Path, capsys) -> None:
+        for name in ("one", "two"):
+            Run.create(here / "runs" / name, Recipe())
+        remember_run(here / "runs" / "one")
+        assert open_run("", "head", cell(here, "head")).path == here / "runs" / "one"
+        told = capsys.readouterr().out.splitlines()[0]
+        assert told == f"run: {here / 'runs' / 'one'} (the last run of this folder; another: set run_dir)"
+
+    def test_a_kernel_stays_with_the_one_it_opened(self, here: Path) -> None:
+        Run.create(here / "runs" / "one", Recipe())
+        open_run("runs/one", "head", cell(here, "head"))
+        Run.create(here / "runs" / "two", Recipe())
+        remember_run(here / "runs" / "two")
+        assert open_run("", "training", cell(here, "training")).name == "one"
+
+    def test_other_data_begin_a_run_of_their_own(self, here: Path) -> None:
+        Run.create(here / "runs" / "one", Recipe())
+        (here / "mine.csv").write_text("text,label\n")
+        opened = open_run("", "data inspection", cell(here, "data", "inspection", source="mine.csv"))
+        assert opened.name == "mine"
+        assert opened.recipe.data.source == str(here / "mine.csv")
+        assert read_recipe(opened.path / "recipe.toml").data.source == "../../mine.csv"
+        assert Run.open("one").recipe == Recipe()
+        assert open_run("", "data inspection", cell(here, "data", "inspection", source="mine.csv")) == opened
+
+    def test_without_any_run_only_the_first_notebook_begins_one_and_says_with_what(self, here: Path, capsys) -> None:
+        with pytest.raises(RunError, match="expected a run, got none named, and none in .*runs. Begin with 01_"):
+            open_run("", "training", cell(here, "training"))
+        assert open_run("", "data", cell(here, "data")).name == "reuters-r8"
+        assert "No data were named: this begins with the sample reuters-r8." in capsys.readouterr().out
+
+    def test_the_executed_notebooks_of_a_run_find_it_where_it_was_moved(self, here: Path, monkeypatch) -> None:
+        run = Run.create(here / "moved", Recipe())
+        monkeypatch.chdir(run.folder("notebooks"))
+        for said in ("", str(here / "where-it-was")):
+            assert open_run(said, "head", cell(here, "head")).path.samefile(run.path)
+
+    def test_names_mean_the_folder_where_the_lab_was_started(self, here: Path, monkeypatch) -> None:
+        run = Run.create(here / "runs" / "one", Recipe())
+        (here / "notebooks").mkdir()
+        monkeypatch.chdir(here / "notebooks")
+        monkeypatch.setenv("FTKIT_FOLDER", str(here))
+        for name in ("one", "runs/one"):
+            assert Run.open(name).path == run.path
+        assert open_run("runs/new", "data", cell(here, "data")).path == here / "runs" / "new"
+        assert open_run("", "head", cell(here, "head")).name == "new"

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from ftkit.errors import RunError
+from ftkit.paths import FOLDER, work_folder
 from ftkit.resources import PACKAGE, notebooks_dir
 from ftkit.run import read_json, write_bytes, write_json
 
-__all__ = ["choose_folder", "lab_command", "lab_environment", "lay_out", "start_lab"]
+__all__ = ["choose_folder", "lab_command", "lab_environment", "lay_out", "lay_out_run", "start_lab"]
 
 DEFAULT = Path("ftkit-notebooks")
 RECORD = ".ftkit-shipped.json"
@@ -51,6 +52,23 @@ def lay_out(folder: Path) -> dict[str, str]:
     return done
 
 
+def lay_out_run(run_path: Path) -> dict[str, str]:
+    """Put the shipped notebook of each stage into a run's own folder where none was executed there.
+
+    They find their run by the folder they lie in.
+
+    Returns:
+        What happened to each file: `new`, or `unchanged`.
+    """
+    folder = run_path / "notebooks"
+    done = {}
+    for source in sorted(notebooks_dir().glob("*.ipynb")):
+        done[source.name] = "unchanged" if (folder / source.name).exists() else "new"
+        if done[source.name] == "new":
+            write_bytes(folder / source.name, source.read_bytes())
+    return done
+
+
 def lab_command(folder: Path, *, browser: bool = True, port: int = 0) -> list[str]:
     """Return the command of a JupyterLab that only this machine reaches, and only with its token."""
     command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
@@ -64,11 +82,16 @@ def lab_command(folder: Path, *, browser: bool = True, port: int = 0) -> list[st
 def lab_environment() -> dict[str, str]:
     """Return the environment of that JupyterLab: kernels of this Python first, and no question about news.
 
-    Settings of ftkit come after the user's own, which win.
+    Settings of ftkit come after the user's own, which win. Kernels learn in which folder people think.
     """
     paths = [*filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")]), str(PACKAGE / "jupyter")]
-    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # fmt: skip
+    return {
+        **os.environ,
+        FOLDER: str(work_folder()),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(paths),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
 
 
 def start_lab(folder: Path, *, browser: bool = True, port: int = 0) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ftkit
+from ftkit import archive
 from ftkit.batch.messages import (
     BLOCKED_EXIT,
     FORCE,
@@ -27,10 +28,12 @@ from ftkit.batch.messages import (
 )
 from ftkit.batch.progress import LineProgress, Progress, Snapshot, TrainingWatch
 from ftkit.errors import RecipeError, RunError, nearest
+from ftkit.paths import remember_run
 from ftkit.recipe import STAGES, Recipe
 from ftkit.resources import notebooks_dir
 from ftkit.run import Run, StageStatus
 from ftkit.stages.findings import Finding, find_blockers
+from ftkit.stages.training import hold
 
 __all__ = ["Outcome", "run_recipe"]
 
@@ -102,8 +105,9 @@ def run_recipe(
     stages = STAGES[: STAGES.index(until) + 1]
     with _hold(run_dir), progress or LineProgress() as shown:
         run = Run.create(run_dir, recipe)
+        remember_run(run.path)
         if again:
-            _forget(run, training="training" in stages)
+            _forget(run, stages)
         child = _Child(run, notebooks or notebooks_dir(), stages, force)
         with _signals_to(child, shown):
             child.watch(shown)
@@ -179,9 +183,10 @@ class _Child:
         place = f"{self.stages.index(report.stage) + 1}/{len(self.stages)}"
         if running and report.stage == "training":
             return watch.snapshot(place=place, seconds=seconds)
-        return Snapshot(
-            stage=report.stage, place=place, state=report.state, seconds=seconds if running else report.seconds
-        )
+        seconds = seconds if running else report.seconds
+        cut = "" if running else self.run.status()[report.stage].cut
+        return Snapshot(stage=report.stage, place=place, state=report.state, seconds=seconds,
+                        detail=f"stopped by hand at {cut}" if cut else "")  # fmt: skip
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -288,12 +293,19 @@ def _busy(run_dir: Path) -> RunError:
     )
 
 
-def _forget(run: Run, *, training: bool) -> None:
-    """Make all stages pending, and take away what a training would go on from."""
-    for stage in STAGES:
+def _forget(run: Run, stages: tuple[str, ...]) -> None:
+    """Make stages pending, and take away what a training would go on from; what was finished is kept in the history.
+
+    Raises:
+        RunError: the run is being trained, or the disk can't hold its result beside a new one.
+    """
+    if "training" in stages:
+        with hold(run):
+            archive.keep(run, "training", "computed again")
+            for name in ("checkpoints", "head_phase", "control"):
+                shutil.rmtree(run.path / "training" / name, ignore_errors=True)
+    for stage in stages:
         run.set_status(stage, StageStatus())
-    for name in ("checkpoints", "control") if training else ():
-        shutil.rmtree(run.path / "training" / name, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftkit.errors import RecipeError, RunError
+from ftkit.paths import RUNS, anchor_paths, locate_run, name_source
 from ftkit.recipe import Recipe, parse_assignment, read_recipe
 from ftkit.resources import find_recipe, shipped_recipes
 from ftkit.run import Run
 
-__all__ = ["RUNS", "Plan", "anchor_paths", "find_run", "name_source", "plan_runs"]
-
-RUNS = Path("runs")
+__all__ = ["Plan", "find_run", "plan_runs"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ def plan_runs(
 ) -> list[Plan]:
     """Return the runs that a command line asks for.
 
-    Relative paths in a recipe are looked for beside the recipe, then in the working directory, and written into the
-    run's recipe as absolute ones, so that it repeats the run from anywhere.
+    Relative paths in a recipe are looked for beside the recipe, then in the working directory; in the run's recipe they
+    are relative to its folder, so that it repeats the run from anywhere.
 
     Args:
         recipes: paths or shipped names; the recipe of a run goes on in that run's folder.
@@ -58,47 +56,17 @@ def plan_runs(
     return plans
 
 
-def anchor_paths(recipe: Recipe, folder: Path) -> Recipe:
-    """Make relative paths absolute where they name something that exists, so that the recipe works from anywhere.
-
-    A file or folder comes before a sample or an id of the hub that has the same name, as everywhere.
-
-    Args:
-        recipe: its `data.source`, `data.corrections` and `head.encoder` may be paths.
-        folder: looked in first (the recipe's own); then the working directory.
-    """
-    changed: dict[str, dict[str, object]] = {}
-    for section, name in (("data", "source"), ("data", "corrections"), ("head", "encoder")):
-        value = getattr(getattr(recipe, section), name)
-        found = next((place for place in (folder, Path.cwd()) if _exists(place, value)), None)
-        if found is not None:
-            changed.setdefault(section, {})[name] = str((found / Path(value).expanduser()).resolve())
-    return recipe.replace(changed)
-
-
 def find_run(name: str) -> Run:
     """Open a run given by its folder, or by its name in runs/.
 
     Raises:
         RunError: there is no such run.
     """
-    for path in (Path(name), RUNS / name):
-        if (path / "recipe.toml").is_file():
-            return Run.open(path)
+    if (path := locate_run(name)) is not None:
+        return Run.open(path)
     known = sorted(str(path.parent) for path in RUNS.glob("*/recipe.toml"))
     remedy = f"Runs here: {', '.join(known)}." if known else "Make one: ftkit run RECIPE."
     raise RunError(f"{name}: there is no such run", remedy=remedy)
-
-
-def name_source(source: str) -> str:
-    """Return a folder name for the run of a source.
-
-    >>> name_source("hub:user/set"), name_source("data/reviews.v2.csv"), name_source("..")
-    ('set', 'reviews.v2', 'run')
-    """
-    path = Path(source.rpartition(":")[2].rstrip("/"))
-    stem = path.name if path.is_dir() else path.stem
-    return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
 
 
 def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | None) -> Plan:
@@ -110,7 +78,7 @@ def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | No
         recipe = recipe.replace(parse_assignment(text), where="-p")
     typed = bool(source) or any(text.partition("=")[0].strip() == "data.source" for text in assignments)
     folder = path.parent if path and not typed else Path.cwd()
-    return Plan(anchor_paths(recipe, folder), run_dir or _default_folder(path, recipe.data.source))
+    return Plan(anchor_paths(recipe, folder, Path.cwd()), run_dir or _default_folder(path, recipe.data.source))
 
 
 def _default_folder(path: Path | None, source: str) -> Path:
@@ -121,10 +89,3 @@ def _default_folder(path: Path | None, source: str) -> Path:
     if (path.parent / "status.json").is_file():  # the recipe of a run
         return path.parent
     return RUNS / (path.resolve().parent.name or "run")
-
-
-def _exists(folder: Path, value: str) -> bool:
-    try:
-        return bool(value) and (folder / Path(value).expanduser()).exists()
-    except (OSError, ValueError, RuntimeError):
-        return False  # too long, a NUL, or an unknown home: no path

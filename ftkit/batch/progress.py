@@ -210,7 +210,8 @@ def headline(snapshot: Snapshot) -> str:
     '[3/5] head: done, 3.2 s'
     """
     timed = f", {describe_time(snapshot.seconds)}" if snapshot.state in ("done", "failed", "stopped") else ""
-    return f"[{snapshot.place}] {snapshot.stage}: {snapshot.state}{timed}"
+    said = f", {snapshot.detail}" if snapshot.detail and snapshot.state in ("done", "unchanged") else ""
+    return f"[{snapshot.place}] {snapshot.stage}: {snapshot.state}{timed}{said}"
 
 
 def open_progress(stream: TextIO | None = None) -> Progress:

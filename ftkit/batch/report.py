@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ftkit.archive import list_entries
 from ftkit.batch.messages import notebook_name
 from ftkit.batch.pipeline import Outcome
 from ftkit.batch.progress import TrainingWatch, describe_time
 from ftkit.recipe import SECTIONS, STAGES, describe_settings
 from ftkit.run import Run, read_json
+from ftkit.stages.chain import find_stale
 from ftkit.stages.findings import SEVERITIES, read_findings
 
 if TYPE_CHECKING:
@@ -37,9 +39,13 @@ PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
 
 def score_table(runs: Sequence[Run]) -> Table:
-    """Return the main scores of runs with intervals, their baselines, and the seconds of each stage."""
-    columns = "run", "metric", "score", "interval", "majority", "untrained head", "examples", "seconds of each stage"
-    table = _open_table(*columns)
+    """Return the main scores of runs with intervals, their baselines, and the seconds of each stage.
+
+    Beside a run whose training was stopped by hand, or whose scores are of other settings or data, it says so.
+    """
+    notes = {run.path: _note(run) for run in runs}
+    columns = ["run", "metric", "score", "interval", "majority", "untrained head", "examples", "seconds of each stage"]
+    table = _open_table(*columns, *(["note"] if any(notes.values()) else []))
     table.title, table.title_justify = "Scores", "left"
     for column in table.columns[2:7]:
         column.justify = "right"
@@ -47,8 +53,17 @@ def score_table(runs: Sequence[Run]) -> Table:
         status = run.status()
         seconds = ", ".join(f"{stage} {status[stage].seconds:.1f}" for stage in STAGES if status[stage].state == "done")
         for number, row in enumerate(_score_rows(run)):
-            _add_row(table, run.name if not number else "", *row, seconds if not number else "")
+            cells = (run.name, *row, seconds, notes[run.path]) if not number else ("", *row, "", "")
+            _add_row(table, *cells[: len(table.columns)])
     return table
+
+
+def _note(run: Run) -> str:
+    """Return what a reader of the scores must know: that they are stale, or of a training that was ended early."""
+    cut, stale = run.status()["training"].cut, find_stale(run)
+    parts = [f"training stopped by hand at {cut}" if cut else ""]
+    parts += [f"stale: {stale['evaluation']}" if "evaluation" in stale else ""]
+    return "; ".join(part for part in parts if part)
 
 
 def describe_outcome(outcome: Outcome) -> str:
@@ -89,25 +104,32 @@ def describe_next(run: Run) -> str:
         lines.append(f"  model      {path / 'model'}")
     if (path / "evaluation" / "metrics.json").is_file():
         lines.append(f"  scores     {path / 'evaluation' / 'metrics.json'}")
-    lines.append(f"  pictures   jupyter lab {shlex.quote(str(notebook))}")
+    if cut := run.status()["training"].cut:
+        lines.append(f"  go on      ftkit control {shlex.quote(str(path))} resume (stopped by hand at {cut})")
+    lines.append(f"  pictures   ftkit lab {shlex.quote(str(path))} ({notebook.name} is the newest)")
     if (path / "model" / "config.json").is_file():
         lines.append(f'  predict    ftkit predict {shlex.quote(str(path))} --text "…"')
     return "\n".join(lines)
 
 
 def describe_status(run: Run) -> str:
-    """Return the state of each stage, and the numbers of a training."""
-    lines = [str(run.path)]
+    """Return the state of each stage, and the numbers of a training; what is stale is said to be."""
+    lines, stale = [str(run.path)], find_stale(run)
     for stage, status in run.status().items():
         timed = f"{describe_time(status.seconds):>12}" if status.state not in ("pending", "running") else ""
-        lines.append(f"  {stage:14} {status.state:8} {timed}  {status.error}".rstrip())
+        said = f"stale: {stale[stage]}" if stage in stale else status.error
+        said = "; ".join(part for part in (f"at {status.cut}" if status.cut else "", said) if part)
+        lines.append(f"  {stage:14} {status.shown:8} {timed}  {said}".rstrip())
     log = run.path / "training" / "events.jsonl"
     numbers = TrainingWatch(log).snapshot().numbers()
     if numbers:
         lines.append(f"  {numbers} (last event {describe_time(max(0.0, time.time() - log.stat().st_mtime))} ago)")
     for name, score, interval, *_ in _score_rows(run):
         if score:
-            lines.append(f"  {name} {score} {interval}".rstrip())
+            lines.append(f"  {name} {score} {interval}{' (stale)' if 'evaluation' in stale else ''}".rstrip())
+    if cut := run.status()["training"].cut:
+        lines.append(f"  training was stopped by hand at {cut}; to go on: ftkit control {run.path} resume")
+    lines += [f"  history: {item.name}, {item.result} (ftkit restore {run.path})" for item in list_entries(run)[:1]]
     return "\n".join(lines)
 
 

@@ -226,7 +226,7 @@ class Steering(TrainerCallback):
         self.log, self.mailbox, self.meter, self.metric = log, mailbox, meter, metric
         self.evaluations, self.patience, self.first_step, self.later_steps = (
             evaluations, patience, first_step, later_steps)  # fmt: skip
-        self.outcome = "done"
+        self.outcome, self.reason = "done", ""
         self.best: float | None = None
         self.best_step = 0
         self.stale = 0
@@ -302,7 +302,7 @@ class Steering(TrainerCallback):
         if self.patience and self.stale >= self.patience:
             self.log.append("status", state="stopping", detail=f"no better {self.metric} in {self.stale} evaluations")
             control.should_training_stop = True
-            self.outcome = "stopped"
+            self.outcome, self.reason = "stopped", "patience"
         self.meter.restart()
         return control
 
@@ -333,6 +333,7 @@ class Steering(TrainerCallback):
             control.should_training_stop = control.should_save = True
             control.should_evaluate = command.name == "stop"
             self.outcome = "stopped" if command.name == "stop" else "suspended"
+            self.reason = "hand" if command.name == "stop" else ""
             self.log.append("status", state="stopping", detail=command.name)
 
     def _step(self, state: TrainerState) -> int:

@@ -30,7 +30,7 @@ A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` w
 
 ## How it was made
 
-- Trained: {tune}; {optimizer}, peak learning rate {rate:g}, {epochs:g} epochs of batch size {batch}.
+- Trained: {tune}; {optimizer}, peak learning rate {rate:g}, {epochs:g} epochs of batch size {batch}{cut}.
 - Longest input: {max_length} tokens; texts that are longer: {long_texts}.
 {decisions}
 
@@ -52,7 +52,7 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
     from ftkit.run import read_json
 
     recipe, summary = run.recipe, read_json(run.path / "training" / "summary.json")
-    names = list(metrics["baselines"])
+    names, cut = list(metrics["baselines"]), run.status()["training"].cut
     counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
     text = CARD.format(
         task=metrics["task"], name=run.name, problem_type=metrics["problem_type"], encoder=recipe.head.encoder,
@@ -61,6 +61,7 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
         baseline_names=" | ".join(names) or "baseline", baseline_rule="---|" * max(1, len(names)),
         rows="\n".join(_row(name, item, metrics["baselines"]) for name, item in metrics["metrics"].items()),
         tune=recipe.head.tune, optimizer=recipe.training.optimizer, rate=summary["learning_rate"],
+        cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",
         epochs=recipe.training.epochs, batch=recipe.training.batch_size * recipe.training.accumulation,
         max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
         long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",

@@ -5,20 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ftkit import __version__
+from ftkit import __version__, archive
 from ftkit.data.splits import Splits, load_splits, source_fingerprint
 from ftkit.engine.encoders import encoder_fingerprint
-from ftkit.recipe import Data
-from ftkit.run import Run
+from ftkit.errors import FtkitError, show
+from ftkit.paths import loosen_paths
+from ftkit.recipe import SECTIONS, Data
+from ftkit.run import MADE_FROM, Run, read_json
 from ftkit.stages.findings import find_blockers
 
-__all__ = ["fingerprint", "is_current", "make", "make_upstream", "read_splits"]
+__all__ = [
+    "describe_change",
+    "describe_unchanged",
+    "find_stale",
+    "fingerprint",
+    "is_current",
+    "make",
+    "make_upstream",
+    "read_splits",
+]
 
 UPSTREAM = {
     "inspection": (),
@@ -44,11 +56,13 @@ def make(run: Run, stage: str) -> Any:
     module = import_module(f"ftkit.stages.{stage}")
     current = fingerprint(run, stage)
     if run.is_done(stage, current):
-        print(f"{stage}: unchanged, loaded from {run.path / stage}")
+        print(f"{stage}: {describe_unchanged(run, stage)}, loaded from {run.path / stage}")
         return module.load(run)
     make_upstream(run, stage)
     if stage == "training":
         _tell_blockers(run)
+    if stage == "evaluation":
+        archive.keep(run, stage, describe_change(run, stage))
     begun = time.monotonic()
     if stage == "training":  # it keeps its status itself
         result = module.start(run).wait()
@@ -72,6 +86,48 @@ def _tell_blockers(run: Run) -> None:
     if is_current(run, "inspection"):
         for blocker in find_blockers(run):
             print(f"BLOCKER {blocker.describe()}")
+
+
+def describe_unchanged(run: Run, stage: str) -> str:
+    """Return in words that a stage needs no work; of a training that somebody ended early, also how it goes on.
+
+    Args:
+        run: the stage is current.
+        stage: name of the stage.
+    """
+    cut = run.status()[stage].cut
+    return f"stopped by hand at {cut} (it goes on with: ftkit control {run.path} resume)" if cut else "unchanged"
+
+
+def describe_change(run: Run, stage: str) -> str:
+    """Return what differs between the settings that a stage was made with and those of now, in words."""
+    path = run.path / stage / MADE_FROM
+    made = read_json(path) if path.is_file() else {}
+    now = loosen_paths(run.recipe, run.path).to_mapping()
+    relevant = {"data", "head", *_all_upstream(stage), stage} if stage != "inspection" else {"data", stage}
+    changed = [f"{section}.{name} was {show(made[section].get(name))}, is {show(value)}"
+               for section in SECTIONS if section in relevant and section in made
+               for name, value in now[section].items() if made[section].get(name) != value]  # fmt: skip
+    return "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "") if changed else (
+        "it is made again" if made else "its settings were not noted")  # fmt: skip
+
+
+def find_stale(run: Run) -> dict[str, str]:
+    """Return the stages whose result isn't that of the present recipe and data, with what has changed.
+
+    Where the data can't be read any more, nobody can tell, and nothing is called stale.
+    """
+    stale = {}
+    for stage, status in run.status().items():
+        with suppress(FtkitError):
+            if status.state == "done" and status.fingerprint not in ("", fingerprint(run, stage)):
+                changed = describe_change(run, stage)
+                stale[stage] = changed if "was" in changed else "the data, the encoder or ftkit have changed since"
+    return stale
+
+
+def _all_upstream(stage: str) -> set[str]:
+    return {name for before in UPSTREAM[stage] for name in (before, *_all_upstream(before))}
 
 
 def is_current(run: Run, stage: str) -> bool:

@@ -294,6 +294,7 @@ def _summarize(steering: Any, meter: Any, precision: str, *, rate: float, steps:
     per_second = 1 / meter.seconds if meter.seconds else 0.0
     return {
         "status": steering.outcome,
+        "reason": steering.reason,
         "steps": steps,
         "steps_total": steering.total,
         "seconds": round(meter.seconds, 3),

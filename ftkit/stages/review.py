@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ftkit.cells import note_origin
 from ftkit.data.corrections import (
     Correction,
     find_corrections,
@@ -18,8 +19,7 @@ from ftkit.data.corrections import (
 )
 from ftkit.data.spelling import Spelling
 from ftkit.errors import DataError
-from ftkit.recipe import read_recipe
-from ftkit.run import Run
+from ftkit.run import Run, read_run_recipe
 
 if TYPE_CHECKING:
     from ftkit.data.splits import Splits
@@ -167,9 +167,10 @@ class Decisions:
         write_corrections(self.path, lines.values())
         self._lines = dict(lines)
         recipe = self.run.path / "recipe.toml"
-        base = read_recipe(recipe) if recipe.is_file() else self.run.recipe
+        base = read_run_recipe(self.run.path) if recipe.is_file() else self.run.recipe
         named = base.replace({"data": {"corrections": str(self.path)}}, where="review")
         if named != base or named != self.run.recipe:
+            note_origin(self.run.path, "review", "data.corrections")
             self.run = Run.create(self.run.path, named)
 
 

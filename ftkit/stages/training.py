@@ -7,23 +7,36 @@ import json
 import math
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ftkit import archive
 from ftkit.engine.control import Mailbox, check_command, post_command
 from ftkit.engine.events import EventLog, EventReader, read_events
 from ftkit.engine.process import keep_freed_memory, release_threads
 from ftkit.errors import RunError, Suspended
 from ftkit.recipe import Training
-from ftkit.run import Run, read_json, write_json, write_text
+from ftkit.run import Run, StageStatus, read_json, write_json, write_text
 from ftkit.stages import chain
 
-__all__ = ["Fitted", "Suspended", "TrainingRun", "hold", "is_trained_now", "load", "post_command", "start"]
+__all__ = [
+    "Fitted",
+    "Suspended",
+    "TrainingRun",
+    "describe_cut",
+    "hold",
+    "is_trained_now",
+    "load",
+    "post_command",
+    "start",
+]
 
+NAP = 0.2  # seconds between two looks whether it has ended
 PATIENCE = 0.5  # seconds to wait for the lock: whoever only asks whether it is held has it for an instant
 
 
@@ -43,24 +56,32 @@ class Fitted:
 
 
 class TrainingRun:
-    """A training under way, or one that was done before.
+    """A training under way, here or in another process, or one that was done before.
 
     Await it, or wait for it; either raises what the training raised. Only `post` may be called from a button.
+
+    Args:
+        run: whose training.
+        lock: held by who trains here.
+        elsewhere: another process trains it; commands go through the mailbox, the end is seen from the run folder.
     """
 
-    def __init__(self, run: Run, *, lock: FileLock | None = None) -> None:
-        self.run, self._lock = run, lock
+    def __init__(self, run: Run, *, lock: FileLock | None = None, elsewhere: bool = False) -> None:
+        self.run, self._lock, self._elsewhere = run, lock, elsewhere
         self.reader = EventReader(run.path / "training" / "events.jsonl")
         self._events: list[dict[str, Any]] = []
         self._error: BaseException | None = None
         self._fitted: Fitted | None = None
-        self._thread: threading.Thread | None = None
+        self._ended: threading.Event | None = None  # Thread.join, interrupted, takes a living thread for finished
+        self.fingerprint = ""
         self.mailbox: Mailbox | None = None
 
     @property
     def is_alive(self) -> bool:
         """Tell whether it is still training."""
-        return self._thread is not None and self._thread.is_alive()
+        if self._elsewhere:
+            return is_trained_now(self.run)
+        return self._ended is not None and not self._ended.is_set()
 
     def post(self, command: str, value: float | None = None) -> None:
         """Ask for `pause`, `resume`, `stop`, `checkpoint` or `lr` with a value; followed at the end of a step.
@@ -69,7 +90,9 @@ class TrainingRun:
             RunError: the command is unknown, or its value invalid.
         """
         checked = check_command(command, value)
-        if self.mailbox is not None:
+        if self._elsewhere:
+            post_command(self.run.path, command, value)
+        elif self.mailbox is not None:
             self.mailbox.queue.put(checked)
 
     def new_events(self) -> list[dict[str, Any]]:
@@ -93,8 +116,7 @@ class TrainingRun:
         interrupted = False
         while self.is_alive:
             try:
-                assert self._thread is not None
-                self._thread.join(0.2)
+                self._nap()
             except KeyboardInterrupt:
                 if interrupted:
                     raise
@@ -105,12 +127,15 @@ class TrainingRun:
     def __await__(self) -> Generator[Any, None, Fitted]:
         return self.attend(lambda: None).__await__()
 
-    async def attend(self, look: Callable[[], object], *, every: float = 0.1) -> Fitted:
+    async def attend(
+        self, look: Callable[[], object], *, every: float = 0.1, leave: Callable[[], bool] = lambda: False
+    ) -> Fitted:
         """Wait until it has ended and return the result; an interrupt stops it and keeps the best, a second raises.
 
         Args:
             look: called now and then, and once after the end, always in the coroutine that awaits.
             every: seconds between two calls.
+            leave: asked now and then; when it says so, what there is so far is returned, and the training goes on.
 
         Raises:
             FtkitError: what ended the training.
@@ -118,6 +143,8 @@ class TrainingRun:
         interrupted = False
         while self.is_alive:
             look()
+            if leave():
+                return self._so_far()
             try:
                 await asyncio.sleep(every)
             except asyncio.CancelledError:
@@ -132,44 +159,122 @@ class TrainingRun:
         keep_freed_memory()  # before the thread has memory of its own
         release_threads()
         self.mailbox = Mailbox(self.run.path / "training" / "control")
-        self._thread = threading.Thread(target=self._work, args=(fingerprint, resume), name="training", daemon=True)
-        self._thread.start()
+        self.fingerprint, self._ended = fingerprint, threading.Event()
+        _here[self.run.path.resolve()] = self
+        threading.Thread(target=self._work, args=(fingerprint, resume), name="training", daemon=True).start()
         return self
 
     def _work(self, fingerprint: str, resume: bool) -> None:
+        assert self._ended is not None
         try:
-            with self.run.working("training", fingerprint):
+            with self.run.working("training", fingerprint) as more:
                 self._fitted = _fit(self.run, self.mailbox, resume=resume)
+                more["cut"] = describe_cut(self._fitted.summary)
         except BaseException as error:
             self._error = error
         finally:
             if self._lock is not None:
                 self._lock.release()
+            self._ended.set()
+
+    def _nap(self) -> None:
+        if self._ended is not None:
+            self._ended.wait(NAP)
+        else:
+            time.sleep(NAP)
 
     def _result(self) -> Fitted:
         if self._error is not None:
             raise self._error
+        status = self.run.status()["training"]
+        if self._elsewhere and status.state != "done":
+            raise RunError(f"{self.run.path}: the process that trained it ended: {status.state} {status.error}".strip(),
+                           remedy=f"Go on with it: ftkit run {self.run.path / 'recipe.toml'}")  # fmt: skip
         return self._fitted or load(self.run)
+
+    def _so_far(self) -> Fitted:
+        folder = self.run.folder("training")
+        return Fitted(summary={"status": "running"}, events=read_events(folder / "events.jsonl"),
+                      model_dir=self.run.path / "model")  # fmt: skip
+
+
+_here: dict[Path, TrainingRun] = {}
+"""The trainings of this process by run folder: a cell that is run again finds the one that is under way."""
 
 
 def start(run: Run) -> TrainingRun:
-    """Start to train a run, or go on where it was put down; what is unchanged and done is not trained again.
+    """Start to train a run, go on where it was put down, or find the training that is under way.
+
+    What is unchanged and done is not trained again. What was finished with other settings is kept in the history.
 
     Args:
         run: the run folder; what lies upstream is made first where it is missing.
 
     Raises:
-        RunError: the run is being trained already, here or in another process.
+        RunError: the run is being trained already with other settings, here or in another process.
     """
+    if (under_way := _find_under_way(run)) is not None:
+        return under_way
     chain.make_upstream(run, "training")
     current = chain.fingerprint(run, "training")
     if run.is_done("training", current):
-        print(f"training: unchanged, loaded from {run.path / 'training'}")
+        print(f"training: {chain.describe_unchanged(run, 'training')}, loaded from {run.path / 'training'}")
         return TrainingRun(run)
     lock = hold(run)
-    status = run.status()["training"]
-    resume = status.fingerprint == current and status.state in ("running", "stopped", "failed")
+    try:
+        status = run.status()["training"]
+        resume = status.fingerprint == current and status.state in ("running", "stopped", "failed")
+        if not resume:
+            archive.keep(run, "training", chain.describe_change(run, "training"))
+        run.set_status("evaluation", StageStatus())  # whatever was scored, it wasn't what is trained now
+    except BaseException:
+        lock.release()
+        raise
     return TrainingRun(run, lock=lock)._begin(current, resume)
+
+
+def let_go_on(run: Run) -> None:
+    """Let a training that somebody stopped by hand go on: whoever trains the run next begins at its last checkpoint.
+
+    Raises:
+        RunError: it wasn't stopped by hand, or the recipe or the data have changed since.
+    """
+    status = run.status()["training"]
+    if not status.cut:
+        raise RunError(
+            str(run.path), expected="a training that was stopped by hand", found=f"one that is {status.state}"
+        )
+    if not chain.is_current(run, "training"):
+        raise RunError(str(run.path), expected="the settings and data that the training was stopped with",
+                       found=chain.describe_change(run, "training"),
+                       remedy=f"Put them back, or train anew: ftkit run {run.path / 'recipe.toml'}")  # fmt: skip
+    with hold(run):
+        archive.keep(run, "evaluation", "the training goes on")
+        run.set_status("training", replace(status, state="stopped", cut="", error=f"to go on from {status.cut}"))
+
+
+def _find_under_way(run: Run) -> TrainingRun | None:
+    """Return the training of this run with these settings that is going on, here or in another process."""
+    known = _here.get(run.path.resolve())
+    if known is not None and known.is_alive:
+        if known.fingerprint == chain.fingerprint(run, "training"):
+            print("training: under way in this kernel; here it is")
+            return known
+    elif is_trained_now(run) and run.status()["training"].fingerprint == chain.fingerprint(run, "training"):
+        print("training: under way in another process; here it is")
+        return TrainingRun(run, elsewhere=True)
+    return None
+
+
+def describe_cut(summary: Mapping[str, Any]) -> str:
+    """Return where somebody ended a training by hand; empty where it ran to its end, or patience ended it.
+
+    >>> describe_cut({"reason": "hand", "steps": 47, "steps_total": 840})
+    'step 47 of 840'
+    """
+    if summary.get("reason") != "hand":
+        return ""
+    return f"step {summary['steps']} of {summary['steps_total']}"
 
 
 def hold(run: Run) -> FileLock:

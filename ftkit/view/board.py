@@ -15,7 +15,7 @@ from ftkit.engine.events import EventReader, read_events
 from ftkit.errors import FtkitError
 from ftkit.run import Run, read_json, write_bytes
 from ftkit.view import charts, markup, plots, tables
-from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
+from ftkit.view.frontend import is_wanted_again, show_bundle, show_widget, somebody_watches
 from ftkit.view.history import History, find_earlier
 from ftkit.view.progress import PrintedLines, describe_outcome, describe_step
 from ftkit.view.style import MUTED, PALE, png_bundle, render
@@ -40,7 +40,8 @@ Post = Callable[..., None]
 async def watch(training_run: TrainingRun) -> Fitted:
     """Show a training until it ends: live with buttons where somebody watches, in lines otherwise; then its picture.
 
-    Interrupting the cell stops the training and keeps the best; a second interrupt raises.
+    Interrupting the cell stops the training and keeps the best; a second interrupt raises. Where the cell is run again
+    meanwhile, as after its page was loaded anew, it gives way to that: the training goes on, and the board is there.
 
     Args:
         training_run: as `training.start` returns it.
@@ -51,16 +52,52 @@ async def watch(training_run: TrainingRun) -> Fitted:
     Raises:
         FtkitError: what ended the training.
     """
-    if not training_run.is_alive or not somebody_watches():
+    watched = somebody_watches()
+    if not training_run.is_alive or not watched:
         fitted = await training_run.attend(PrintedLines(training_run), every=EVERY)
         show_bundle(_picture(training_run.run))
+        if cut := training_run.run.status()["training"].cut:
+            offer_to_go_on(training_run.run, cut, watched=watched)
         return fitted
     board = Board(training_run.run, post=training_run.post)
     board.show()
     try:
-        return await training_run.attend(board.refresh, every=EVERY)
+        fitted = await training_run.attend(board.refresh, every=EVERY, leave=is_wanted_again)
     finally:
         board.freeze()
+    if cut := training_run.run.status()["training"].cut:
+        offer_to_go_on(training_run.run, cut, watched=watched)
+    return fitted
+
+
+def offer_to_go_on(run: Run, cut: str, *, watched: bool) -> None:
+    """Say that a training was stopped by hand, and how it goes on: by a button, where somebody can press it.
+
+    Args:
+        run: whose training.
+        cut: where it was stopped, such as "step 47 of 840".
+        watched: somebody has the notebook open.
+    """
+    said = f"Stopped by hand at {cut}; the best version so far is kept. To go on: ftkit control {run.path} resume"
+    if not watched:
+        print(said)
+        return
+    button = widgets.Button(description="Go on training", icon="play", button_style="primary", layout={"width": "auto"})
+    note = widgets.HTML(markup.block(markup.text(f"Stopped by hand at {cut}; the best version so far is kept."),
+                                     "padding:0 8px"))  # fmt: skip
+    display = show_widget(widgets.HBox([button, note], layout={"align_items": "center"}), said)
+
+    def go_on(_: Any) -> None:
+        from ftkit.stages import training
+
+        button.disabled = True
+        try:
+            training.let_go_on(run)
+            Board(run, post=training.start(run).post).follow(display)
+        except FtkitError as error:
+            note.value = markup.block(markup.text(str(error), 400), "padding:0 8px")
+
+    button.on_click(go_on)
 
 
 class Board:
@@ -97,7 +134,7 @@ class Board:
             board.freeze()
             return board
         board.show()
-        board._following = asyncio.ensure_future(board._follow())
+        board.follow(board._display)
         return board
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -108,6 +145,19 @@ class Board:
         """Display the board in the cell that is executing."""
         self.refresh()
         self._display = show_widget(self.box, f"Training in {self.run.path}: see the picture at its end.")
+
+    def follow(self, display: Any) -> None:
+        """Show the board in the place of a display, live until the training ends, while the kernel does other things.
+
+        Args:
+            display: the handle of what stands there now.
+        """
+        self.refresh()
+        if display is not self._display:
+            self._display = display
+            said = f"Training in {self.run.path}: see the picture at its end."
+            display.update({**self.box._repr_mimebundle_(), "text/plain": said}, raw=True)
+        self._following = asyncio.ensure_future(self._follow())
 
     def refresh(self) -> None:
         """Show what was logged since the last call; only ever called from the event loop of the kernel."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from ftkit.cells import note_origin
 from ftkit.errors import FtkitError
-from ftkit.recipe import SECTIONS, Recipe, describe_settings, read_recipe
-from ftkit.run import Run
+from ftkit.recipe import SECTIONS, Recipe, describe_settings
+from ftkit.run import Run, read_run_recipe
 from ftkit.stages.outlook import Forecast, Outlook
 from ftkit.view import markup
 from ftkit.view.charts import ScheduleChart
@@ -64,12 +65,16 @@ class Form:
         show_widget(self.box, f"Form of {self.section}; its settings are in {self.run.path / 'recipe.toml'}.")
 
     def apply(self) -> Run:
-        """Write the settings of the form to the run's recipe, other sections as they are there, and return the run."""
-        path = self.run.path / "recipe.toml"
-        base = read_recipe(path) if path.is_file() else self.run.recipe
-        values = {item.name: getattr(getattr(self.recipe, self.section), item.name)
-                  for item in describe_settings(SECTIONS[self.section])}  # fmt: skip
-        return Run.create(self.run.path, base.replace({self.section: values}, where="form"))
+        """Write what was changed in the form to the run's recipe, all else as it is there, and return the run."""
+        path = self.run.path
+        base = read_run_recipe(path) if (path / "recipe.toml").is_file() else self.run.recipe
+        before, after = (getattr(recipe, self.section) for recipe in (self.run.recipe, self.recipe))
+        names = [item.name for item in describe_settings(SECTIONS[self.section])]
+        changed = {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}
+        recipe = base.replace({self.section: changed}, where="form")
+        if recipe != base:
+            note_origin(path, "form", *(f"{self.section}.{name}" for name in changed))
+        return Run.create(path, recipe)
 
     def reset(self) -> None:
         """Put back what the run had when the form was made."""

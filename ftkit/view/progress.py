@@ -67,7 +67,9 @@ def describe_step(step: Mapping[str, Any]) -> str:
 
 def describe_outcome(summary: Mapping[str, Any]) -> str:
     """Return how a training ended, in one line."""
-    return (f"{summary['status']} after {summary['steps']} steps: best {summary['metric']} on validation "
+    cut = f" of {summary['steps_total']}" if summary["steps"] < summary.get("steps_total", 0) else ""
+    how = "stopped by hand" if summary.get("reason") == "hand" else summary["status"]
+    return (f"{how} after {summary['steps']}{cut} steps: best {summary['metric']} on validation "
             f"{_number(summary['best'])} at step {summary['best_step']}, "
             f"{summary['examples_per_second']:.1f} examples/s")  # fmt: skip
 

@@ -37,7 +37,7 @@ def write_notebook(path: Path, stage: str, cells: tuple[str, ...], *, missing: t
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     fields = [item for section in NOTEBOOK_SECTIONS[stage] for item in describe_settings(SECTIONS[section])]
-    lines = ['run_dir: str = "runs/notebook"  # folder of this run']
+    lines = ['run_dir: str = ""  # folder of this run']
     lines += [f"{item.name}: {item.kind.__name__} = {item.default!r}  # {item.meaning}" for item in fields]
     lines = [line for line in lines if line.partition(":")[0] not in missing]
     names = ["run_dir", *(item.name for item in fields)]

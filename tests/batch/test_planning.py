@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.batch.planning import anchor_paths, find_run, plan_runs
+from ftkit.batch.planning import find_run, plan_runs
 from ftkit.errors import RecipeError, RunError
+from ftkit.paths import anchor_paths
 from ftkit.recipe import Recipe, read_recipe
 from ftkit.resources import shipped_recipes
 from ftkit.run import Run, StageStatus

@@ -77,7 +77,7 @@ def test_what_comes_next_names_notebook_and_prediction(run: Run) -> None:
         f"{run.path}: everything of this run",
         f"  model      {run.path / 'model'}",
         f"  scores     {run.path / 'evaluation' / 'metrics.json'}",
-        f"  pictures   jupyter lab '{run.path}/notebooks/05_evaluation.ipynb'",
+        f"  pictures   ftkit lab '{run.path}' (05_evaluation.ipynb is the newest)",
         f"  predict    ftkit predict '{run.path}' --text \"…\"",
     ]
 
@@ -85,7 +85,7 @@ def test_what_comes_next_names_notebook_and_prediction(run: Run) -> None:
 def test_a_run_that_ended_early_has_no_model_to_predict_with(run: Run) -> None:
     run.set_status("inspection", StageStatus(state="done"))
     assert describe_next(run).splitlines()[1:] == [
-        f"  pictures   jupyter lab '{run.path}/notebooks/01_inspection.ipynb'"
+        f"  pictures   ftkit lab '{run.path}' (01_inspection.ipynb is the newest)"
     ]
 
 

@@ -85,7 +85,7 @@ def test_cell_ids_are_names_and_each_is_used_once(name):
 def test_papermill_sees_just_the_run_folder_and_the_settings_in_their_order(name, caplog):
     found = inspect_notebook(str(notebooks_dir() / name))
     assert not caplog.records
-    expected = [("run_dir", "str", "runs/notebook"), *((item.name, item.kind.__name__, item.default)
+    expected = [("run_dir", "str", ""), *((item.name, item.kind.__name__, item.default)
                                                         for item in settings_of(name))]  # fmt: skip
     seen = [(item["name"], item["inferred_type_name"], ast.literal_eval(item["default"])) for item in found.values()]
     assert seen == expected

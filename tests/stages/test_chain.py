@@ -160,14 +160,15 @@ class TestMaking:
         assert said(capsys) == ["evaluation: unchanged"]
 
         chain.make(change(run, evaluation={"confidence": 0.9}), "evaluation")
-        assert said(capsys) == ["evaluation: computed"]
+        kept, computed = said(capsys)
+        assert kept.startswith("evaluation: test accuracy ")
+        assert computed == "evaluation: computed"
 
         chain.make(change(run, head={"tune": "head"}), "training")
-        assert said(capsys) == [
-            "training needs head, which is made first",
-            "head: computed",
-            "training: computed",
-        ]
+        first, second, kept, trained = said(capsys)
+        assert (first, second) == ("training needs head, which is made first", "head: computed")
+        assert kept.startswith("training: the training of 3 steps with test accuracy ")
+        assert trained == "training: computed"
         assert [stage for stage in STAGES if chain.is_current(change(run, head={"tune": "head"}), stage)] == [
             "preprocessing", "head", "training",
         ]  # fmt: skip

@@ -12,9 +12,12 @@ import time
 import pytest
 import torch
 
+from ftkit import archive
 from ftkit.engine.events import read_events
 from ftkit.engine.optimizers import OPTIMIZERS
 from ftkit.errors import RunError
+from ftkit.recipe import SECTIONS, describe_settings
+from ftkit.run import Run, open_run
 from ftkit.stages import chain, training
 from ftkit.stages.head import load_model
 
@@ -176,9 +179,113 @@ def test_a_run_is_trained_by_one_at_a_time(make_run):
     run = make_run(training=LONG)
     training_run = training.start(run)
     with pytest.raises(RunError, match="expected a run that nobody trains"):
-        training.start(run)
+        training.start(Run.create(run.path, run.recipe.replace({"training": {"epochs": 41}})))
     training_run.post("stop")
     training_run.wait()
+
+
+def test_whoever_starts_what_is_under_way_finds_it(make_run):
+    run = make_run(training=LONG)
+    training_run = training.start(run)
+    assert training.start(Run.open(run.path)) is training_run
+    training_run.post("stop")
+    training_run.wait()
+
+
+ELSEWHERE = """
+import sys
+from ftkit.run import Run
+from ftkit.stages import training
+training.start(Run.open(sys.argv[1])).wait()
+"""
+
+
+@pytest.mark.slow
+def test_a_training_in_another_process_is_attached_to_and_steered(make_run):
+    run = make_run(training={"epochs": 400.0})
+    process = subprocess.Popen([sys.executable, "-c", ELSEWHERE, str(run.path)], env={**os.environ})
+    wait_for(lambda: steps(run))
+    attached = training.start(run)
+    assert attached.is_alive
+    attached.post("stop")
+    fitted = attached.wait()
+    assert process.wait() == 0
+    assert (fitted.summary["status"], fitted.summary["reason"]) == ("stopped", "hand")
+
+
+WAITS = """
+import sys
+from ftkit.run import Run
+from ftkit.stages import chain
+print(chain.make(Run.open(sys.argv[1]), "evaluation").metrics["split"])
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_another_stage_waits_stops_the_training_and_goes_on_with_its_best(make_run):
+    run = make_run(training={"epochs": 400.0})
+    process = subprocess.Popen([sys.executable, "-c", WAITS, str(run.path)], env={**os.environ},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    wait_for(lambda: len(steps(run)) > 3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert out.splitlines()[-1] == "test", out + err
+    assert process.returncode == 0
+    assert run.status()["training"].shown == "stopped by hand"
+
+
+def test_what_was_stopped_by_hand_is_marked_and_goes_on_to_its_end(make_run, capsys):
+    run = make_run(training=LONG)
+    training_run = training.start(run)
+    wait_for(lambda: len(steps(run)) >= 5)
+    training_run.post("stop")
+    fitted = training_run.wait()
+    cut = f"step {fitted.summary['steps']} of {fitted.summary['steps_total']}"
+    assert run.status()["training"].cut == cut
+    chain.make(run, "evaluation")
+    assert f"stopped by hand at {cut}" in (run.path / "model" / "README.md").read_text()
+    capsys.readouterr()
+    chain.make(run, "training")
+    said = f"training: stopped by hand at {cut} (it goes on with: ftkit control {run.path} resume), loaded from "
+    assert said in capsys.readouterr().out
+
+    training.let_go_on(run)
+    assert run.status()["evaluation"].state == "pending"
+    whole = chain.make(run, "training")
+    assert whole.summary["steps"] == whole.summary["steps_total"]
+    assert [event["step"] for event in steps(run)] == list(range(1, whole.summary["steps"] + 1))
+    assert run.status()["training"].shown == "done"
+    with pytest.raises(RunError, match="expected a training that was stopped by hand, got one that is done"):
+        training.let_go_on(run)
+
+
+def test_what_was_stopped_by_hand_does_not_go_on_with_other_settings(make_run):
+    run = make_run(training=LONG)
+    training_run = training.start(run)
+    training_run.post("stop")
+    training_run.wait()
+    changed = Run.create(run.path, run.recipe.replace({"training": {"batch_size": 4}}))
+    with pytest.raises(RunError, match="got training.batch_size was 8, is 4"):
+        training.let_go_on(changed)
+
+
+def test_a_notebook_that_is_run_again_on_a_finished_run_destroys_nothing(make_run):
+    run = make_run()
+    chain.make(run, "evaluation")
+    before = weights(run)
+    defaults = {item.name: item.default for item in describe_settings(SECTIONS["training"])}
+    opened = open_run(str(run.path), "training", {"run_dir": str(run.path), **defaults})
+    assert chain.make(opened, "training").summary["status"] == "done"
+    assert opened.recipe.training == run.recipe.training
+    assert same(before, weights(run))
+    assert not (run.path / "history").exists()
+
+    changed = open_run(str(run.path), "training", {"run_dir": str(run.path), **defaults, "epochs": 1.0})
+    assert chain.find_stale(changed)["evaluation"] == "training.epochs was 2.0, is 1.0"
+    chain.make(changed, "training")
+    assert changed.status()["evaluation"].state == "pending"
+    assert same(before, weights(archive.restore(changed)))
+    assert chain.find_stale(Run.open(run.path)) == {}
 
 
 def test_a_failure_in_the_thread_is_raised_by_who_waits(make_run):
@@ -204,8 +311,6 @@ def test_the_saved_model_is_the_best_checkpoint_not_the_last(make_run):
 
 
 def make_evaluation_on_validation(run):
-    from ftkit.run import Run
-
     return Run.create(run.path, run.recipe.replace({"evaluation": {"split": "validation"}}))
 
 
@@ -305,7 +410,6 @@ def test_the_summary_says_what_was_done(make_run):
 )
 def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path, optimizer, tune):
     from ftkit.recipe import Recipe
-    from ftkit.run import Run
 
     recipe = Recipe().replace({
         "data": {"source": "reuters-r8", "limit": 384}, "preprocessing": {"max_length": 32}, "head": {"tune": tune},

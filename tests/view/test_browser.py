@@ -283,7 +283,9 @@ class TestSaving:
         press(flipped, "a")
 
         path, recipe = flipped.run.path / "corrections.csv", flipped.run.path / "recipe.toml"
-        assert read_recipe(recipe) == before.replace({"data": {"corrections": str(path)}}) == flipped.run.recipe
+        assert read_recipe(recipe).data.corrections == "./corrections.csv"
+        assert Run.open(flipped.run.path).recipe == before.replace({"data": {"corrections": str(path)}})
+        assert flipped.run == Run.open(flipped.run.path)
         assert f"ftkit run {recipe} --run-dir {flipped.run.path}" in visible(flipped.note.value)
 
     def test_what_others_wrote_into_the_recipe_stays(self, flipped):
@@ -332,7 +334,7 @@ class TestSaving:
         assert found[:2] == [theirs, kept]
         assert found[2].action == "keep"
         assert read_corrections(other) == [theirs, kept]
-        assert read_recipe(run.path / "recipe.toml").data.corrections == str(run.path / "corrections.csv")
+        assert read_recipe(run.path / "recipe.toml").data.corrections == "./corrections.csv"
 
     def test_two_views_of_one_run_keep_what_the_other_decided(self, flipped):
         second = Review(flipped.run, flipped.report)
