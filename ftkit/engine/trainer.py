@@ -218,7 +218,12 @@ class Steering(TrainerCallback):
         evaluations: in each epoch.
         patience: evaluations without a better one before it stops; 0: never.
         first_step: steps of an earlier phase, added to the numbers shown.
-        total: called with the steps of this phase, returns the steps of the whole training.
+        later_steps: steps of the phases to come.
+
+    Attributes:
+        outcome: `done`, `stopped` or `suspended`.
+        reason: of `stopped`: `hand` or `patience`.
+        stale: evaluations since the best one; set it where a training goes on.
     """
 
     def __init__(self, *, log: EventLog, mailbox: Mailbox, meter: Meter, metric: str, evaluations: int, patience: int,
@@ -331,7 +336,7 @@ class Steering(TrainerCallback):
         elif command.name in ("stop", "suspend"):
             self._asked = {command.name}
             control.should_training_stop = control.should_save = True
-            control.should_evaluate = command.name == "stop"
+            control.should_evaluate |= command.name == "stop"  # one that is due stays so: it may be the best
             self.outcome = "stopped" if command.name == "stop" else "suspended"
             self.reason = "hand" if command.name == "stop" else ""
             self.log.append("status", state="stopping", detail=command.name)

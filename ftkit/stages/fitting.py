@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.engine.control import Mailbox
-from ftkit.engine.events import EventLog
+from ftkit.engine.events import EventLog, read_events
 from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
-from ftkit.run import Run, write_json
+from ftkit.run import Run, read_json, write_json
 from ftkit.stages import head, preprocessing
 
 __all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "save_model"]
@@ -68,10 +68,11 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     done, steering, started = 0, None, _finished_phases(folder, phases) if resume else 0
     for number, phase in enumerate(phases):
         if number < started:
-            model, done = _load_phase(folder, model), done + phase.steps
+            model, done = _load_phase(folder, model), int(read_json(folder / "head_phase" / "steps.json"))
             continue
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
+        steering.stale = _count_stale(read_events(folder / "events.jsonl"), after=done) if resume else 0
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
@@ -87,10 +88,10 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
         _load_best(trainer.model, phase.folder, steering.best_step, trainer.state.global_step)
         model = trainer.model
+        if steering.reason == "hand":
+            break  # the phase isn't marked as finished: it can go on
         if number + 1 < len(phases):
             _save_phase(folder, model, done)
-            if steering.outcome == "stopped":
-                break
     assert steering is not None
     save_model(run, model, encoded)
     return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
@@ -286,6 +287,17 @@ def _load_phase(folder: Path, model: Any) -> Any:
 
 def _finished_phases(folder: Path, phases: list[Phase]) -> int:
     return int(len(phases) > 1 and (folder / "head_phase" / "steps.json").is_file())
+
+
+def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
+    """Return how many evaluations of a phase came since its best one: patience goes on where it was put down.
+
+    Args:
+        events: of the steps that are not done again.
+        after: steps of earlier phases.
+    """
+    marks = [event["best"] for event in events if event["kind"] == "evaluation" and event["step"] > after]
+    return len(marks) if True not in marks else marks[::-1].index(True)
 
 
 def _summarize(steering: Any, meter: Any, precision: str, *, rate: float, steps: int, begun: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from ftkit import archive
+from ftkit.engine import trainer
+from ftkit.engine.control import post_command
 from ftkit.engine.events import read_events
 from ftkit.engine.optimizers import OPTIMIZERS
 from ftkit.errors import RunError
@@ -294,6 +297,91 @@ def test_a_failure_in_the_thread_is_raised_by_who_waits(make_run):
         training.start(run).wait()
     assert run.status()["training"].state == "failed"
     assert read_events(run.path / "training" / "events.jsonl")[-1]["state"] == "failed"
+
+
+FEW = {"epochs": 4.0, "evaluations": 2, "learning_rate": 3e-2, "schedule": "constant"}
+"""Every few steps an evaluation, and the best is not the last."""
+
+
+def interrupt_at(run, step, command, monkeypatch):
+    """Train, with a command that arrives at a step; return what was logged of evaluations."""
+    real = trainer.Steering.on_log
+
+    def on_log(self, args, state, control, logs=None, **more):
+        if logs and "loss" in logs and self._step(state) == step and not run.seen:
+            run.seen.append(step)
+            post_command(run.path, command)
+            self.mailbox._looked = 0.0
+        return real(self, args, state, control, logs=logs, **more)
+
+    monkeypatch.setattr(trainer.Steering, "on_log", on_log)
+    with contextlib.suppress(training.Suspended):
+        chain.make(run, "training")
+    monkeypatch.setattr(trainer.Steering, "on_log", real)
+
+
+def evaluations(run):
+    events = read_events(run.path / "training" / "events.jsonl")
+    return [(event["step"], event["metrics"], event["best"]) for event in events if event["kind"] == "evaluation"]
+
+
+@pytest.mark.parametrize("tune", ["full", "head_then_full"])
+def test_suspending_at_any_step_gives_the_same_model_best_and_evaluations(make_run, monkeypatch, tune):
+    straight = make_run(name="straight", head={"tune": tune}, training=FEW)
+    fitted = chain.make(straight, "training")
+    for step in range(1, fitted.summary["steps"] + 1):
+        run = make_run(name=f"at{step}", head={"tune": tune}, training=FEW)
+        object.__setattr__(run, "seen", [])
+        interrupt_at(run, step, "suspend", monkeypatch)
+        assert run.seen == [step]
+        assert run.status()["training"].state == "stopped"
+        resumed = chain.make(run, "training")
+        for name in ("best", "best_step", "steps", "status", "reason"):
+            assert resumed.summary[name] == fitted.summary[name], (step, name)
+        assert evaluations(run) == evaluations(straight), step
+        assert same(weights(straight), weights(run)), step
+
+
+def test_a_training_of_one_step_that_is_suspended_in_it_is_scored(make_run, monkeypatch):
+    run = make_run(training={"epochs": 0.01})
+    object.__setattr__(run, "seen", [])
+    interrupt_at(run, 1, "suspend", monkeypatch)
+    assert chain.make(run, "training").summary["best"] is not None
+
+
+PATIENT = {"epochs": 6.0, "head_epochs": 6.0, "learning_rate": 1e-7, "patience": 2}
+
+
+def test_patience_in_the_head_phase_ends_that_phase_alone(make_run):
+    run = make_run(head={"tune": "head_then_full"}, training=PATIENT)
+    fitted = chain.make(run, "training")
+    untouched = load_model(str(run.path / "head" / "model"), "text-classification").state_dict()
+    name = next(name for name in untouched if "layer.0" in name and name.endswith("weight"))
+    assert not torch.equal(untouched[name], weights(run)[name]) or fitted.summary["best_step"] <= 9
+    each = len([event for event in fitted.events if event["kind"] == "evaluation"])
+    assert each == 6  # three in each phase: the first is the best of its phase
+    assert (fitted.summary["status"], fitted.summary["reason"]) == ("stopped", "patience")
+    assert run.status()["training"].cut == ""
+
+
+def test_patience_is_not_longer_where_a_training_was_put_down(make_run, monkeypatch):
+    straight = make_run(name="straight", training={**PATIENT, "patience": 3})
+    wanted = chain.make(straight, "training").summary["steps"]
+    put_down = make_run(name="put_down", training={**PATIENT, "patience": 3})
+    object.__setattr__(put_down, "seen", [])
+    interrupt_at(put_down, wanted - 1, "suspend", monkeypatch)
+    assert chain.make(put_down, "training").summary["steps"] == wanted
+
+
+def test_a_stop_in_the_head_phase_can_go_on_inside_it(make_run, monkeypatch):
+    straight, run = (make_run(name=name, head={"tune": "head_then_full"}, training=FEW) for name in ("straight", "cut"))
+    total = chain.make(straight, "training").summary["steps_total"]
+    object.__setattr__(run, "seen", [])
+    interrupt_at(run, 2, "stop", monkeypatch)
+    assert run.status()["training"].cut == f"step 2 of {total}"
+    training.let_go_on(run)
+    assert chain.make(run, "training").summary["steps"] == total
+    assert [event["loss"] for event in steps(run)] == [event["loss"] for event in steps(straight)]
 
 
 def test_patience_stops_early(make_run):
