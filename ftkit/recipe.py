@@ -139,6 +139,9 @@ class Data(Section):
     text_pair_column: str = setting("", "column of the second text of a pair; empty: detected, or none")
     label_column: str = setting("", "column of the label or tag, by name or number from 0; empty: detected")
     label_separator: str = setting("", "what stands between the labels of a multi-label cell; empty: detected")
+    group_column: str = setting(
+        "", "column of what examples belong to (patient, author, thread), kept on one side of splits; empty: none"
+    )
     encoding: str = setting("", "character encoding, such as utf-8 or cp1252; empty: detected")
     corrections: str = setting("", "file of label corrections, applied on reading; empty: none")
     validation_fraction: float = setting(

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ftkit.data.reading import Notes, Repair
 from ftkit.errors import DataError, nearest, show
 from ftkit.recipe import Data
 
-__all__ = ["Columns", "choose_columns", "find_column", "is_number", "is_usual", "name_columns", "normalise"]
+__all__ = [
+    "Columns", "choose_columns", "find_column", "find_group_like", "is_number", "is_usual", "name_columns", "normalise",
+    "tell_group_like",
+]  # fmt: skip
 
 TEXT_NAMES = (
     "text", "sentence", "review", "review_text", "review_body", "tweet", "tweet_text", "content", "body", "comment",
@@ -28,6 +32,7 @@ LABEL_NAMES = (
     "pos_tags", "is_duplicate", "quality", "score", "rating", "ratings", "stars", "similarity", "toxic", "spam", "y",
     "airline_sentiment", "coarse_label", "annotation", "genre",
 )  # fmt: skip
+FEWEST_ROWS, FEWEST_MEMBERS, LEAST_ALIKE = 50, 3, 0.1  # of what looks like groups: rows, rows of each, information
 SENTENCE_WORDS = ("words", "tokens")
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -40,6 +45,7 @@ class Columns:
     pair: int | None
     label: int | None
     why: str
+    group: int | None = None
 
 
 def choose_columns(
@@ -66,18 +72,59 @@ def choose_columns(
     """
     plain = [normalise(name) for name in names]
     label = find_column(settings.label_column, names, where=where, setting="label_column", optional=not need_label)
-    text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, label=label, set_by=set_by)
+    group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
+    text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, taken={label, group},
+                                   set_by=set_by)  # fmt: skip
     label_why = set_by
     if label is None:
-        label, label_why = _choose_label(plain, sample, taken={text, pair}, numeric=settings.problem_type)
+        label, label_why = _choose_label(plain, sample, taken={text, pair, group}, numeric=settings.problem_type)
     if label is None and need_label:
         raise _no_label_error(names, text, where)
     told = f"text is column {names[text]!r} ({why})"
     told += f", its pair {names[pair]!r}" if pair is not None else ""
     told += f", label {names[label]!r} ({label_why})" if label is not None else ", no label"
-    unused = [name for index, name in enumerate(names) if index not in (text, pair, label)]
+    told += f", group {names[group]!r}" if group is not None else ""
+    unused = [name for index, name in enumerate(names) if index not in (text, pair, label, group)]
     told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
-    return Columns(text=text, pair=pair, label=label, why=told)
+    return Columns(text=text, pair=pair, label=label, group=group, why=told)
+
+
+def find_group_like(names: Sequence[str], sample: Sequence[Sequence[Any]], columns: Columns) -> str:
+    """Return the unused column that looks like what examples belong to, such as an author; empty where none does.
+
+    Its values repeat, there are many more of them than of labels, and labels are alike inside of them: the mutual
+    information with the label, adjusted for chance (Vinh, Epps and Bailey, 2010), is large.
+
+    Args:
+        names: (C,) names of the columns.
+        sample: rows of C values.
+        columns: what is used.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    if columns.label is None or columns.group is not None:
+        return ""
+    sample = list({repr(row): row for row in sample}.values())
+    labels = [str(row[columns.label]) for row in sample]
+    alike: dict[str, float] = {}
+    for index, name in enumerate(names):
+        values = [str(row[index]).strip() for row in sample]
+        distinct = len(set(values))
+        repeats = 2 * len(set(labels)) < distinct <= len(values) / FEWEST_MEMBERS
+        if index not in (columns.text, columns.pair, columns.label) and repeats and len(values) >= FEWEST_ROWS:
+            alike[name] = adjusted_mutual_info_score(labels, values)
+    best = max(alike, key=lambda name: alike[name], default="")
+    return best if best and alike[best] >= LEAST_ALIKE else ""
+
+
+def tell_group_like(
+    names: Sequence[str], sample: Sequence[Sequence[Any]], columns: Columns, place: str, notes: Notes
+) -> None:  # fmt: skip
+    """Keep for the inspection which column looks like a group, see `find_group_like`."""
+    if name := find_group_like(names, sample, columns):
+        values = len({str(row[list(names).index(name)]) for row in sample})
+        notes.keep(Repair(check="group_like", split="", times=values, place=place,
+                          what=f"values of the column {name!r} with labels alike inside"))  # fmt: skip
 
 
 def find_column(wanted: str, names: Sequence[str], *, where: str, setting: str, optional: bool = False) -> int | None:
@@ -109,6 +156,7 @@ def name_columns(settings: Data, names: Sequence[str], columns: Columns) -> Data
         text_column=names[columns.text],
         text_pair_column="" if columns.pair is None else names[columns.pair],
         label_column="" if columns.label is None else names[columns.label],
+        group_column="" if columns.group is None else names[columns.group],
     )
 
 
@@ -140,7 +188,7 @@ def is_number(value: Any) -> bool:
 
 def _choose_text(
     plain: list[str], sample: Sequence[Sequence[Any]], settings: Data, *, names: Sequence[str], where: str,
-    label: int | None, set_by: str,
+    taken: set[int | None], set_by: str,
 ) -> tuple[int, int | None, str]:  # fmt: skip
     text = find_column(settings.text_column, names, where=where, setting="text_column")
     pair = find_column(settings.text_pair_column, names, where=where, setting="text_pair_column")
@@ -149,7 +197,7 @@ def _choose_text(
     for first, second in PAIR_NAMES:
         if pair is None and first in plain and second in plain:
             return plain.index(first), plain.index(second), "a usual pair"
-    free = [index for index in range(len(plain)) if index not in (label, pair)]
+    free = [index for index in range(len(plain)) if index not in (*taken, pair)]
     usual = [plain.index(name) for name in TEXT_NAMES if name in plain and plain.index(name) in free]
     wordy = [index for index in usual if not _all_numbers(sample, index)]
     if usual:

@@ -6,16 +6,16 @@ import ast
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ftkit.data.columns import is_number
 from ftkit.data.reading import MOST_ROWS, Notes
 from ftkit.data.staging import LIST_MARK, Staged, read_staged, unpack_label
-from ftkit.errors import DataError, nearest, show
+from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["LabelPlan", "LabelStats", "collect_labels", "find_unknown", "is_unlabelled", "plan_labels"]
+__all__ = ["LabelPlan", "LabelStats", "check_labels", "collect_labels", "is_unlabelled", "plan_labels"]
 
 SEPARATORS = "|;,"
 LIST_CELL = "[]"  # stands for a separator where cells hold lists such as ["joy", "fear"]
@@ -97,7 +97,7 @@ def is_unlabelled(stats: LabelStats, train: LabelStats) -> bool:
 
 
 def plan_labels(staged: Staged, stats: LabelStats, settings: Data, notes: Notes, *, known: str = "",
-                order: tuple[str, ...] = ()) -> LabelPlan:  # fmt: skip
+                order: tuple[str, ...] = (), others: Sequence[LabelStats] = ()) -> LabelPlan:  # fmt: skip
     """Decide the problem type by the labels of train, and give each label an id.
 
     Args:
@@ -107,6 +107,8 @@ def plan_labels(staged: Staged, stats: LabelStats, settings: Data, notes: Notes,
         notes: told what was decided, and why.
         known: problem type that the format itself says.
         order: label names by id, where the source defines them.
+        others: labels of the other splits that have gold labels; those that train lacks have ids too, so that the
+            examples count in every score, as missed.
 
     Raises:
         DataError: no labels, one label only, or labels that don't fit the problem type.
@@ -125,24 +127,22 @@ def plan_labels(staged: Staged, stats: LabelStats, settings: Data, notes: Notes,
     plan = LabelPlan(problem_type=problem_type, separator=separator if problem_type == "multi_label" else "")
     names = {name for packed in stats.counts for name in plan.names(packed)}
     _check_names(names, stats, staged, problem_type, chosen=bool(asked or settings.label_column))
+    names |= {name for one in others for packed in one.counts for name in plan.names(packed)}
     return LabelPlan(problem_type=problem_type, labels=_order(names, order), separator=plan.separator)
 
 
-def find_unknown(stats: LabelStats, plan: LabelPlan, staged: Staged) -> DataError | None:
-    """Return the error for the first label of a split that train doesn't have; None if all are known."""
-    if plan.problem_type == "regression":
-        return _number_error(stats, staged) if not stats.numbers else None
-    known = set(plan.labels)
-    unknown = {name: line for packed, line in stats.first.items() for name in plan.names(packed) if name not in known}
-    if not unknown:
-        return None
-    name = min(unknown, key=lambda name: unknown[name])
-    listed = show(", ".join(plan.labels), 200)[1:-1]
-    hint = nearest(name, plan.labels)
-    remedy = f"{hint} " if hint.startswith("Did") else ""
-    remedy += "Correct the label, or add examples of it to train."
-    return DataError(staged.part.place(unknown[name]), expected=f"a label of the train split ({listed})",
-                     found=show(name), remedy=remedy)  # fmt: skip
+def check_labels(stats: LabelStats, plan: LabelPlan, staged: Staged) -> None:
+    """Check that the labels of a split are of the kind that train has.
+
+    Raises:
+        DataError: a label that should be a number isn't one, or a text has several where train has one each.
+    """
+    if plan.problem_type == "regression" and not stats.numbers:
+        raise _number_error(stats, staged)
+    several = next((packed for packed in stats.first if len(unpack_label(packed)) != 1), None)
+    if plan.problem_type == "single_label" and several is not None:
+        raise DataError(staged.part.place(stats.first[several]), expected="one label, as in train",
+                        found=show(unpack_label(several)), remedy="Set data.problem_type=multi_label.")  # fmt: skip
 
 
 def _decide(stats: LabelStats, staged: Staged, *, asked: str, known: str, separator: str) -> tuple[str, str]:

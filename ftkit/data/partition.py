@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.alike import hash_alike, hash_texts
 from ftkit.data.encoding import Encoder
+from ftkit.data.groups import count_groups, draw_groups, join_groups
 from ftkit.data.reading import Notes, plural
 from ftkit.data.sampling import draw_stratified
 from ftkit.data.staging import Staged, read_staged
@@ -89,32 +91,68 @@ def allot_part(
     names = (staged.part.split, *made)
     free = np.flatnonzero(targets == 0)
     if made:
-        _make_splits(staged, targets, free, strata, made, settings, notes, how=how)
+        groups = _collect_groups(staged)[free]
+        groups = np.unique(groups, return_inverse=True)[1]
+        if groups.max(initial=-1) < len(made) and not settings.group_column:
+            notes.say("Nearly all texts are the same: copies can't be kept on one side of the splits.")
+            groups = np.arange(len(free))
+        _tell_groups(groups, staged, settings, notes)
+        _make_splits(staged, targets, free, strata, groups, made, settings, notes, how=how)
     if settings.limit:
         _limit(targets, names, strata, settings, notes, how=how)
     return Allotment(names=names, targets=targets)
 
 
 def _make_splits(
-    staged: Staged, targets: Any, free: Any, strata: Any, made: dict[str, float], settings: Data, notes: Notes, *,
-    how: str,
+    staged: Staged, targets: Any, free: Any, strata: Any, groups: Any, made: dict[str, float], settings: Data,
+    notes: Notes, *, how: str,
 ) -> None:  # fmt: skip
     """Draw the splits from the given train; their shares are of all of it."""
-    total = len(free)
-    if total <= len(made):
+    total, apart = len(free), groups.max(initial=-1) + 1
+    if apart <= len(made):
         remedy = "Give more examples, or files for validation and test."
-        raise DataError(str(staged.part.path), expected=f"more than {len(made)} labelled examples",
-                        found=str(total), remedy=remedy)  # fmt: skip
+        what = "labelled examples" if apart == total else "groups of labelled examples that share nothing"
+        raise DataError(str(staged.part.path), expected=f"more than {len(made)} {what}", found=str(apart),
+                        remedy=remedy)  # fmt: skip
     for position, (split, share) in enumerate(made.items(), 1):
-        rest = free[targets[free] == 0]
-        count = max(1, round(total * share))
-        drawn = draw_stratified(strata[rest], count, seed=settings.split_seed, spare_one=True)
+        left = targets[free] == 0
+        rest, count = free[left], max(1, round(total * share))
+        drawn = draw_groups(strata[rest], groups[left], count, seed=settings.split_seed)
         if not len(drawn):  # every label has a single example left
-            drawn = draw_stratified(strata[rest] * 0, 1, seed=settings.split_seed, spare_one=True)
+            drawn = draw_groups(strata[rest] * 0, groups[left], 1, seed=settings.split_seed)
         targets[rest[drawn]] = position
         told = f"{plural(len(drawn), 'example')}, {share:.0%} of {total:,}, seed {settings.split_seed}"
         notes.say(f"No {split} split was given: made from train, {_drawn(how)} ({told}).")
     _tell_rare(strata[free], notes)
+
+
+def _collect_groups(staged: Staged) -> np.ndarray:
+    """Return (N,) numbers of groups: copies, near copies, and what has the same value in the group column."""
+    import numpy as np
+
+    alike, named = [], []
+    for batch in read_staged(staged):
+        alike.append(hash_alike(batch))
+        if "group" in batch.schema.names:
+            values = batch.column("group").to_numpy(zero_copy_only=False).astype(object)
+            known = np.array([value is not None for value in values], dtype=bool)
+            named.append(np.where(known, hash_texts(np.array([str(value) for value in values], dtype=object)), 0))
+    return join_groups(np.concatenate(alike), *([np.concatenate(named)] if named else []))
+
+
+def _tell_groups(groups: Any, staged: Staged, settings: Data, notes: Notes) -> None:
+    """Say how many groups stay together, where there are any."""
+    import numpy as np
+
+    several, held = count_groups(groups)
+    if not several:
+        return
+    kind = "with the same or nearly the same text"
+    if settings.group_column:
+        kind = f"of one {settings.group_column}, or {kind}"
+    count = len(np.unique(groups))
+    notes.say(f"{staged.part.path.name}: {plural(held, 'example')} {kind} are {plural(several, 'group')}; with the "
+              f"others these are {count:,} groups, each kept on one side of the splits.")  # fmt: skip
 
 
 def _tell_rare(strata: Any, notes: Notes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.correcting import DROP, Corrector
 from ftkit.data.corrections import find_corrections
 from ftkit.data.encoding import Encoder, TagEncoder, make_encoder
-from ftkit.data.labels import LabelStats, collect_labels, find_unknown, is_unlabelled, plan_labels
+from ftkit.data.labels import LabelStats, check_labels, collect_labels, is_unlabelled, plan_labels
 from ftkit.data.partition import DROPPED, Allotment, allot_part, collect_strata, made_splits
 from ftkit.data.reading import MOST_ROWS, Notes, Reading, Repair, plural
 from ftkit.data.spelling import Spelling
 from ftkit.data.staging import Progress, Staged, read_staged, stage_part, unpack_label
-from ftkit.data.tagging import TagStats, find_scheme, order_tags, tag_type
-from ftkit.errors import DataError, nearest, show
+from ftkit.data.tagging import TagStats, find_scheme, order_tags
+from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
 if TYPE_CHECKING:
@@ -66,11 +66,18 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
             can't be applied.
     """
     _check_task(reading, settings)
+    _check_groups(reading, settings)
     tagging = reading.task == "token-classification"
     made = made_splits([part.split for part in reading.parts], settings)
     staged = {
         part.split: stage_part(
-            part, folder / f"{part.split}.staged", tagging=tagging, pairs=reading.pairs, notes=notes, progress=progress
+            part,
+            folder / f"{part.split}.staged",
+            tagging=tagging,
+            pairs=reading.pairs,
+            grouped=bool(settings.group_column),
+            notes=notes,
+            progress=progress,
         )
         for part in reading.parts
     }
@@ -116,21 +123,32 @@ def _check_task(reading: Reading, settings: Data) -> None:
                         found=show(settings.problem_type))  # fmt: skip
 
 
+def _check_groups(reading: Reading, settings: Data) -> None:
+    """Check that the reader gives the column that names groups.
+
+    Raises:
+        DataError: the format has no columns.
+    """
+    if settings.group_column and not reading.grouped:
+        raise DataError(str(reading.parts[0].path), expected=f"a column {settings.group_column!r} (data.group_column)",
+                        found="a format without named columns",
+                        remedy="Give a CSV, TSV, JSON Lines or Parquet file, or leave data.group_column empty.",
+                        )  # fmt: skip
+
+
 def _mean_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data, notes: Notes) -> Meaning:
     stats = {split: collect_labels(part) for split, part in staged.items()}
     train = stats["train"]
-    plan = plan_labels(
-        staged["train"], train, settings, notes, known=reading.problem_type, order=reading.label_order
-    )  # fmt: skip
     unlabelled = {split for split in staged if split != "train" and is_unlabelled(stats[split], train)}
+    others = [found for split, found in stats.items() if split != "train" and split not in unlabelled]
+    plan = plan_labels(staged["train"], train, settings, notes, known=reading.problem_type, order=reading.label_order,
+                       others=others)  # fmt: skip
     for split, part in staged.items():
         if split in unlabelled:
             _accept_unlabelled(part, notes)
             continue
         _tell_missing(part, stats[split], notes)
-        unknown = find_unknown(stats[split], plan, part)
-        if unknown:
-            raise unknown
+        check_labels(stats[split], plan, part)
     several = plan.problem_type == "multi_label"
     how = "by the rarest label of each text" if several else "by label"
     return Meaning(
@@ -170,19 +188,20 @@ def _mean_tags(staged: Mapping[str, Staged], notes: Notes) -> Meaning:
         split: find_scheme(stats[split], staged[split].part.place) for split in staged if split not in unlabelled
     }
     bio = bool(schemes["train"])
-    labels = order_tags(train.tags, bio=bio)
-    if len(labels) < 2:
-        found = f"only {show(labels[0])}"
+    if len(train.tags) < 2:
+        found = f"only {show(next(iter(train.tags)))}"
         raise DataError(str(staged["train"].part.path), expected="two tags or more", found=found,
                         remedy="Name another column in data.label_column.")  # fmt: skip
+    labels = order_tags({tag for split in schemes for tag in stats[split].tags}, bio=bio)
     for split, scheme in schemes.items():
         _tell_scheme(staged[split], stats[split], scheme, notes)
-        _check_tags(staged[split], stats[split], labels, bio=bio)
+        if bool(scheme) != bio and split != "train" and set(stats[split].tags) != {"O"}:
+            raise _scheme_error(staged[split], stats[split], bio=bio)
     return Meaning(
         problem_type="single_label",
         labels=labels,
         tag_scheme="BIO" if bio else "",
-        encoder=TagEncoder(labels, train.tags, bio=bio),
+        encoder=TagEncoder(labels, sum((stats[split].tags for split in schemes), Counter()), bio=bio),
         unlabelled=frozenset(unlabelled),
         how="by the rarest entity type of each sentence" if bio else "by the rarest tag of each sentence",
     )
@@ -229,20 +248,12 @@ def _tell_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> No
                    split=part.part.split, rows=rows)  # fmt: skip
 
 
-def _check_tags(part: Staged, stats: TagStats, labels: Sequence[str], *, bio: bool) -> None:
-    """Check that train has every tag, of entities every type."""
-    known = {tag_type(tag) for tag in labels} if bio else set(labels)
-    for tag, (line, position) in stats.first.items():
-        kind = tag[2:] if bio and tag != "O" else tag
-        if kind not in known:
-            hint = nearest(kind, sorted(known))
-            remedy = f"{hint} " if hint.startswith("Did") else ""
-            raise DataError(
-                f"{part.part.place(line)}, word {position + 1} of the sentence",
-                expected=f"a tag of the train split ({show(', '.join(labels), 200)[1:-1]})",
-                found=show(tag),
-                remedy=f"{remedy}Correct the tag, or add examples of it to train.",
-            )
+def _scheme_error(part: Staged, stats: TagStats, *, bio: bool) -> DataError:
+    """Return the error for a split whose tags are entities where train's are not, or the other way round."""
+    tag, (line, position) = next((tag, found) for tag, found in stats.first.items() if tag != "O")
+    return DataError(f"{part.part.place(line)}, word {position + 1} of the sentence",
+                     expected="an entity tag such as B-x, as in train" if bio else "plain tags, as in train",
+                     found=show(tag), remedy="Convert the files to one scheme.")  # fmt: skip
 
 
 def _open_corrections(settings: Data, meaning: Meaning, *, tagging: bool) -> Corrector | None:
@@ -261,7 +272,8 @@ def _write(
     import numpy as np
     import pyarrow as pa
 
-    features = _features(meaning.encoder, pairs=pairs)
+    grouped = "group" in next(iter(read_staged(part))).schema.names
+    features = _features(meaning.encoder, pairs=pairs, grouped=grouped)
     schema, sizes, start = features.arrow_schema, Counter(dict.fromkeys(allotment.names, 0)), 0
     dropped: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -288,7 +300,7 @@ def _write(
     return dict(sizes)
 
 
-def _features(encoder: Encoder, *, pairs: bool) -> datasets.Features:
+def _features(encoder: Encoder, *, pairs: bool, grouped: bool) -> datasets.Features:
     import datasets
 
     tagging = encoder.column == "tags"
@@ -296,6 +308,7 @@ def _features(encoder: Encoder, *, pairs: bool) -> datasets.Features:
         {"words": datasets.List(datasets.Value("string"))} if tagging else {"text": datasets.Value("string")}
     )
     text |= {"text_pair": datasets.Value("string")} if pairs else {}
+    text |= {"group": datasets.Value("string")} if grouped else {}
     return datasets.Features({"row": datasets.Value("int64"), **text, encoder.column: encoder.feature()})
 
 

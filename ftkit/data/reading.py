@@ -27,6 +27,8 @@ class Example(NamedTuple):
     """The second text, if there are pairs."""
     label: Label
     """Label, labels, or the tags of the words; None where there is none."""
+    group: str | None = None
+    """What it belongs to (a patient, an author, a document), where the settings name a column for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Reading:
     pairs: bool = False
     problem_type: str = ""
     """Where the format itself says it (STS-B is regression); empty: decided from the labels."""
+    grouped: bool = False
+    """Whether the examples say what they belong to."""
     label_order: tuple[str, ...] = ()
     """Names by id where the source defines them; empty: sorted."""
 

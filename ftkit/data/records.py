@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ftkit.data.columns import SENTENCE_WORDS, choose_columns, name_columns, normalise
+from ftkit.data.columns import SENTENCE_WORDS, choose_columns, name_columns, normalise, tell_group_like
 from ftkit.data.reading import Example, Notes, Part, Reading
 from ftkit.data.textfiles import TextFile, unreadable
 from ftkit.errors import DataError, show
@@ -97,12 +97,15 @@ def open_records(
             pairs = columns.pair is not None
             task = "token-classification" if _holds_lists(values, columns.text) else task
             chosen = name_columns(settings, names, columns)
+            if task == "text-classification":
+                tell_group_like(names, values, columns, str(table.path), notes)
         notes.say(f"{table.path.name}: {columns.why}.")
-        named = [None if index is None else names[index] for index in (columns.text, columns.pair, columns.label)]
+        used = (columns.text, columns.pair, columns.label, columns.group)
+        named = [None if index is None else names[index] for index in used]
         stream = partial(_examples, table, named, tagging=task == "token-classification")
         parts.append(Part(split=split, path=table.path, examples=stream, unit=table.unit))
     order = (orders or {}).get(chosen.label_column, ())
-    return Reading(parts=tuple(parts), task=task, pairs=pairs, label_order=order)
+    return Reading(parts=tuple(parts), task=task, pairs=pairs, grouped=bool(settings.group_column), label_order=order)
 
 
 def _prefer_words(names: tuple[str, ...], values: list[list[Any]], settings: Data) -> Data:
@@ -122,7 +125,7 @@ def _holds_lists(values: list[list[Any]], index: int) -> bool:
 
 
 def _examples(table: Table, named: list[str | None], *, tagging: bool) -> Iterator[Example]:
-    text, pair, label = named
+    text, pair, label, group = named
     for row, (line, fields) in enumerate(table.rows()):
         value = fields.get(text) if text else None
         place = f"{table.path}, {table.unit} {line}"
@@ -133,7 +136,8 @@ def _examples(table: Table, named: list[str | None], *, tagging: bool) -> Iterat
         words = _to_words(value, place, text) if tagging else _to_text(value, place, text)
         second = None if pair is None else _to_text(fields.get(pair), place, pair)
         tags = _to_label(fields.get(label), place, label) if label else None
-        yield Example(row, line, words, second, tags)
+        belongs = None if group is None or fields.get(group) is None else str(fields[group])
+        yield Example(row, line, words, second, tags, belongs)
 
 
 def _to_text(value: Any, place: str, name: str | None) -> str:

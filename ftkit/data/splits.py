@@ -7,10 +7,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from ftkit.data.formats import open_source
 from ftkit.data.preparation import Prepared, prepare_splits
@@ -77,7 +80,9 @@ def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None
     home = cache_dir() / "data"
     folder = home / fingerprint
     if not (folder / MEANING).is_file():
-        _make(settings, folder, progress)
+        with _making(folder):
+            if not (folder / MEANING).is_file():  # another process was faster
+                _make(settings, folder, progress)
     return _open(folder, settings, fingerprint)
 
 
@@ -92,38 +97,46 @@ def source_fingerprint(settings: Data) -> str:
     return fingerprint_source(settings)
 
 
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """Keep other processes from making the same data meanwhile: what one has published no other takes away."""
+    lock = FileLock(folder.parents[1] / "locks" / f"data-{folder.name}.lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Path(lock.lock_file).parent.mkdir(exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise _cache_error(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cache_error(folder: Path, error: OSError) -> DataError:
+    return DataError(str(folder.parent), expected="a cache folder that can be written", found=str(error),
+                     remedy="Set FTKIT_CACHE to a folder that can be written.")  # fmt: skip
+
+
 def _make(settings: Data, folder: Path, progress: Callable[[str], None] | None) -> None:
     """Read the source into a folder that appears whole or not at all."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     except OSError as error:
-        remedy = "Set FTKIT_CACHE to a folder that can be written."
-        raise DataError(str(folder.parent), expected="a cache folder that can be written", found=str(error),
-                        remedy=remedy) from error  # fmt: skip
+        raise _cache_error(folder, error) from error
     try:
         source = resolve_source(settings, progress=progress)
         notes = Notes()
         prepared = prepare_splits(open_source(source, notes), source.settings, temporary, notes, progress)
         _write_meaning(prepared, temporary / MEANING)
-        _publish(temporary, folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one: nobody has it open
+        temporary.rename(folder)
     except OSError as error:
         remedy = "Check the room on the disk and the permissions."
         raise DataError(str(error.filename or folder.parent), expected="to read the data and write the cache",
                         found=error.strerror or str(error), remedy=remedy) from error  # fmt: skip
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    """Rename the finished folder; where another process was faster, its result is as good."""
-    if folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if not (folder / MEANING).is_file():
-            raise
 
 
 def _write_meaning(prepared: Prepared, path: Path) -> None:

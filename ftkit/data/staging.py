@@ -75,7 +75,7 @@ def unpack_label(packed: str) -> list[str]:
 
 
 def stage_part(
-    part: Part, path: Path, *, tagging: bool, pairs: bool, notes: Notes, progress: Progress | None
+    part: Part, path: Path, *, tagging: bool, pairs: bool, grouped: bool, notes: Notes, progress: Progress | None
 ) -> Staged:
     """Stream a part to an Arrow file, holding one batch at a time.
 
@@ -84,7 +84,7 @@ def stage_part(
     """
     import pyarrow as pa
 
-    schema = _schema(tagging=tagging, pairs=pairs)
+    schema = _schema(tagging=tagging, pairs=pairs, grouped=grouped)
     count, blank, lists = 0, 0, False
     tick = Ticker(progress or (lambda _: None))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
@@ -111,11 +111,12 @@ def read_staged(staged: Staged) -> Iterator[pa.RecordBatch]:
         yield from reader
 
 
-def _schema(*, tagging: bool, pairs: bool) -> pa.Schema:
+def _schema(*, tagging: bool, pairs: bool, grouped: bool) -> pa.Schema:
     import pyarrow as pa
 
     text: dict[str, Any] = {"words": pa.list_(pa.string())} if tagging else {"text": pa.string()}
     text |= {"text_pair": pa.string()} if pairs else {}
+    text |= {"group": pa.string()} if grouped else {}
     return pa.schema({"row": pa.int64(), "line": pa.int64(), **text, "label": pa.string()})
 
 
@@ -135,12 +136,12 @@ def _batches(part: Part) -> Iterator[list[Example]]:
 def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.RecordBatch:
     import pyarrow as pa
 
-    rows, lines, texts, pairs, labels = zip(*batch, strict=True)
-    columns: list[Any] = [rows, lines, texts, [pack_label(label) for label in labels]]
-    if "text_pair" in schema.names:
-        columns.insert(3, pairs)
+    rows, lines, texts, pairs, labels, groups = zip(*batch, strict=True)
+    first = "words" if "words" in schema.names else "text"
+    columns: dict[str, Any] = {"row": rows, "line": lines, first: texts, "text_pair": pairs, "group": groups,
+                               "label": [pack_label(label) for label in labels]}  # fmt: skip
     try:
-        arrays = [pa.array(column, type=kind) for column, kind in zip(columns, schema.types, strict=True)]
+        arrays = [pa.array(columns[name], type=kind) for name, kind in zip(schema.names, schema.types, strict=True)]
     except UnicodeEncodeError as error:
         raise _surrogate_error(batch, part) from error
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

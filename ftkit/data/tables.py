@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import mean
 
-from ftkit.data.columns import Columns, choose_columns, find_column, is_number, is_usual, name_columns, normalise
+from ftkit.data.columns import (
+    Columns,
+    choose_columns,
+    find_column,
+    is_number,
+    is_usual,
+    name_columns,
+    normalise,
+    tell_group_like,
+)
 from ftkit.data.reading import Example, Notes, Part, Reading
 from ftkit.data.textfiles import TextFile
 from ftkit.errors import DataError
@@ -52,11 +61,13 @@ def open_tables(files: Mapping[str, TextFile], settings: Data, notes: Notes, *, 
     for split, file in files.items():
         dialect = sniff_dialect(file, DELIMITERS[format_name], settings, model=model[0] if model else None)
         columns = _choose(file, dialect, settings, split=split, model=model)
+        if model is None:
+            tell_group_like(dialect.names, _sample(file, dialect), columns, str(file.path), notes)
         model = model or (dialect, columns)
         notes.say(f"{file.path.name}: {_describe(dialect)}; {columns.why}.")
         parts.append(table_part(file, split, dialect, columns, notes))
     pairs = model is not None and model[1].pair is not None
-    return Reading(parts=tuple(parts), pairs=pairs)
+    return Reading(parts=tuple(parts), pairs=pairs, grouped=bool(settings.group_column))
 
 
 def table_part(
@@ -200,7 +211,7 @@ def _is_header(first: tuple[str, ...], rest: list[list[str]], settings: Data, mo
     if not first or any(is_number(cell) for cell in first):
         return False
     plain = [normalise(cell) for cell in first]
-    wanted = [settings.text_column, settings.text_pair_column, settings.label_column]
+    wanted = [settings.text_column, settings.text_pair_column, settings.label_column, settings.group_column]
     if model and model.header:
         wanted += model.header
     if any(normalise(name) in plain for name in wanted if name and not name.isdecimal()):
@@ -241,7 +252,8 @@ def _choose(
         return replace(columns, why="columns as in train")
     if not dialect.header and dialect.width == len(names) - 1 and columns.label is not None and columns.pair is None:
         shifted = columns.text - (columns.label < columns.text)
-        return Columns(text=shifted, pair=None, label=None, why="one column less than train: no label")
+        group = columns.group if columns.group is None else columns.group - (columns.label < columns.group)
+        return Columns(text=shifted, pair=None, label=None, group=group, why="one column less than train: no label")
     need = not split.startswith("test")
     return choose_columns(
         dialect.names, _sample(file, dialect), wanted, where=str(file.path), need_label=need, set_by="as in train"
@@ -250,7 +262,7 @@ def _choose(
 
 def _check_named(dialect: Dialect, settings: Data, *, where: str) -> None:
     """Say it plainly where a column is asked by name but nothing names the columns."""
-    for setting in ("text_column", "text_pair_column", "label_column"):
+    for setting in ("text_column", "text_pair_column", "label_column", "group_column"):
         wanted = getattr(settings, setting)
         if wanted and not wanted.isdecimal() and not dialect.header:
             remedy = f"Give its number, 0 to {dialect.width - 1}, or add a header line."
@@ -271,11 +283,10 @@ def _sample(file: TextFile, dialect: Dialect) -> list[list[str]]:
 def _examples(
     file: TextFile, dialect: Dialect, columns: Columns, notes: Notes, *, spare_ragged: bool
 ) -> Iterator[Example]:
-    text, pair, label = columns.text, columns.pair, columns.label
+    text, pair, label, group = columns.text, columns.pair, columns.label, columns.group
     for row, line, cells in read_cells(file, dialect, notes, spare_ragged=spare_ragged):
-        yield Example(
-            row, line, cells[text], None if pair is None else cells[pair], None if label is None else cells[label]
-        )
+        others = [None if index is None else cells[index] for index in (pair, label, group)]
+        yield Example(row, line, cells[text], others[0], others[1], (others[2] or "").strip() or None)
 
 
 def _describe(dialect: Dialect) -> str:

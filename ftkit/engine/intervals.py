@@ -85,13 +85,17 @@ def percentile_interval(value: float, samples: Array, *, confidence: float) -> I
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
-def resample_weights(multiplicity: npt.NDArray[np.int64], *, resamples: int, seed: int) -> Iterator[Array]:
+def resample_weights(
+    multiplicity: npt.NDArray[np.int64], *, resamples: int, seed: int, groups: npt.NDArray[np.int64] | None = None
+) -> Iterator[Array]:
     """Yield how often each kind of example is drawn when N examples are drawn with replacement.
 
     Args:
         multiplicity: (K,) examples of each kind; they sum to N.
         resamples: number of resamples R.
         seed: of the draws.
+        groups: (K,) group of each example, from 0, where whole groups are drawn: texts of one author are not
+            independent; every example is its own kind then.
 
     Yields:
         (r, K) weights, r chosen to bound the memory; the r sum to R.
@@ -101,7 +105,10 @@ def resample_weights(multiplicity: npt.NDArray[np.int64], *, resamples: int, see
     rows = max(1, CHUNK_ELEMENTS // kinds)
     for begin in range(0, resamples, rows):
         count = min(rows, resamples - begin)
-        if examples == kinds:  # every example is its own kind: counting draws is faster than the multinomial
+        if groups is not None:
+            size = int(groups.max()) + 1
+            weights = generator.multinomial(size, np.full(size, 1 / size), size=count)[:, groups]
+        elif examples == kinds:  # every example is its own kind: counting draws is faster than the multinomial
             drawn = generator.integers(0, kinds, size=(count, kinds))
             drawn += np.arange(count)[:, None] * kinds
             weights = np.bincount(drawn.ravel(), minlength=count * kinds).reshape(count, kinds)
@@ -117,6 +124,7 @@ def bootstrap(
     multiplicity: npt.NDArray[np.int64],
     resamples: int,
     seed: int,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Array:
     """Score every resample through sums, which is exact for scores that are functions of sums over examples.
 
@@ -126,9 +134,10 @@ def bootstrap(
         multiplicity: (K,) examples of each kind.
         resamples: number of resamples R.
         seed: of the draws.
+        groups: (K,) group of each example; see `resample_weights`.
 
     Returns:
         (R, M) the scores of each resample.
     """
-    chunks = resample_weights(multiplicity, resamples=resamples, seed=seed)
+    chunks = resample_weights(multiplicity, resamples=resamples, seed=seed, groups=groups)
     return np.concatenate([evaluate(weights @ statistics) for weights in chunks])

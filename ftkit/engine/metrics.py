@@ -96,6 +96,7 @@ def score_single_label(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Scores:
     """Score one label a text.
 
@@ -110,6 +111,7 @@ def score_single_label(
         confidence: coverage of the intervals.
         resamples: bootstrap resamples; 0: no intervals at all.
         seed: of the resamples.
+        groups: (N,) group of each example, from 0, where whole groups are resampled; None: examples are.
 
     Raises:
         DataError: there is nothing to score, the lengths differ, or an id has no label.
@@ -120,16 +122,18 @@ def score_single_label(
     _check_ids(truth, size, "gold")
     _check_ids(guess, size, "predicted")
     confusion = np.bincount(truth * size + guess, minlength=size * size).reshape(size, size)
-    rows, columns = np.nonzero(confusion)
-    resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed)
+    # whole groups are drawn of examples, examples of the few cells of the table
+    rows, columns = np.nonzero(confusion) if groups is None else (truth, guess)
+    resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed, groups=groups)
     metrics, per_label = score_counts(
         _cell_counts(rows, columns, size),
         _evaluate_single_label,
-        multiplicity=confusion[rows, columns],
+        multiplicity=confusion[rows, columns] if groups is None else np.ones(len(truth), dtype=np.int64),
         labels=labels,
         resampling=resampling,
     )
-    metrics["accuracy"] = metrics["micro_f1"] = _proportion(metrics["accuracy"].value, len(truth), resampling)
+    if groups is None:
+        metrics["accuracy"] = metrics["micro_f1"] = _proportion(metrics["accuracy"].value, len(truth), resampling)
     return Scores(metrics=metrics, per_label=per_label, confusion=confusion, confusion_labels=tuple(labels),
                   examples=len(truth))  # fmt: skip
 
@@ -142,6 +146,7 @@ def score_multi_label(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Scores:
     """Score any number of labels a text.
 
@@ -156,6 +161,7 @@ def score_multi_label(
         confidence: coverage of the intervals.
         resamples: bootstrap resamples; 0: no intervals at all.
         seed: of the resamples.
+        groups: (N,) group of each example, from 0, where whole groups are resampled; None: examples are.
 
     Raises:
         DataError: there is nothing to score, or the shapes differ.
@@ -164,7 +170,7 @@ def score_multi_label(
 
     truth, guess = np.asarray(gold, dtype=bool), np.asarray(predicted, dtype=bool)
     check_sizes(truth, guess)
-    resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed)
+    resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed, groups=groups)
     metrics, per_label = score_counts(
         csr_array(np.hstack([truth & guess, guess, truth]), dtype=np.float64),
         _evaluate_multi_label,
@@ -173,7 +179,7 @@ def score_multi_label(
         resampling=resampling,
     )
     exact = float((truth == guess).all(axis=1).mean())
-    metrics["subset_accuracy"] = _proportion(exact, len(truth), resampling)
+    metrics["subset_accuracy"] = _proportion(exact, len(truth) if groups is None else int(groups.max()) + 1, resampling)
     return Scores(metrics=metrics, per_label=per_label, confusion=None, confusion_labels=(), examples=len(truth))
 
 
@@ -184,6 +190,7 @@ def score_regression(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Scores:
     """Score one number a text; all intervals are the percentile bootstrap over examples.
 
@@ -193,6 +200,7 @@ def score_regression(
         confidence: coverage of the intervals.
         resamples: bootstrap resamples; 0: no intervals at all.
         seed: of the resamples.
+        groups: (N,) group of each example, from 0, where whole groups are resampled; None: examples are.
 
     Raises:
         DataError: there is nothing to score, the lengths differ, or a number is not finite.
@@ -204,7 +212,7 @@ def score_regression(
     values = dict(zip(REGRESSION_METRICS, map(float, regression_values(truth, guess)), strict=True))
     metrics = {name: Interval(value) for name, value in values.items()}
     if resamples:
-        samples = regression_samples(truth, guess, resamples=resamples, seed=seed)
+        samples = regression_samples(truth, guess, resamples=resamples, seed=seed, groups=groups)
         metrics = {
             name: percentile_interval(value, column, confidence=confidence)
             for (name, value), column in zip(values.items(), samples.T, strict=True)

@@ -32,10 +32,12 @@ def regression_values(gold: Array, predicted: Array) -> Array:
     return scores
 
 
-def regression_samples(gold: Array, predicted: Array, *, resamples: int, seed: int) -> Array:
-    """Return (R, 5) the scores of R resamples of the examples, ordered as REGRESSION_METRICS."""
+def regression_samples(
+    gold: Array, predicted: Array, *, resamples: int, seed: int, groups: npt.NDArray[np.int64] | None = None
+) -> Array:
+    """Return (R, 5) the scores of R resamples of the examples, or of whole groups, ordered as REGRESSION_METRICS."""
     one_each = np.ones(len(gold), dtype=np.int64)
-    chunks = resample_weights(one_each, resamples=resamples, seed=seed)
+    chunks = resample_weights(one_each, resamples=resamples, seed=seed, groups=groups)
     return np.concatenate([_evaluate(gold, predicted, weights) for weights in chunks])
 
 

@@ -50,11 +50,19 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How intervals are made; with `resamples` 0, they are not."""
+    """How intervals are made; with `resamples` 0, they are not.
+
+    Attributes:
+        confidence: coverage, 0 to 1.
+        resamples: of the bootstrap.
+        seed: of the resamples.
+        groups: (N,) group of each example, from 0, where groups are drawn; None: examples are.
+    """
 
     confidence: float
     resamples: int
     seed: int
+    groups: Integers | None = None
 
 
 def check_sizes(gold: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> None:
@@ -97,8 +105,9 @@ def score_counts(
         return np.hstack([scores, Counts.from_sums(sums[:, :width]).f1_if_present])
 
     samples = bootstrap(
-        statistics, evaluate_all, multiplicity=multiplicity, resamples=resampling.resamples, seed=resampling.seed
-    )
+        statistics, evaluate_all, multiplicity=multiplicity, resamples=resampling.resamples, seed=resampling.seed,
+        groups=resampling.groups,
+    )  # fmt: skip
     examples, confidence = int(multiplicity.sum()), resampling.confidence
     metrics = {
         name: _bounded(name, value, column, _independent_items(name, counts, examples), confidence)

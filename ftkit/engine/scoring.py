@@ -17,7 +17,7 @@ from ftkit.engine.metrics import score_multi_label, score_regression, score_sing
 from ftkit.engine.scores import Scores
 from ftkit.engine.tagging import score_tagging, word_tags
 
-__all__ = ["THRESHOLD", "Predictions", "predict_split", "score_predictions"]
+__all__ = ["THRESHOLD", "Predictions", "mark_labels", "number_groups", "predict_split", "score_predictions"]
 
 THRESHOLD = 0.5  # a label with at least this probability is predicted, with many labels
 
@@ -79,9 +79,12 @@ def score_predictions(predictions: Predictions, data: Any, splits: Splits, **res
         predictions: of every text of the split, in order.
         data: the split, not encoded.
         splits: problem type and labels.
-        resampling: confidence, resamples, seed; see `score_single_label`.
+        resampling: confidence, resamples, seed; see `score_single_label`. Where examples belong to groups, whole
+            groups are resampled.
     """
     predicted = predictions.predicted
+    if "group" in data.column_names:
+        resampling["groups"] = number_groups(data["group"])
     if splits.task == "token-classification":
         gold_tags = [[splits.labels[tag] for tag in tags] for tags in data["tags"]]
         return score_tagging(gold_tags, predicted, splits.labels, splits.tag_scheme, **resampling)
@@ -90,6 +93,18 @@ def score_predictions(predictions: Predictions, data: Any, splits: Splits, **res
     if splits.problem_type == "multi_label":
         return score_multi_label(mark_labels(data["label"], len(splits.labels)), predicted, splits.labels, **resampling)
     return score_single_label(read_column(data, "label"), predicted, splits.labels, **resampling)
+
+
+def number_groups(names: Sequence[str | None]) -> npt.NDArray[np.int64]:
+    """Return (N,) numbers of groups from 0; an example that names none is its own.
+
+    >>> number_groups(["a", None, "a", None]).tolist()
+    [0, 1, 0, 2]
+    """
+    import pandas as pd
+
+    keys = [name if name is not None else place for place, name in enumerate(names)]
+    return np.asarray(pd.factorize(np.array(keys, dtype=object))[0], dtype=np.int64)
 
 
 def _decide(chunk: Chunk, splits: Splits, words: Sequence[Sequence[str]] | None) -> Any:

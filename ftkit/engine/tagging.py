@@ -56,6 +56,7 @@ def score_tagging(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Scores:
     """Score one tag a word.
 
@@ -70,6 +71,7 @@ def score_tagging(
         confidence: coverage of the intervals.
         resamples: bootstrap resamples; 0: no intervals at all.
         seed: of the resamples.
+        groups: (N,) group of each sentence, from 0, where whole groups are resampled; None: sentences are.
 
     Raises:
         DataError: there is nothing to score, a sentence has more or fewer tags than words, or a tag is not BIO.
@@ -84,7 +86,7 @@ def score_tagging(
         _evaluate_entities if entities else _evaluate_tags,
         multiplicity=np.ones(len(gold), dtype=np.int64),
         labels=names,
-        resampling=Resampling(confidence=confidence, resamples=resamples, seed=seed),
+        resampling=Resampling(confidence=confidence, resamples=resamples, seed=seed, groups=groups),
     )
     small = len(tags) <= MAX_CONFUSION_TAGS
     return Scores(

@@ -16,6 +16,7 @@ from ftkit.stages.checks_labels import (
     check_rare_labels,
     check_similar_names,
     check_unlabelled,
+    check_unseen_labels,
 )
 from ftkit.stages.checks_reading import check_repairs
 from ftkit.stages.checks_splits import (
@@ -24,6 +25,7 @@ from ftkit.stages.checks_splits import (
     check_leaks,
     check_length_shift,
     check_near_duplicates,
+    check_shared_groups,
 )
 from ftkit.stages.checks_texts import (
     check_boilerplate,
@@ -45,12 +47,14 @@ CHECKS: tuple[Check, ...] = (
     check_giveaways,
     check_repairs,
     check_leaks,
+    check_shared_groups,
     check_conflicts,
     check_empty_texts,
     check_encoding,
     check_duplicates,
     check_near_duplicates,
     check_similar_names,
+    check_unseen_labels,
     check_rare_labels,
     check_absent_labels,
     check_imbalance,

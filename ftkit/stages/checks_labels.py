@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.reading import plural
 from ftkit.engine.effects import effective_number
 from ftkit.engine.names import find_similar
+from ftkit.errors import nearest
 from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.findings import Finding, make_finding
 
 __all__ = [
     "check_absent_labels", "check_conflicts", "check_imbalance", "check_long_entities", "check_rare_labels",
-    "check_similar_names", "check_unlabelled",
+    "check_similar_names", "check_unlabelled", "check_unseen_labels",
 ]  # fmt: skip
 
 MOST_NAMES = 12  # labels named in a finding
@@ -66,11 +68,30 @@ def check_absent_labels(facts: Facts) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
+def check_unseen_labels(facts: Facts) -> Iterator[Finding]:
+    """Tell which labels of validation or test never occur in train: no model can give them, all of them are missed."""
+    if facts.problem_type == "regression" or not facts.splits["train"].labelled.any():
+        return
+    known = facts.splits["train"].counts(len(facts.names)) > 0
+    for split, data in facts.splits.items():
+        strange = ~known[data.members] if split != "train" else np.zeros(0, dtype=bool)
+        if not strange.any():
+            continue
+        places, owners = np.unique(data.members[strange]), np.unique(data.owners[strange])
+        close = nearest(facts.names[places[0]], [facts.names[at] for at in np.flatnonzero(known)])
+        yield make_finding(
+            "warning", "unseen_label", split, len(owners), 0, NONE_ALLOWED, data.rows[owners],
+            f"{_noun(facts)} {_list(facts.names[at] for at in places)} in {plural(len(owners), 'text')}, and never in "
+            "train: counted as missed in every score",
+            f"{f'{close} ' if close.startswith('Did') else ''}Correct it, or add examples of it to train.",
+        )  # fmt: skip
+
+
 def check_rare_labels(facts: Facts) -> Iterator[Finding]:
     """Tell which labels have fewer training examples than the recipe calls enough."""
     data, bound = facts.splits["train"], facts.settings.rare_label
     counts = data.counts(len(facts.names))
-    rare = np.flatnonzero(counts < bound)
+    rare = np.flatnonzero((counts < bound) & (counts > 0))  # what train lacks altogether is a finding of its own
     rare = rare[np.argsort(counts[rare], kind="stable")]
     if len(rare) and data.labelled.any() and facts.problem_type != "regression":
         named = _list(f"{facts.names[at]} ({counts[at]})" for at in rare)

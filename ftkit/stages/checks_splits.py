@@ -11,7 +11,8 @@ from ftkit.engine.effects import compare_counts, compare_samples
 from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.findings import Finding, make_finding
 
-__all__ = ["check_duplicates", "check_label_shift", "check_leaks", "check_length_shift", "check_near_duplicates"]
+__all__ = ["check_duplicates", "check_label_shift", "check_leaks", "check_length_shift", "check_near_duplicates",
+           "check_shared_groups"]  # fmt: skip
 
 Flags = npt.NDArray[np.bool_]
 
@@ -54,6 +55,27 @@ def check_leaks(facts: Facts) -> Iterator[Finding]:
             ):
                 if leaked.any():
                     yield _tell_leak(check, split, source, data, leaked, how, fatal=bool(fatal))
+
+
+def check_shared_groups(facts: Facts) -> Iterator[Finding]:
+    """Tell which examples of a split that is scored belong to a group that train has too."""
+    known = set(_read_groups(facts, "train")) - {None}
+    for split, data in facts.splits.items():
+        if split == "train" or not known:
+            continue
+        shared = np.array([group in known for group in _read_groups(facts, split)], dtype=bool)
+        if shared.any():
+            number = int(shared.sum())
+            yield make_finding(
+                "warning", "shared_group", split, number, 0, "none is harmless", data.rows[shared],
+                f"{number:,} of {len(shared):,} examples are of a group that train has too",
+                "Move whole groups (data.group_column) to one side: a score on known ones is too good for new ones.",
+            )  # fmt: skip
+
+
+def _read_groups(facts: Facts, split: str) -> list[str | None]:
+    data = facts.source.datasets[split]
+    return list(data["group"]) if "group" in data.column_names else []
 
 
 def check_label_shift(facts: Facts) -> Iterator[Finding]:

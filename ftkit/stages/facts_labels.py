@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.alike import mix
 from ftkit.engine.spans import entity_type
-from ftkit.stages.facts_texts import mix, to_numpy
+from ftkit.stages.facts_texts import to_numpy
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.alike import hash_letters, hash_texts, join_text, mix, normalise_text
 from ftkit.data.mojibake import SUSPICIOUS, is_double_encoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "CONTROL", "DOUBLE_ENCODED", "EDGE_WORDS", "MARKUP", "REPLACED", "describe_example", "join_text", "measure_texts",
-    "mix", "to_numpy",
+    "CONTROL", "DOUBLE_ENCODED", "EDGE_WORDS", "MARKUP", "REPLACED", "describe_example", "measure_texts", "to_numpy",
 ]  # fmt: skip
 
 EDGE_WORDS = 8  # at each end, by which repeated boilerplate is known
@@ -34,29 +34,21 @@ def measure_texts(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
     import pyarrow.compute as pc
 
     raw = join_text(table)
-    normal = _normalise(raw)
+    normal = normalise_text(raw)
     alike = normal.to_numpy(zero_copy_only=False).astype(object)
     words, characters = _count_words(normal), to_numpy(pc.utf8_length(normal))
-    hashes, letters, marks = _hash(alike), _hash_letters(normal), _find_marks(raw)
+    hashes, letters, marks = hash_texts(alike), hash_letters(normal), _find_marks(raw)
     heads, tails = _hash_edges(alike, words)
     if "text_pair" in table.column_names:
-        second = _normalise(table["text_pair"])
+        second = normalise_text(table["text_pair"])
         words, characters = words + _count_words(second), characters + to_numpy(pc.utf8_length(second))
-        hashes = mix(hashes) ^ _hash(second.to_numpy(zero_copy_only=False).astype(object))
-        letters = np.where(letters > 0, mix(letters) ^ _hash_letters(second), 0)
+        hashes = mix(hashes) ^ hash_texts(second.to_numpy(zero_copy_only=False).astype(object))
+        letters = np.where(letters > 0, mix(letters) ^ hash_letters(second), 0)
         marks = marks | _find_marks(pc.fill_null(table["text_pair"], "").combine_chunks())
     if "words" in table.column_names:
         words = to_numpy(pc.list_value_length(table["words"]))
     return {"rows": to_numpy(table["row"]), "words": words.astype(np.int32), "characters": characters.astype(np.int32),
             "hashes": hashes, "letters": letters, "heads": heads, "tails": tails, "marks": marks}  # fmt: skip
-
-
-def join_text(table: pa.Table) -> Any:
-    """Return the texts of a batch, the first of pairs, words joined by blanks."""
-    import pyarrow.compute as pc
-
-    text = pc.binary_join(table["words"], " ") if "words" in table.column_names else table["text"]
-    return pc.fill_null(text, "").combine_chunks()
 
 
 def describe_example(example: Any) -> str:
@@ -70,27 +62,9 @@ def describe_example(example: Any) -> str:
     return " ".join(example[name] for name in ("text", "text_pair") if example.get(name))
 
 
-def mix(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Spread the bits of numbers, so that sums of them differ: the finaliser of SplitMix64 (Steele et al., 2014)."""
-    with np.errstate(over="ignore"):
-        mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))
-
-
 def to_numpy(column: Any) -> npt.NDArray[np.int64]:
     """Return a column of whole numbers, in one piece or several."""
     return np.asarray(column, dtype=np.int64)
-
-
-def _normalise(text: Any) -> Any:
-    """Make texts alike that differ only in case, blanks or compatible characters."""
-    import pyarrow.compute as pc
-
-    alike = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(text, ""), form="NFKC"))
-    whole = pc.utf8_trim_whitespace(pc.replace_substring_regex(alike, r"[\s\pZ]+", " "))
-    return whole.combine_chunks() if hasattr(whole, "combine_chunks") else whole
 
 
 def _count_words(normal: Any) -> npt.NDArray[np.int64]:
@@ -98,21 +72,6 @@ def _count_words(normal: Any) -> npt.NDArray[np.int64]:
 
     blanks = to_numpy(pc.count_substring(normal, " "))
     return np.where(to_numpy(pc.utf8_length(normal)) > 0, blanks + 1, 0)
-
-
-def _hash(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    from pandas.util import hash_array
-
-    return hash_array(texts, categorize=False)
-
-
-def _hash_letters(normal: Any) -> npt.NDArray[np.uint64]:
-    """Return (N,) hashes of letters and digits alone; 0 where there are none."""
-    import pyarrow.compute as pc
-
-    bare = pc.replace_substring_regex(normal, r"[^\pL\pN]+", "")
-    hashes = _hash(bare.to_numpy(zero_copy_only=False).astype(object))
-    return np.where(to_numpy(pc.binary_length(bare)) > 0, hashes, np.uint64(0))
 
 
 def _hash_edges(
@@ -124,7 +83,7 @@ def _hash_edges(
     if len(long):
         first = [" ".join(text.split(" ", EDGE_WORDS)[:EDGE_WORDS]) for text in alike[long]]
         last = [" ".join(text.rsplit(" ", EDGE_WORDS)[1:]) for text in alike[long]]
-        heads[long], tails[long] = _hash(np.array(first, dtype=object)), _hash(np.array(last, dtype=object))
+        heads[long], tails[long] = hash_texts(np.array(first, dtype=object)), hash_texts(np.array(last, dtype=object))
     return heads, tails
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.groups import join_groups
 from ftkit.data.spelling import Spelling
 from ftkit.data.tagging import to_bio
 from ftkit.engine.metrics import primary_metric
@@ -21,7 +22,7 @@ from ftkit.engine.probes import (
     text_features,
     word_features,
 )
-from ftkit.engine.scoring import THRESHOLD, Predictions, mark_labels, score_predictions
+from ftkit.engine.scoring import THRESHOLD, Predictions, mark_labels, number_groups, score_predictions
 from ftkit.stages.embedding import Embedded
 from ftkit.stages.findings import FLOORS, SUSPECTS
 
@@ -125,11 +126,14 @@ def _strata(targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def _groups(embedded: Embedded) -> npt.NDArray[np.int64]:
-    """Return (N,) the same number for copies of a text, or (W,) for words of copies of a sentence."""
+    """Return (N,) the same number for copies of a text and for one group, or (W,) for the words of such sentences."""
     known: dict[str, int] = {}
-    texts = [known.setdefault(flatten(text), len(known)) for text in embedded.texts["train"]]
+    texts = np.array([known.setdefault(flatten(text), len(known)) for text in embedded.texts["train"]], dtype=np.int64)
+    data = embedded.splits.datasets["train"]
+    if "group" in data.column_names:
+        texts = join_groups(texts + 1, number_groups(data["group"]) + 1)
     if not embedded.tagging:
-        return np.array(texts, dtype=np.int64)
+        return texts
     return np.repeat(texts, _word_counts(embedded, "train"))
 
 

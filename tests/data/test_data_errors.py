@@ -76,14 +76,8 @@ def test_bad_files_get_a_precise_error(load, name, content, settings, expected):
 
 
 FOLDERS = [
-        ({"train.csv": GOOD, "test.csv": "text,label\nx,a\ny,c\n"}, {},
-         "test.csv, line 3: expected a label of the train split (a, b), got 'c'. Correct the label, or add examples of it to train."),
-        ({"train.csv": GOOD.replace(",a", ",good").replace(",b", ",bad"), "dev.csv": "text,label\nx,goood\n"}, {},
-         "dev.csv, line 2: expected a label of the train split (bad, good), got 'goood'. Did you mean 'good'? Correct the label"),
         ({"train.csv": GOOD, "dev.csv": "text,label\nx,\ny,\n"}, {},
          "dev.csv: expected labels in validation, got none. Add the labels, or take the file away"),
-        ({"train.conll": TAGGED, "test.conll": "Ada B-per\nwon O\n"}, {},
-         "test.conll, line 1, word 1 of the sentence: expected a tag of the train split (O, B-loc, I-loc), got 'B-per'. Correct the tag"),
         ({"train.csv": GOOD, "train.tsv": GOOD}, {},
          "given: expected one file for train, got train.csv, train.tsv. Join them, or move the others out of the folder."),
         ({"README.md": "x", "a.csv": GOOD, "b.csv": GOOD}, {},
