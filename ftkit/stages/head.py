@@ -62,29 +62,19 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     Raises:
         ModelError: the encoder can't be loaded, or has no class for the task.
     """
-    from transformers import set_seed
+    from ftkit.engine.loading import load_with_head
 
-    auto = _model_class(splits.task)
+    stored = load_config(settings.encoder)
     config = _configure(load_config(settings.encoder), splits, settings)
-    set_seed(settings.seed)
     try:
-        with quietly():
-            model, info = auto.from_pretrained(
-                resolve_encoder(settings.encoder), config=config, ignore_mismatched_sizes=True,
-                output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype="float32",
-            )  # fmt: skip
+        source = resolve_encoder(settings.encoder)
+        return load_with_head(_model_class(splits.task), source, config, name=settings.encoder, labels=splits.labels,
+                              stored=stored, seed=settings.seed)  # fmt: skip
     except (OSError, ValueError) as error:
         raise ModelError(f"head.encoder {settings.encoder!r} can't be loaded for {splits.task}",
                          found=str(error).strip().splitlines()[0][:300],
                          remedy="Choose an encoder that transformers has this head for, saved as safetensors, or a hub "
                          "id where the hub can be reached.") from error  # fmt: skip
-    mismatched = [item[0] for item in info["mismatched_keys"]]
-    new = sorted(set(info["missing_keys"]) | set(mismatched))
-    notes = [f"the checkpoint's {', '.join(mismatched)} had another shape and was replaced"] if mismatched else []
-    if not new and _has_other_labels(settings.encoder, splits.labels):
-        model, new = _replace_head(auto, config, model, settings.seed)
-        notes.append("the checkpoint's head was for other labels and was replaced")
-    return model, new, notes
 
 
 def freeze(model: Any, settings: Head, new: Sequence[str], *, tune: str) -> Any:
@@ -196,15 +186,17 @@ def compute(run: Run) -> Prepared:
 
 
 def load(run: Run) -> Prepared:
-    """Load the model that the head stage saved."""
-    import pandas as pd
-
+    """Load the model that the head stage saved; learning rates are those of the present recipe."""
     folder = run.folder("head")
     summary = read_json(folder / "summary.json")
     model = freeze(load_head_model(run), run.recipe.head, summary["new"], tune=_shown(run.recipe.head.tune))
     expected = summary["expected_loss"]
+    rate = choose_learning_rate(run.recipe, spread=read_spread(run))
+    table = describe_parameters(model, run.recipe, summary["new"], rate)
+    if table.to_csv(index=False) != (folder / "parameters.csv").read_text(encoding="utf-8"):
+        write_text(folder / "parameters.csv", table.to_csv(index=False))  # rates are the training's, and may change
     return Prepared(
-        model=model, parameters=pd.read_csv(folder / "parameters.csv"), notes=summary["notes"],
+        model=model, parameters=table, notes=summary["notes"],
         first_loss=summary["first_loss"], expected_loss=math.nan if expected is None else expected,
         trainable=summary["trainable"], total=summary["total"],
     )  # fmt: skip
@@ -223,10 +215,10 @@ def load_model(folder: str, task: str) -> Any:
     Raises:
         ModelError: there is none.
     """
+    from ftkit.engine.loading import load_saved
+
     try:
-        with quietly():
-            return _model_class(task).from_pretrained(folder, use_safetensors=True, trust_remote_code=False,
-                                                      dtype="float32")  # fmt: skip
+        return load_saved(_model_class(task), folder)
     except (OSError, ValueError) as error:
         raise ModelError(folder, expected="a saved model", found=str(error).strip().splitlines()[0][:300],
                          remedy="Run the stage that makes it again, with --again.") from error  # fmt: skip
@@ -272,23 +264,6 @@ def _configure(config: Any, splits: Splits, settings: Head) -> Any:
     _set_dropout(config, settings.dropout, ("hidden_dropout_prob", "dropout", "mlp_dropout", "classifier_dropout"))
     _set_dropout(config, settings.attention_dropout, ("attention_probs_dropout_prob", "attention_dropout"))
     return config
-
-
-def _has_other_labels(encoder: str, labels: Sequence[str]) -> bool:
-    stored = load_config(encoder).id2label or {}
-    return [stored[at] for at in sorted(stored)] != list(labels) and bool(labels)
-
-
-def _replace_head(auto: Any, config: Any, model: Any, seed: int) -> tuple[Any, list[str]]:
-    """Return the same encoder with a fresh head, and the names of what is new."""
-    from transformers import set_seed
-
-    from ftkit.engine.optimizers import is_head_parameter
-
-    set_seed(seed)
-    fresh = auto.from_config(config)
-    fresh.base_model.load_state_dict(model.base_model.state_dict())
-    return fresh, sorted(name for name, _ in fresh.named_parameters() if is_head_parameter(fresh, name, ()))
 
 
 def _set_dropout(config: Any, rate: float, names: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def test_copies_of_a_text_stand_on_one_side(tmp_path: Path, cache: Path) -> None
     told = (
         "x.csv: 140 examples with the same or nearly the same text are 60 groups; with the others these are 60 groups"
     )
-    assert f"{told}, each kept on one side of the splits." in splits.decisions
+    assert f"x.csv: {told}, each kept on one side of the splits." in splits.decisions
     assert not find(splits, "leak") + find(splits, "near_leak")
 
 
