@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Self
 
 __all__ = [
     "DataError",
@@ -32,6 +33,11 @@ class FtkitError(Exception):
         parts = [part for part in (f"expected {expected}" if expected else "", f"got {found}" if found else "") if part]
         message = f"{where}: {', '.join(parts)}" if parts else where
         super().__init__(f"{message.rstrip('.')}. {remedy}".strip())
+
+    def add(self, remedy: str) -> Self:
+        """Return the same error with another sentence of remedy."""
+        both = f"{self.remedy} {remedy}".strip()
+        return type(self)(self.where, expected=self.expected, found=self.found, remedy=both)
 
 
 class DataError(FtkitError):

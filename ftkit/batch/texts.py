@@ -18,6 +18,7 @@ from ftkit.data.tables import DELIMITERS, read_cells, sniff_dialect, table_part
 from ftkit.data.textfiles import open_text
 from ftkit.errors import DataError
 from ftkit.recipe import Data
+from ftkit.spreadsheets import guard_cell
 
 __all__ = ["FORMATS", "open_output", "read_texts", "write_predictions"]
 
@@ -96,7 +97,7 @@ def write_predictions(predictions: Iterable[Mapping[str, Any]], stream: TextIO, 
             if writer is None:
                 writer = csv.DictWriter(stream, list(row), lineterminator="\n")
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerow({name: guard_cell(value) for name, value in row.items()})
         if stream is sys.stdout:
             stream.flush()
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from ftkit.recipe import Data
 
 __all__ = [
     "Columns", "choose_columns", "find_column", "find_group_like", "is_number", "is_usual", "name_columns", "normalise",
-    "tell_group_like",
+    "read_marks", "tell_group_like",
 ]  # fmt: skip
 
 TEXT_NAMES = (
@@ -32,6 +32,12 @@ LABEL_NAMES = (
     "pos_tags", "is_duplicate", "quality", "score", "rating", "ratings", "stars", "similarity", "toxic", "spam", "y",
     "airline_sentiment", "coarse_label", "annotation", "genre",
 )  # fmt: skip
+NAMED_LABELS = (
+    "label", "labels", "gold_label", "label_text", "label_name", "class", "classes", "category", "categories",
+    "sentiment", "target", "topic", "intent", "emotion", "emotions", "y", "annotation",
+)  # fmt: skip
+MARKS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+FEWEST_MARKED = 4  # rows from which columns of 0 and 1 are taken for labels
 FEWEST_ROWS, FEWEST_MEMBERS, LEAST_ALIKE = 50, 3, 0.1  # of what looks like groups: rows, rows of each, information
 SENTENCE_WORDS = ("words", "tokens")
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -46,6 +52,8 @@ class Columns:
     label: int | None
     why: str
     group: int | None = None
+    marks: tuple[tuple[int, str], ...] = ()
+    """Columns of 0 and 1 that say together which labels apply, with the name of each; `label` is None then."""
 
 
 def choose_columns(
@@ -71,6 +79,9 @@ def choose_columns(
         DataError: a named column is not there, or no text or label column can be made out.
     """
     plain = [normalise(name) for name in names]
+    several = settings.label_column.split(",") if settings.label_column not in names else []
+    if len(several) > 1:
+        return _name_marks(names, sample, settings, several, where=where, need_label=need_label, set_by=set_by)
     label = find_column(settings.label_column, names, where=where, setting="label_column", optional=not need_label)
     group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
     text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, taken={label, group},
@@ -78,6 +89,12 @@ def choose_columns(
     label_why = set_by
     if label is None:
         label, label_why = _choose_label(plain, sample, taken={text, pair, group}, numeric=settings.problem_type)
+        marks = [names[at] for at in _find_marks(plain, sample, label, {text, pair, group})]
+        if len(marks) > 1 and settings.problem_type in ("auto", "multi_label"):
+            wanted = replace(settings, text_column=names[text], text_pair_column="" if pair is None else names[pair])
+            return _name_marks(
+                names, sample, wanted, marks, where=where, need_label=True, set_by="they hold only 0 and 1"
+            )
     if label is None and need_label:
         raise _no_label_error(names, text, where)
     told = f"text is column {names[text]!r} ({why})"
@@ -87,6 +104,59 @@ def choose_columns(
     unused = [name for index, name in enumerate(names) if index not in (text, pair, label, group)]
     told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
     return Columns(text=text, pair=pair, label=label, group=group, why=told)
+
+
+def read_marks(cells: Mapping[str, Any], place: str) -> list[str]:
+    """Return the labels whose column holds 1.
+
+    Args:
+        cells: label name to the value of its column.
+        place: of the row, for errors.
+
+    Raises:
+        DataError: a value is neither 0 nor 1.
+
+    >>> read_marks({"toxic": "1", "insult": "0"}, "x.csv, line 2")
+    ['toxic']
+    """
+    found = []
+    for name, value in cells.items():
+        mark = MARKS.get(str(value).strip().lower())
+        if mark is None:
+            raise DataError(f"{place}, column {name!r}", expected="0 or 1, whether the label applies",
+                            found=show(value), remedy="Mend it, or name the label's column in data.label_column.",
+                            )  # fmt: skip
+        found += [name] if mark else []
+    return found
+
+
+def _name_marks(
+    names: Sequence[str], sample: Sequence[Sequence[Any]], settings: Data, several: list[str], *, where: str,
+    need_label: bool, set_by: str,
+) -> Columns:  # fmt: skip
+    """Return the columns where each label has one of its own."""
+    places = [find_column(name.strip(), names, where=where, setting="label_column", optional=not need_label)
+              for name in several]  # fmt: skip
+    marks = {at: names[at] for at in places if at is not None}
+    group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
+    text, pair, why = _choose_text([normalise(name) for name in names], sample, settings, names=names, where=where,
+                                   taken={*marks, group}, set_by=set_by)  # fmt: skip
+    unused = [name for at, name in enumerate(names) if at not in {text, pair, group, *marks}]
+    told = f"text is column {names[text]!r} ({why}), each label is a column: {', '.join(marks.values())} ({set_by})"
+    told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
+    whole = tuple(marks.items()) if len(marks) == len(several) else ()
+    return Columns(text=text, pair=pair, label=None, group=group, marks=whole, why=told)
+
+
+def _find_marks(
+    plain: Sequence[str], sample: Sequence[Sequence[Any]], label: int | None, taken: set[int | None]
+) -> list[int]:
+    """Return the columns that hold nothing but 0 and 1, if these are the labels: no column is named as labels are."""
+    if len(sample) < FEWEST_MARKED or (label is not None and plain[label] in NAMED_LABELS):
+        return []
+    binary = [at for at in range(len(plain)) if at not in taken
+              and all(str(row[at]).strip().lower() in MARKS for row in sample)]  # fmt: skip
+    return binary if label is None or label in binary else []
 
 
 def find_group_like(names: Sequence[str], sample: Sequence[Sequence[Any]], columns: Columns) -> str:
@@ -155,7 +225,9 @@ def name_columns(settings: Data, names: Sequence[str], columns: Columns) -> Data
         settings,
         text_column=names[columns.text],
         text_pair_column="" if columns.pair is None else names[columns.pair],
-        label_column="" if columns.label is None else names[columns.label],
+        label_column=",".join(name for _, name in columns.marks)
+        if columns.marks
+        else ("" if columns.label is None else names[columns.label]),
         group_column="" if columns.group is None else names[columns.group],
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
 from ftkit.data.columns import find_column
+from ftkit.data.conllnames import find_names, named_tag, named_word, tag_like
 from ftkit.data.reading import Example, Notes, Part, Reading
 from ftkit.data.textfiles import TextFile
 from ftkit.errors import DataError, show
@@ -33,6 +34,8 @@ class Layout:
     width: int
     word: int
     tag: int | None
+    header: int = 0
+    """Line of the names of the columns, from 1; 0 where there is none."""
 
 
 def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
@@ -48,7 +51,8 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
         model = model or layout
         tag = "no tags" if layout.tag is None else f"tags in column {layout.tag}"
         apart = "tabs" if layout.tabs else "blanks"
-        notes.say(f"{file.path.name}: columns apart by {apart}, words in column {layout.word}, {tag} (from 0).")
+        head = ", a header line" if layout.header else ""
+        notes.say(f"{file.path.name}: columns apart by {apart}{head}, words in column {layout.word}, {tag} (from 0).")
         stream = partial(_examples, partial(_conll_sentences, file, layout, notes), layout.word, layout.tag)
         parts.append(Part(split=split, path=file.path, examples=stream))
     return Reading(parts=tuple(parts), task="token-classification")
@@ -92,20 +96,35 @@ def _find_layout(file: TextFile, settings: Data, *, split: str, model: Layout | 
     rows = [split_cells(line, tabs=tabs) for _, line in first]
     width = len(rows[0])
     place = f"{file.path}, line {first[0][0]}"
-    word = _column(settings.text_column, width, place=place, setting="text_column")
+    names, headed = find_names(list(_comments(file)), rows[0])
+    names = names if len(names) == width else ()
+    header, rows = (first[0][0], rows[1:]) if headed else (0, rows)
+    word = _column(settings.text_column, width, names, place=place, setting="text_column")
     if word is None:
-        word = model.word if model else _word_column(rows)
+        word = model.word if model else named_word(names) if named_word(names) is not None else _word_column(rows)
+    assert word is not None
     if width <= word:
         raise DataError(place, expected=f"a word in column {word} (from 0)", found=show(first[0][1].strip()))
     if model and model.tag is not None and width <= model.tag and split.startswith("test"):
-        return Layout(tabs=tabs, width=width, word=word, tag=None)
-    tag = _column(settings.label_column, width, place=place, setting="label_column")
+        return Layout(tabs=tabs, width=width, word=word, tag=None, header=header)
+    tag = _column(settings.label_column, width, names, place=place, setting="label_column")
+    if tag is None and model is not None and model.tag is not None:
+        tag = model.tag
     if tag is None:
-        tag = width - 1 if model is None or model.tag is None else model.tag
+        tag = named_tag(names) if named_tag(names) not in (None, word) else tag_like(rows or [[""] * width], word)
+    assert tag is not None
     if tag == word or tag >= width:
         found = f"{width} column(s): {show(first[0][1].strip())}"
         raise DataError(place, expected="a word and a tag", found=found, remedy="Add the column of tags.")
-    return Layout(tabs=tabs, width=width, word=word, tag=tag)
+    return Layout(tabs=tabs, width=width, word=word, tag=tag, header=header)
+
+
+def _comments(file: TextFile) -> Iterator[str]:
+    """Yield the comments before the first word."""
+    for line in file.lines():
+        if line.strip() and not line.startswith("#"):
+            return
+        yield line.rstrip("\r\n")
 
 
 def _word_lines(file: TextFile) -> Iterator[tuple[int, str]]:
@@ -115,9 +134,11 @@ def _word_lines(file: TextFile) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _column(wanted: str, width: int, *, place: str, setting: str) -> int | None:
+def _column(wanted: str, width: int, names: Sequence[str], *, place: str, setting: str) -> int | None:
     if not wanted:
         return None
+    if names and not re.fullmatch(r"-?\d+", wanted):
+        return find_column(wanted, names, where=place, setting=setting)
     number = int(wanted) if re.fullmatch(r"-?\d+", wanted) else None
     if number is None or not -width <= number < width:
         remedy = f"Give a number from 0 to {width - 1}."
@@ -153,6 +174,8 @@ def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[l
             continue
         if line.startswith(DOCSTART):
             notes.count(f"{DOCSTART} line(s) skipped", f"{file.path.name}, line {number}")
+            continue
+        if number == layout.header:
             continue
         cells = split_cells(line, tabs=layout.tabs)
         if len(cells) != layout.width:

@@ -16,6 +16,7 @@ from ftkit.data.spelling import Spelling
 from ftkit.errors import DataError, nearest, show
 from ftkit.recipe import Data
 from ftkit.run import write_text
+from ftkit.spreadsheets import guard_cell, unguard_cell
 
 if TYPE_CHECKING:
     from ftkit.data.splits import Splits
@@ -125,7 +126,7 @@ def read_corrections(path: Path) -> list[Correction]:
             if not names:
                 names = _check_header(cells, path)
             elif cells:
-                corrections.append(_read_line(cells, names, path, line))
+                corrections.append(_read_line([unguard_cell(cell) for cell in cells], names, path, line))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}", expected="comma-separated cells", found=str(error),
                         remedy="Remove the line, or quote its cells.") from error  # fmt: skip
@@ -141,7 +142,8 @@ def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
     Raises:
         RunError: it can't be written.
     """
-    rows = [[str("" if (value := getattr(item, name)) is None else value) for name in COLUMNS] for item in corrections]
+    rows = [[guard_cell(str("" if (value := getattr(item, name)) is None else value)) for name in COLUMNS]
+            for item in corrections]  # fmt: skip
     bare = any("\r" in cell for row in rows for cell in row)  # csv quotes it only where it ends the lines
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)

@@ -21,6 +21,8 @@ class Encoder(Protocol):
     """Turns packed labels into the values of the label column."""
 
     column: str
+    keeps_blank: bool
+    """Whether an empty label is an answer: none of the labels."""
 
     def feature(self) -> datasets.Value | datasets.List:
         """Return the type of the label column."""
@@ -39,6 +41,7 @@ class ClassEncoder:
     """One label id an example."""
 
     column = "label"
+    keeps_blank = False
 
     def __init__(self, plan: LabelPlan) -> None:
         self.ids = {name: number for number, name in enumerate(plan.labels)}
@@ -64,6 +67,7 @@ class SeveralEncoder:
     """Sorted label ids of an example; a draw is stratified by its rarest label."""
 
     column = "label"
+    keeps_blank = True
 
     def __init__(self, plan: LabelPlan, counts: Counter[str]) -> None:
         self.plan = plan
@@ -91,6 +95,7 @@ class NumberEncoder:
     """A number an example."""
 
     column = "label"
+    keeps_blank = False
 
     def feature(self) -> datasets.Value:
         """Return float64."""
@@ -111,6 +116,7 @@ class TagEncoder:
     """A tag id for each word; a draw is stratified by the rarest tag, or entity type, of the sentence."""
 
     column = "tags"
+    keeps_blank = False
 
     def __init__(self, labels: tuple[str, ...], counts: Counter[str], *, bio: bool) -> None:
         self.ids = {name: number for number, name in enumerate(labels)}

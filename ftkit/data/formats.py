@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ftkit.data.columns import is_number
 from ftkit.data.conll import CONLLU_COLUMNS, open_conll, open_conllu, split_cells
+from ftkit.data.conllnames import find_names
 from ftkit.data.folders import class_folders, open_folders
 from ftkit.data.glue import find_glue_task, open_glue
 from ftkit.data.hub import open_hub
@@ -79,6 +81,8 @@ def detect_format(file: TextFile) -> tuple[str, str]:
     full = [line for line in lines if line.strip()]
     if not full:
         raise DataError(str(file.path), expected="data", found="only blank lines")
+    if all(line.strip() for line in lines) and _has_blocks(file):
+        lines = [*lines, "", full[0]]  # the first block is longer than the head: the detectors see that there are more
     for name, looks in DETECTORS:
         why = looks(full, lines)
         if why:
@@ -86,8 +90,18 @@ def detect_format(file: TextFile) -> tuple[str, str]:
     return _detect_table(file, full)
 
 
+def _has_blocks(file: TextFile) -> bool:
+    """Tell whether blank lines stand between lines, anywhere in a file."""
+    blank = False
+    for line in file.lines():
+        if blank and line.strip():
+            return True
+        blank = blank or not line.strip()
+    return False
+
+
 def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
-    if settings.format == "glue" or (settings.format == "auto" and find_glue_task(folder)):
+    if settings.format == "glue" or (settings.format == "auto" and _reads_as_glue(folder, settings, notes)):
         return open_glue(folder, settings, notes)
     if settings.format != "folders":
         files = find_split_files(folder, notes)
@@ -98,6 +112,11 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
     if tasks:
         remedy = f"Give the path of one, such as {folder / tasks[0]}."
         raise DataError(str(folder), expected="one data set", found=f"GLUE tasks {', '.join(tasks)}", remedy=remedy)
+    corpora = [path for path in below if "train" in (split_of_name(file.name) for file in visible(path))]
+    if len(corpora) > 1 and settings.format != "folders":
+        listed = ", ".join(str(path) for path in corpora)
+        raise DataError(str(folder), expected="one data set", found=f"{len(corpora)}, each with a train file: {listed}",
+                        remedy=f"Give the path of one, such as {corpora[0]}.")  # fmt: skip
     splits = {split_of_name(path.name): path for path in below if split_of_name(path.name)}
     if "train" in splits:
         return _open_split_folders(splits, settings, notes)
@@ -107,6 +126,18 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
     if len(single) == 1:
         return _open_files({"train": single[0]}, settings, notes)
     raise _no_data_error(folder)
+
+
+def _reads_as_glue(folder: Path, settings: Data, notes: Notes) -> bool:
+    """Tell whether the files are what the folder's name says; a name alone decides nothing."""
+    if find_glue_task(folder) is None:
+        return False
+    try:
+        open_glue(folder, settings, Notes())
+    except DataError as error:
+        notes.say(f"{folder.name}: named like a GLUE task, which it isn't: {error.where} lacks {error.expected}.")
+        return False
+    return True
 
 
 def _open_split_folders(splits: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
@@ -143,7 +174,21 @@ def _open_files(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Read
     if name == "auto":
         name, why = detect_format(files["train"])
         notes.say(f"{paths['train'].name}: format {name} ({why}).")
+        return _open_guessed(name, why, files, settings, notes)
     return TEXT_FORMATS[name](files, settings, notes)
+
+
+def _open_guessed(name: str, why: str, files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open files whose format was found; an error says that it was, and how to say another one.
+
+    Raises:
+        DataError: the reader's.
+    """
+    guess = f"The format {name} was guessed ({why}); if it is another one, set data.format: {', '.join(TEXT_FORMATS)}."
+    try:
+        return replace(TEXT_FORMATS[name](files, settings, notes), guess=guess)
+    except DataError as error:
+        raise error.add(guess) from error
 
 
 def _is_parquet(path: Path) -> bool:
@@ -182,12 +227,19 @@ def _looks_fasttext(full: list[str], _: list[str]) -> str:
     return f"lines begin with {FASTTEXT_PREFIX}" if any(line.startswith(FASTTEXT_PREFIX) for line in full) else ""
 
 
-def _looks_conllu(full: list[str], _: list[str]) -> str:
+def _looks_conllu(full: list[str], lines: list[str]) -> str:
     rows = [line.split("\t") for line in full if not line.startswith("#")]
     fits = rows and all(
         len(cells) == len(CONLLU_COLUMNS) and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) for cells in rows
     )
-    return "ten columns of CoNLL-U" if fits else ""
+    if not fits:
+        return ""
+    numbers = [int(cells[0]) for cells in rows if cells[0].isdecimal()]  # words count from 1 in each sentence
+    counted = all(after in (before + 1, 1) for before, after in zip([0, *numbers], numbers, strict=False))
+    heads = all(cells[6] == "_" or cells[6].isdecimal() for cells in rows)
+    upper = all(re.fullmatch(r"[A-Z]+|_", cells[3]) for cells in rows)
+    apart = any(not line.strip() for line in lines) or len(rows) < len(full)
+    return "ten columns of CoNLL-U" if counted and heads and (upper or apart) else ""
 
 
 def _looks_ground_truth(full: list[str], _: list[str]) -> str:
@@ -198,11 +250,12 @@ def _looks_ground_truth(full: list[str], _: list[str]) -> str:
 
 
 def _looks_conll(full: list[str], lines: list[str]) -> str:
-    words = [line for line in full if not line.startswith("-DOCSTART-")]
+    words = [line for line in full if not line.startswith(("-DOCSTART-", "# "))] or full
     if words and re.match(r"# ?[^\t]*$", words[0]):
         words = [line for line in words if not line.startswith("#")] or words
     tabs = any("\t" in line for line in words)
     rows = [split_cells(line, tabs=tabs) for line in words]
+    rows = rows[1:] if rows and find_names([], rows[0])[1] and len(rows) > 1 else rows
     if not rows or len(rows[0]) < 2:
         return ""
     same = sum(len(cells) == len(rows[0]) for cells in rows) > 0.95 * len(rows)
@@ -227,7 +280,10 @@ DETECTORS: tuple[tuple[str, Looks], ...] = (
 )
 
 
-SUFFIXES = {"conll": "conll", "bio": "conll", "iob": "conll", "conllu": "conllu", "jsonl": "jsonl", "json": "jsonl"}
+SUFFIXES = {
+    "conll": "conll", "conllup": "conll", "bio": "conll", "iob": "conll", "conllu": "conllu", "jsonl": "jsonl",
+    "json": "jsonl",
+}  # fmt: skip
 """Formats by name, where the content does not tell, so that the reader can name the broken line."""
 
 

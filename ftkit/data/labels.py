@@ -32,6 +32,8 @@ class LabelStats:
     first: dict[str, int] = field(default_factory=dict)
     """First line of each label."""
     missing: int = 0
+    blank: int = 0
+    """Of the missing ones, those whose cell is there and empty: with several labels a text, that means none of them."""
     first_missing: int = 0
     missing_rows: list[int] = field(default_factory=list)
     """Rows of the first of them."""
@@ -47,12 +49,13 @@ class LabelStats:
         """Take in a batch."""
         counts = Counter(labels)
         places = dict(zip(reversed(labels), reversed(lines), strict=True))  # the first of each label is set last
-        gone = counts.pop(None, 0)
+        self.blank += counts.get("", 0)
+        gone = counts.pop(None, 0) + counts.pop("", 0)
         if gone and not self.missing:
-            self.first_missing = places[None]
+            self.first_missing = min(places[kind] for kind in (None, "") if kind in places)
         self.missing += gone
         if gone and len(self.missing_rows) < MOST_ROWS:
-            self.missing_rows += [row for row, label in zip(rows, labels, strict=True) if label is None]
+            self.missing_rows += [row for row, label in zip(rows, labels, strict=True) if not label]
         self.labelled += len(labels) - gone
         found = Counter({name: count for name, count in counts.items() if name is not None})
         for name in found:
@@ -75,7 +78,9 @@ class LabelPlan:
     separator: str = ""
 
     def names(self, packed: str) -> list[str]:
-        """Return the label names of a packed label."""
+        """Return the label names of a packed label; none where it is empty."""
+        if not packed:
+            return []
         if self.separator == LIST_CELL and not packed.startswith(LIST_MARK):
             return _parse_list(packed) or []
         if self.separator and not packed.startswith(LIST_MARK):

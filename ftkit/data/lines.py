@@ -22,6 +22,7 @@ __all__ = ["FASTTEXT_PREFIX", "ORANGE_TYPES", "open_fasttext", "open_ground_trut
 FASTTEXT_PREFIX = "__label__"
 ORANGE_TYPES = frozenset(["d", "discrete", "c", "continuous", "s", "string", "t", "time", "basket"])
 ORANGE_HEADER = 3  # lines: names, types, roles
+LABELS = re.compile(rf"(?:{FASTTEXT_PREFIX}\S*(?:\s+|$))*")
 ENTITY = re.compile(r"&(#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 
 Parse: TypeAlias = Callable[[str, str], tuple[str, Label] | None]
@@ -129,12 +130,14 @@ def _parse_label_text(line: str, place: str) -> tuple[str, Label]:
 
 
 def _parse_fasttext(line: str, place: str) -> tuple[str, Label]:
-    words = line.split(" ")
-    count = next((index for index, word in enumerate(words) if not word.startswith(FASTTEXT_PREFIX)), len(words))
-    labels = [word.removeprefix(FASTTEXT_PREFIX).strip() for word in words[:count]]
+    begin = LABELS.match(line)
+    assert begin is not None
+    labels = [word.removeprefix(FASTTEXT_PREFIX) for word in begin.group().split()]
     if "" in labels:
         raise DataError(place, expected=f"a name after {FASTTEXT_PREFIX}", found=show(line), remedy="Add the name.")
-    return " ".join(words[count:]).strip(), labels or None
+    if len(labels) == 1 and is_number(labels[0]):  # numbers may be a scale, which a list of labels is not
+        return line[begin.end() :].strip(), labels[0]
+    return line[begin.end() :].strip(), labels or ""
 
 
 def _parse_ground_truth(line: str, place: str, *, by_sign: bool, notes: Notes) -> tuple[str, Label] | None:

@@ -57,7 +57,7 @@ def collect_strata(staged: Staged, encoder: Encoder) -> np.ndarray:
     import numpy as np
 
     chunks = []
-    known: dict[str | None, int] = {None: MISSING}
+    known: dict[str | None, int] = {None: MISSING, "": encoder.stratum("") if encoder.keeps_blank else MISSING}
     for batch in read_staged(staged):
         labels = batch.column("label").to_pylist()
         if encoder.column == "label" and len(known) < 100_000:

@@ -69,19 +69,17 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
     _check_groups(reading, settings)
     tagging = reading.task == "token-classification"
     made = made_splits([part.split for part in reading.parts], settings)
-    staged = {
-        part.split: stage_part(
-            part,
-            folder / f"{part.split}.staged",
-            tagging=tagging,
-            pairs=reading.pairs,
-            grouped=bool(settings.group_column),
-            notes=notes,
-            progress=progress,
-        )
-        for part in reading.parts
-    }
-    meaning = _mean_tags(staged, notes) if tagging else _mean_labels(staged, reading, settings, notes)
+    try:
+        staged = {
+            part.split: stage_part(
+                part, folder / f"{part.split}.staged", tagging=tagging, pairs=reading.pairs,
+                grouped=bool(settings.group_column), notes=notes, progress=progress,
+            )
+            for part in reading.parts
+        }  # fmt: skip
+        meaning = _mean_tags(staged, notes) if tagging else _mean_labels(staged, reading, settings, notes)
+    except DataError as error:
+        raise (error.add(reading.guess) if reading.guess else error) from error
     corrector = _open_corrections(settings, meaning, tagging=tagging)
     sizes: dict[str, int] = {}
     for split, part in staged.items():
@@ -147,7 +145,7 @@ def _mean_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data,
         if split in unlabelled:
             _accept_unlabelled(part, notes)
             continue
-        _tell_missing(part, stats[split], notes)
+        _tell_missing(part, stats[split], notes, several=plan.problem_type == "multi_label")
         check_labels(stats[split], plan, part)
     several = plan.problem_type == "multi_label"
     how = "by the rarest label of each text" if several else "by label"
@@ -168,7 +166,12 @@ def _accept_unlabelled(part: Staged, notes: Notes) -> None:
     notes.say(f"{part.part.path.name}: {part.part.split} has no labels; it can be predicted, not scored.")
 
 
-def _tell_missing(part: Staged, stats: LabelStats, notes: Notes) -> None:
+def _tell_missing(part: Staged, stats: LabelStats, notes: Notes, *, several: bool) -> None:
+    if several and stats.blank:
+        notes.say(
+            f"{part.part.path.name}: {plural(stats.blank, 'example')} without any label kept: none of them applies."
+        )
+        stats.missing -= stats.blank
     if stats.missing:
         place = f"{part.part.path.name}, {part.part.unit} {stats.first_missing}"
         notes.mend("row_left_out", "example(s) without a label left out", place, stats.missing, split=part.part.split,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Example", "Notes", "Part", "Reading", "Repair", "plural"]
+__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "plural"]
 
 Label: TypeAlias = str | list[str] | None
 
@@ -54,6 +54,8 @@ class Reading:
     pairs: bool = False
     problem_type: str = ""
     """Where the format itself says it (STS-B is regression); empty: decided from the labels."""
+    guess: str = ""
+    """Says that the format was guessed, and how; empty: it was set."""
     grouped: bool = False
     """Whether the examples say what they belong to."""
     label_order: tuple[str, ...] = ()

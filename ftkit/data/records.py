@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ftkit.data.columns import SENTENCE_WORDS, choose_columns, name_columns, normalise, tell_group_like
+from ftkit.data.columns import SENTENCE_WORDS, choose_columns, name_columns, normalise, read_marks, tell_group_like
 from ftkit.data.reading import Example, Notes, Part, Reading
 from ftkit.data.textfiles import TextFile, unreadable
 from ftkit.errors import DataError, show
@@ -102,7 +102,8 @@ def open_records(
         notes.say(f"{table.path.name}: {columns.why}.")
         used = (columns.text, columns.pair, columns.label, columns.group)
         named = [None if index is None else names[index] for index in used]
-        stream = partial(_examples, table, named, tagging=task == "token-classification")
+        stream = partial(_examples, table, named, [name for _, name in columns.marks],
+                         tagging=task == "token-classification")  # fmt: skip
         parts.append(Part(split=split, path=table.path, examples=stream, unit=table.unit))
     order = (orders or {}).get(chosen.label_column, ())
     return Reading(parts=tuple(parts), task=task, pairs=pairs, grouped=bool(settings.group_column), label_order=order)
@@ -124,7 +125,7 @@ def _holds_lists(values: list[list[Any]], index: int) -> bool:
     return bool(held) and all(isinstance(value, (list, tuple)) for value in held)
 
 
-def _examples(table: Table, named: list[str | None], *, tagging: bool) -> Iterator[Example]:
+def _examples(table: Table, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:
     text, pair, label, group = named
     for row, (line, fields) in enumerate(table.rows()):
         value = fields.get(text) if text else None
@@ -136,6 +137,7 @@ def _examples(table: Table, named: list[str | None], *, tagging: bool) -> Iterat
         words = _to_words(value, place, text) if tagging else _to_text(value, place, text)
         second = None if pair is None else _to_text(fields.get(pair), place, pair)
         tags = _to_label(fields.get(label), place, label) if label else None
+        tags = read_marks({name: fields.get(name) for name in marks}, place) if marks else tags
         belongs = None if group is None or fields.get(group) is None else str(fields[group])
         yield Example(row, line, words, second, tags, belongs)
 

@@ -53,14 +53,14 @@ class Staged:
 
 
 def pack_label(label: Label) -> str | None:
-    r"""Write a label, or a list of labels, as one string; None where it is missing.
+    r"""Write a label, or a list of labels, as one string; None where it is missing, empty where its cell is blank.
 
-    >>> pack_label(" good "), pack_label(["a", "b"]), pack_label(" ")
-    ('good', '\x00a\x00b', None)
+    >>> pack_label(" good "), pack_label(["a", "b"]), pack_label(" "), pack_label(None)
+    ('good', '\x00a\x00b', '', None)
     """
     if isinstance(label, list):
         return "".join(LIST_MARK + name for name in label) or LIST_MARK
-    return (label.strip() or None) if label is not None else None
+    return label.strip() if label is not None else None
 
 
 def unpack_label(packed: str) -> list[str]:

@@ -18,9 +18,10 @@ from ftkit.data.columns import (
     is_usual,
     name_columns,
     normalise,
+    read_marks,
     tell_group_like,
 )
-from ftkit.data.reading import Example, Notes, Part, Reading
+from ftkit.data.reading import Example, Label, Notes, Part, Reading
 from ftkit.data.textfiles import TextFile
 from ftkit.errors import DataError
 from ftkit.recipe import Data
@@ -126,7 +127,7 @@ def sniff_dialect(
     tried = [_try(lines, delimiter, quoted) for delimiter in delimiters for quoted in (True, False)]
     best = max(tried, key=lambda pair: (pair[0].width > 1, pair[0].agreement, _usual_names(pair[1])))
     dialect, rows = best
-    if dialect.delimiter == "\t" and dialect.quoted and not _cells_are_quoted(file):
+    if dialect.delimiter == "\t" and dialect.quoted and not _cells_are_quoted(file, model):
         dialect, rows = _try(lines, "\t", quoted=False)
     first = tuple(rows[0]) if rows else ()
     if _is_header(first, rows[1:], settings, model):
@@ -153,15 +154,32 @@ def _try(lines: list[str], delimiter: str, quoted: bool) -> tuple[Dialect, list[
     return Dialect(delimiter=delimiter, quoted=quoted, width=width, agreement=agreement), rows
 
 
-def _cells_are_quoted(file: TextFile) -> bool:
-    """Tell from all bytes whether tab-separated cells stand in quotes: as many open as close."""
+def _cells_are_quoted(file: TextFile, model: Dialect | None) -> bool:
+    """Tell from the whole file whether tab-separated cells stand in quotes.
+
+    Of two readings the one whose rows have one width is right. Where both have, train decides, else whether as many
+    quotes open as close.
+    """
     opened = closed = 0
     for line in file.lines():
         if '"' in line:
             bare = "\t" + line.rstrip("\r\n") + "\t"
             opened += bare.count('\t"')
             closed += bare.count('"\t')
-    return opened > 0 and opened == closed
+    if not opened:
+        return False
+    plain, quoted = _is_even(_plain_rows(file, "\t")), _is_even(_quoted_rows(file, "\t"))
+    if plain != quoted:
+        return quoted
+    return model.quoted if model else opened == closed
+
+
+def _is_even(rows: Iterator[tuple[int, list[str]]]) -> bool:
+    """Tell whether all rows can be parsed and have as many cells as the first."""
+    try:
+        return len({len(cells) for _, cells in rows if cells}) == 1
+    except DataError:
+        return False
 
 
 def _quoted_rows(file: TextFile, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -268,7 +286,9 @@ def _check_named(dialect: Dialect, settings: Data, *, where: str) -> None:
             remedy = f"Give its number, 0 to {dialect.width - 1}, or add a header line."
             expected = f"a header with the column {wanted!r} (data.{setting})"
             raise DataError(where, expected=expected, found="no header", remedy=remedy)
-        find_column(wanted, dialect.names, where=where, setting=setting)
+        several = setting == "label_column" and "," in wanted and wanted not in dialect.names
+        for name in wanted.split(",") if several else [wanted]:
+            find_column(name.strip(), dialect.names, where=where, setting=setting)
 
 
 def _sample(file: TextFile, dialect: Dialect) -> list[list[str]]:
@@ -286,7 +306,10 @@ def _examples(
     text, pair, label, group = columns.text, columns.pair, columns.label, columns.group
     for row, line, cells in read_cells(file, dialect, notes, spare_ragged=spare_ragged):
         others = [None if index is None else cells[index] for index in (pair, label, group)]
-        yield Example(row, line, cells[text], others[0], others[1], (others[2] or "").strip() or None)
+        labels: Label = others[1]
+        if columns.marks:
+            labels = read_marks({name: cells[at] for at, name in columns.marks}, f"{file.path}, line {line}")
+        yield Example(row, line, cells[text], others[0], labels, (others[2] or "").strip() or None)
 
 
 def _describe(dialect: Dialect) -> str:

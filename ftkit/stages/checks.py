@@ -11,6 +11,7 @@ from ftkit.stages.checks_giveaways import check_giveaways
 from ftkit.stages.checks_labels import (
     check_absent_labels,
     check_conflicts,
+    check_empty_tags,
     check_imbalance,
     check_long_entities,
     check_rare_labels,
@@ -54,6 +55,7 @@ CHECKS: tuple[Check, ...] = (
     check_duplicates,
     check_near_duplicates,
     check_similar_names,
+    check_empty_tags,
     check_unseen_labels,
     check_rare_labels,
     check_absent_labels,

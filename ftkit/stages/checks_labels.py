@@ -15,11 +15,19 @@ from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.findings import Finding, make_finding
 
 __all__ = [
-    "check_absent_labels", "check_conflicts", "check_imbalance", "check_long_entities", "check_rare_labels",
-    "check_similar_names", "check_unlabelled", "check_unseen_labels",
+    "check_absent_labels",
+    "check_conflicts",
+    "check_empty_tags",
+    "check_imbalance",
+    "check_long_entities",
+    "check_rare_labels",
+    "check_similar_names",
+    "check_unlabelled",
+    "check_unseen_labels",
 ]  # fmt: skip
 
 MOST_NAMES = 12  # labels named in a finding
+MOSTLY_EMPTY = 0.8
 ALMOST_ONE_LABEL = 0.9
 FEWEST_EXPECTED = 5
 LONG_ENTITY = 10  # words
@@ -85,6 +93,21 @@ def check_unseen_labels(facts: Facts) -> Iterator[Finding]:
             "train: counted as missed in every score",
             f"{f'{close} ' if close.startswith('Did') else ''}Correct it, or add examples of it to train.",
         )  # fmt: skip
+
+
+def check_empty_tags(facts: Facts) -> Iterator[Finding]:
+    """Tell where a "tag" is nearly always an underscore: then another column holds the tags."""
+    if facts.task != "token-classification" or facts.tagged or "_" not in facts.names:
+        return
+    for split, data in facts.splits.items():
+        counts = data.counts(len(facts.names))
+        share = float(counts[facts.names.index("_")] / max(counts.sum(), 1))
+        if share > MOSTLY_EMPTY:
+            yield make_finding(
+                "warning", "empty_tags", split, round(share, 3), MOSTLY_EMPTY, "rule of thumb", (),
+                f"{share:.1%} of the tags are '_', which stands for none",
+                "Name the column of tags in data.label_column: this one is likely another.",
+            )  # fmt: skip
 
 
 def check_rare_labels(facts: Facts) -> Iterator[Finding]:

@@ -14,7 +14,8 @@ from ftkit.engine.scoring import THRESHOLD, Predictions, predict_split, score_pr
 from ftkit.engine.tagging import word_tags
 from ftkit.errors import DataError
 from ftkit.recipe import Recipe
-from ftkit.run import Run, read_json, write_json, write_text
+from ftkit.run import Run, read_json, write_json
+from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.card import write_model_card
 from ftkit.stages.fitting import make_collator
@@ -84,12 +85,13 @@ def load(run: Run) -> Scored:
     import pandas as pd
 
     folder = run.folder("evaluation")
-    confusion = folder / "confusion.csv"
+    confusion, metrics = folder / "confusion.csv", read_json(folder / "metrics.json")
+    regression = metrics["problem_type"] == "regression"
     return Scored(
-        metrics=read_json(folder / "metrics.json"),
-        confusion=pd.read_csv(confusion, index_col=0, keep_default_na=False) if confusion.is_file() else None,
+        metrics=metrics,
+        confusion=read_table(confusion, index="gold").rename_axis(None) if confusion.is_file() else None,
         predictions=pd.read_parquet(folder / "predictions.parquet"),
-        errors=pd.read_csv(folder / "errors.csv", keep_default_na=False),
+        errors=read_table(folder / "errors.csv", text=("text",) if regression else ("text", "gold", "predicted")),
     )
 
 
@@ -202,7 +204,7 @@ def _write_confusion(folder: Any, scores: Any) -> None:
     (folder / "confusion.csv").unlink(missing_ok=True)
     if scores.confusion is not None:
         table = pd.DataFrame(scores.confusion, index=scores.confusion_labels, columns=scores.confusion_labels)
-        write_text(folder / "confusion.csv", table.to_csv())
+        write_table(folder / "confusion.csv", table, index_label="gold")
 
 
 def _write_errors(folder: Any, encoded: Any, split: str) -> None:
@@ -211,7 +213,7 @@ def _write_errors(folder: Any, encoded: Any, split: str) -> None:
 
     found = sorted(_mistakes(folder, encoded, split), key=lambda item: -float(item["probability"]))[:ERRORS_SHOWN]
     columns = ["row", "text", "gold", "predicted", "probability"]
-    write_text(folder / "errors.csv", pd.DataFrame(found, columns=columns).to_csv(index=False))
+    write_table(folder / "errors.csv", pd.DataFrame(found, columns=columns))
 
 
 def _mistakes(folder: Any, encoded: Any, split: str) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,8 @@ import numpy as np
 from ftkit.data.staging import Progress
 from ftkit.engine.spans import entity_spans
 from ftkit.recipe import Inspection
-from ftkit.run import Run, read_json, write_bytes, write_json, write_text
+from ftkit.run import Run, read_json, write_bytes, write_json
+from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages.checks import run_checks
 from ftkit.stages.checks_amount import measure_adequacy
 from ftkit.stages.facts import Facts, SplitFacts, measure_splits
@@ -97,9 +98,9 @@ def compute(run: Run) -> Report:
     saved = [finding.to_json() for finding in report.findings]
     write_json(folder / "findings.json", saved)
     listed = [{**finding, "rows": " ".join(map(str, finding["rows"]))} for finding in saved]
-    write_text(folder / "findings.csv", pd.DataFrame(listed, columns=list(COLUMNS)).to_csv(index=False))
-    write_text(folder / "label_counts.csv", report.label_counts.to_csv(index_label="label"))
-    write_text(folder / "adequacy.csv", report.adequacy.to_csv(index=False))
+    write_table(folder / "findings.csv", pd.DataFrame(listed, columns=list(COLUMNS)))
+    write_table(folder / "label_counts.csv", report.label_counts, index_label="label")
+    write_table(folder / "adequacy.csv", report.adequacy)
     write_json(folder / "examples.json", report.examples.to_dict("records"))
     buffer, arrays = io.BytesIO(), cast(Any, dict(report.lengths))
     np.savez_compressed(buffer, **arrays)
@@ -118,7 +119,7 @@ def load(run: Run) -> Report:
     from ftkit.stages.chain import read_splits
 
     folder = run.folder("inspection")
-    counts = pd.read_csv(folder / "label_counts.csv", keep_default_na=False, dtype={"label": str}, index_col="label")
+    counts = read_table(folder / "label_counts.csv", index="label")
     with np.load(folder / "lengths.npz", allow_pickle=False) as stored:
         lengths = {split: stored[split] for split in stored.files}
     return Report(
@@ -126,7 +127,7 @@ def load(run: Run) -> Report:
         label_counts=counts,
         lengths=lengths,
         examples=pd.DataFrame(read_json(folder / "examples.json"), columns=["label", "split", "row", "text"]),
-        adequacy=pd.read_csv(folder / "adequacy.csv", keep_default_na=False, dtype={"label": str}),
+        adequacy=read_table(folder / "adequacy.csv", text=("label",)),
         splits=read_splits(run),
         probing=load_probing(folder),
     )

@@ -12,7 +12,8 @@ import numpy as np
 from ftkit.data.corrections import decided_rows
 from ftkit.errors import ModelError, RunError, SampleError
 from ftkit.recipe import Recipe
-from ftkit.run import read_json, write_json, write_text
+from ftkit.run import read_json, write_json
+from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages.findings import FLOORS, SUSPECTS, Finding, make_finding
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
 def save_probing(probing: Probing, folder: Path) -> None:
     """Write the tables as CSV and the neighbours as JSON."""
     for name in TABLES:
-        write_text(folder / f"{name}.csv", getattr(probing, name).to_csv(index=False))
+        write_table(folder / f"{name}.csv", getattr(probing, name))
     write_json(folder / "neighbours.json", [{"split": split, "row": row, "nearest": nearest}
                                             for (split, row), nearest in probing.neighbours.items()])  # fmt: skip
 
@@ -110,16 +111,14 @@ def load_probing(folder: Path) -> Probing:
     Raises:
         RunError: a file is missing or damaged.
     """
-    import pandas as pd
-
     absent = [name for name in TABLES if not (folder / f"{name}.csv").is_file()]
     if absent:
         raise RunError(
             f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
         )
-    text = {"split": str, "label": str, "text": str, "given": str, "suggested": str}
-    tables = {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values={"low": "", "high": ""},
-                                dtype=text) for name in TABLES}  # fmt: skip
+    text = ("split", "label", "text", "given", "suggested")
+    tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""})
+              for name in TABLES}  # fmt: skip
     saved = read_json(folder / "neighbours.json")
     neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
     return Probing(neighbours=neighbours, suspects=tables["suspects"], floors=tables["floors"], map=tables["map"],
