@@ -8,6 +8,7 @@ import math
 import shutil
 import threading
 from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ftkit.engine.control import Mailbox, check_command, post_command
 from ftkit.engine.events import EventLog, EventReader, read_events
-from ftkit.engine.process import keep_freed_memory, release_threads
+from ftkit.engine.process import freed_memory_kept, release_threads
 from ftkit.errors import RunError, Suspended
 from ftkit.recipe import Training
 from ftkit.run import Run, read_json, write_json, write_text
@@ -129,7 +130,8 @@ class TrainingRun:
         return self._result()
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
-        keep_freed_memory()  # before the thread has memory of its own
+        self._kept = ExitStack()
+        self._kept.enter_context(freed_memory_kept())  # before the thread has memory of its own
         release_threads()
         self.mailbox = Mailbox(self.run.path / "training" / "control")
         self._thread = threading.Thread(target=self._work, args=(fingerprint, resume), name="training", daemon=True)
@@ -137,12 +139,18 @@ class TrainingRun:
         return self
 
     def _work(self, fingerprint: str, resume: bool) -> None:
+        from ftkit.stages.machine import lent_machine
+
         try:
-            with self.run.working("training", fingerprint):
-                self._fitted = _fit(self.run, self.mailbox, resume=resume)
+            with self.run.working("training", fingerprint), lent_machine(self.run.recipe.training.threads) as sharing:
+                try:
+                    self._fitted = _fit(self.run, self.mailbox, resume=resume)
+                finally:
+                    self.run.write_environment(sharing=sharing.report())
         except BaseException as error:
             self._error = error
         finally:
+            self._kept.close()
             if self._lock is not None:
                 self._lock.release()
 
