@@ -13,6 +13,8 @@ from ftkit.batch.preload import Preloader
 
 __all__ = ["OwnKernelManager", "explain_death"]
 
+KILLED = -9  # SIGKILL, which Windows has no name for
+
 
 class OwnKernelManager(AsyncKernelManager):
     """Starts kernels of `sys.executable`.
@@ -82,7 +84,7 @@ def explain_death() -> str:
     """Say how the newest kernel ended, and what the likely cause is."""
     manager = OwnKernelManager.newest
     code = manager.exit_code() if manager else None
-    if code == -signal.SIGKILL:
+    if code == KILLED:
         return (
             "the kernel was killed (SIGKILL), most often because memory ran out. Lower training.batch_size, "
             "evaluation.batch_size or preprocessing.max_length"

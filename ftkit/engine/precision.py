@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Precision", "choose_precision", "count_cores", "pass_probe", "rounded_states", "rounded_weights"]
+__all__ = [
+    "Precision", "choose_precision", "count_cores", "pass_probe", "read_quota", "rounded_states", "rounded_weights",
+]  # fmt: skip
 
+CGROUP = Path("/sys/fs/cgroup")
 SHAPE = (1024, 384, 1536)  # rows, in, out: a feed-forward layer of a small encoder
 ROUNDS = 5
 PROBE = 4  # tokens of the input that shows what a model can
@@ -29,12 +34,32 @@ class Precision:
 
 
 def count_cores() -> int:
-    """Return the physical cores that this process may use: two threads on one core wait for each other."""
+    """Return the physical cores that this process may use: two threads on one core wait for each other.
+
+    A container may have all cores, but only the time of a few: then more threads take turns in using it up.
+    """
     import psutil
 
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
-    return max(1, min(physical, allowed))
+    # Of the first thread: the one that asks may be kept to a few for a while.
+    allowed = len(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else physical
+    return max(1, int(min(physical, allowed, read_quota())))
+
+
+def read_quota(root: Path = CGROUP) -> float:
+    """Return how many cores' time the group of processes may use that a container is; infinite without a limit.
+
+    Args:
+        root: where the kernel shows the group, version 2 or 1.
+    """
+    try:
+        if (root / "cpu.max").is_file():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return float(quota) / float(period) if quota != "max" and float(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 def choose_precision(wanted: str) -> Precision:

@@ -22,6 +22,7 @@ from ftkit.engine.inference import read_column
 from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import higher_is_better
 from ftkit.engine.optimizers import change_rate, group_parameters, make_optimizer, make_schedule
+from ftkit.engine.pace import Pace
 
 __all__ = ["FineTuner", "Meter", "RateRange", "Steering"]
 
@@ -235,6 +236,7 @@ class Steering(TrainerCallback):
         self.best: float | None = None
         self.best_step = 0
         self.stale = 0
+        self._pace = Pace()
         self._saved = time.monotonic()
         self._asked: set[str] = set()
         process = psutil.Process()
@@ -278,7 +280,7 @@ class Steering(TrainerCallback):
             learning_rate=_plain(logs["learning_rate"] if not more.get("optimizer") else _peak(more["optimizer"])),
             grad_norm=_plain(logs.get("grad_norm")), examples_per_second=round(self.meter.examples_per_second, 3),
             tokens_per_second=round(self.meter.tokens_per_second, 1), seconds_left=round(left, 1),
-            memory_bytes=self._memory(),
+            memory_bytes=self._memory(), **self._look_at_pace(),
         )  # fmt: skip
         for command in self.mailbox.collect():
             self._follow(command, state, control, more)
@@ -340,6 +342,12 @@ class Steering(TrainerCallback):
             self.outcome = "stopped" if command.name == "stop" else "suspended"
             self.reason = "hand" if command.name == "stop" else ""
             self.log.append("status", state="stopping", detail=command.name)
+
+    def _look_at_pace(self) -> dict[str, str]:
+        """Return what to say of a training that has become slow; the first steps say nothing about its speed."""
+        enough = len(self.meter.recent) == RECENT
+        slow = self._pace.look(self.meter.tokens_per_second) if enough else ""
+        return {"slow": slow} if slow else {}
 
     def _step(self, state: TrainerState) -> int:
         return self.first_step + int(state.global_step)

@@ -89,7 +89,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     """
     from ftkit.recipe import Preprocessing
     from ftkit.stages.head import build_model
-    from ftkit.stages.machine import prepare_machine
+    from ftkit.stages.machine import lent_machine, prepare_machine
     from ftkit.stages.preprocessing import encode_splits
     from ftkit.stages.states import freeze_splits
 
@@ -100,8 +100,9 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     try:
         encoded = encode_splits(sample, Preprocessing(max_length=length), encoder, folder)
         model, new, _ = build_model(sample, replace(recipe.head, tune="head"))
-        frozen = freeze_splits(model, encoded, list(encoded.datasets), tune="head", top_layers=1, new=new,
-                               precision=prepare_machine(recipe).name, tell=tell)  # fmt: skip
+        with lent_machine(recipe.training.threads):
+            frozen = freeze_splits(model, encoded, list(encoded.datasets), tune="head", top_layers=1, new=new,
+                                   precision=prepare_machine(recipe).name, tell=tell)  # fmt: skip
         if frozen.place is None:
             return None
         words, vectors = {}, {}

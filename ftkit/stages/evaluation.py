@@ -19,6 +19,7 @@ from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.card import write_model_card
 from ftkit.stages.fitting import make_collator
+from ftkit.stages.machine import lent_machine
 from ftkit.stages.states import seen_through
 
 if TYPE_CHECKING:
@@ -59,11 +60,12 @@ def compute(run: Run) -> Scored:
     if not splits.labelled[split]:
         raise DataError(f"{splits.source}, split {split}", expected="gold labels to score against", found="none",
                         remedy="Score validation: -p evaluation.split=validation.")  # fmt: skip
-    precision = read_json(run.path / "environment.json").get("precision", "fp32")
-    torch.set_num_threads(read_json(run.path / "environment.json").get("threads", torch.get_num_threads()))
+    known = read_json(run.path / "environment.json")
+    precision, threads = known.get("precision", "fp32"), known.get("threads", torch.get_num_threads())
     model = head.load_model(str(run.path / "model"), splits.task)
     writer = PredictionWriter(folder, encoded, split)
-    with seen_through(model, encoded, (split,), recipe, recipe.head.tune, head.new_parameters(run), precision) as seen:
+    tune, new = recipe.head.tune, head.new_parameters(run)
+    with lent_machine(threads), seen_through(model, encoded, (split,), recipe, tune, new, precision) as seen:
         predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,32 @@ from ftkit.run import Run, read_json
 
 if TYPE_CHECKING:
     from ftkit.engine.precision import Precision
+    from ftkit.engine.sharing import CoreSharing
 
-__all__ = ["prepare_machine", "recall_choices", "speed_up"]
+__all__ = ["lent_machine", "prepare_machine", "recall_choices", "speed_up"]
+
+
+@contextmanager
+def lent_machine(threads: int = 0, tell: Callable[[str], None] = lambda said: None) -> Iterator[CoreSharing]:
+    """Adapt the process to hard work in the calling thread, and undo it all at the end of the block.
+
+    Memory that is freed stays for the next step, threads don't spin beside others, and how many there were before is
+    how many there are afterwards.
+
+    Args:
+        threads: that it computes with; 0: one on each core.
+        tell: called in another thread with a sentence when others begin to take cores, and an empty one when they end.
+    """
+    import torch
+
+    from ftkit.engine.precision import count_cores
+    from ftkit.engine.process import freed_memory_kept, threads_restored
+    from ftkit.engine.sharing import CoreSharing
+
+    wanted = threads or count_cores()
+    with freed_memory_kept(), threads_restored(), CoreSharing(wanted, tell) as sharing:
+        torch.set_num_threads(wanted)
+        yield sharing
 
 
 def recall_choices(run: Run) -> Mapping[str, Any]:
@@ -25,19 +50,14 @@ def recall_choices(run: Run) -> Mapping[str, Any]:
 
 
 def prepare_machine(recipe: Recipe, known: Mapping[str, Any] = MappingProxyType({})) -> Precision:
-    """Set the threads and return the number format.
+    """Return the number format.
 
     Args:
-        recipe: precision and threads.
+        recipe: precision.
         known: what was chosen before; see `recall_choices`.
     """
-    import torch
+    from ftkit.engine.precision import Precision, choose_precision
 
-    from ftkit.engine.precision import Precision, choose_precision, count_cores
-    from ftkit.engine.process import keep_freed_memory
-
-    keep_freed_memory()
-    torch.set_num_threads(recipe.training.threads or count_cores())
     if recipe.training.precision == "auto" and known.get("precision"):
         return Precision(known["precision"], known.get("precision_reason", ""))
     return choose_precision(recipe.training.precision)

@@ -63,16 +63,17 @@ def find_learning_rate(
         RecipeError: the bounds make no range.
         RunError: the run is being trained.
     """
+    from ftkit.stages.machine import lent_machine
     from ftkit.stages.training import hold
 
     if not (0 < low < high) or steps < 2 * SKIPPED:
         raise RecipeError("rate search", expected=f"0 < low < high and at least {2 * SKIPPED} steps",
                           found=f"low {low:g}, high {high:g}, {steps} steps")  # fmt: skip
     chain.make_upstream(run, "training")
-    lock = hold(run)
+    lock, wanted = hold(run), recipe or run.recipe
     try:
-        with _random_state_kept(), tempfile.TemporaryDirectory() as folder:
-            losses = _raise_rate(run, recipe or run.recipe, Path(folder), low, high, steps, on_step)
+        with lent_machine(wanted.training.threads), _random_state_kept(), tempfile.TemporaryDirectory() as folder:
+            losses = _raise_rate(run, wanted, Path(folder), low, high, steps, on_step)
     finally:
         lock.release()
     rates = (low * (high / low) ** (np.arange(len(losses)) / (steps - 1))).tolist()

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 from ftkit import archive
 from ftkit.engine.control import Mailbox, check_command, post_command
 from ftkit.engine.events import EventLog, EventReader, read_events
-from ftkit.engine.process import keep_freed_memory, release_threads
+from ftkit.engine.process import freed_memory_kept, release_threads
 from ftkit.errors import RunError, Suspended
 from ftkit.recipe import Training
 from ftkit.run import Run, StageStatus, read_json, write_json, write_text
@@ -156,7 +157,8 @@ class TrainingRun:
         return self._result()
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
-        keep_freed_memory()  # before the thread has memory of its own
+        self._kept = ExitStack()
+        self._kept.enter_context(freed_memory_kept())  # before the thread has memory of its own
         release_threads()
         self.mailbox = Mailbox(self.run.path / "training" / "control")
         self.fingerprint, self._ended = fingerprint, threading.Event()
@@ -165,14 +167,23 @@ class TrainingRun:
         return self
 
     def _work(self, fingerprint: str, resume: bool) -> None:
+        from ftkit.stages.machine import lent_machine
+
         assert self._ended is not None
         try:
-            with self.run.working("training", fingerprint) as more:
-                self._fitted = _fit(self.run, self.mailbox, resume=resume)
+            with (
+                self.run.working("training", fingerprint) as more,
+                lent_machine(self.run.recipe.training.threads) as sharing,
+            ):
+                try:
+                    self._fitted = _fit(self.run, self.mailbox, resume=resume)
+                finally:
+                    self.run.write_environment(sharing=sharing.report())
                 more["cut"] = describe_cut(self._fitted.summary)
         except BaseException as error:
             self._error = error
         finally:
+            self._kept.close()
             if self._lock is not None:
                 self._lock.release()
             self._ended.set()

@@ -284,7 +284,7 @@ class Board:
         word = WORDS.get(history.state, history.state or "starting")
         self.state.value = markup.block(f"<b>{markup.text(word)}</b>", f"padding:0 8px;background:{PALE}")
         said = history.detail if history.state == "encoding" else describe_step(step)
-        self.numbers.value = markup.block(markup.text(said, 200), "padding:0 8px")
+        self.numbers.value = markup.block(markup.text(said, 300), "padding:0 8px")
         paused, ended = history.state == "paused", history.ended
         self.pause.description, self.pause.icon = ("Resume", "play") if paused else ("Pause", "pause")
         for button in (self.pause, self.keep, self.stop, self.set_rate):

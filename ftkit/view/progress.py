@@ -39,7 +39,8 @@ def format_progress(event: Mapping[str, Any]) -> str:
     if event["kind"] == "step":
         return (f"step {event['step']}/{event['steps_total']}  epoch {event['epoch']:.2f}  "
                 f"loss {_number(event['loss'])}  lr {_number(event['learning_rate'])}  "
-                f"{event['examples_per_second']:.1f} examples/s  {_minutes(event['seconds_left'])} left")  # fmt: skip
+                f"{event['examples_per_second']:.1f} examples/s  {_minutes(event['seconds_left'])} left"
+                + (f"  {event['slow']}" if event.get("slow") else ""))  # fmt: skip
     if event["kind"] == "evaluation":
         scores = "  ".join(f"{name} {_number(value)}" for name, value in event["metrics"].items())
         said = f"step {event['step']}  validation loss {_number(event['loss'])}  {scores}"
@@ -62,7 +63,8 @@ def describe_step(step: Mapping[str, Any]) -> str:
     memory = [f"{step['memory_bytes'] / 2**30:.2f} GiB"] if "memory_bytes" in step else []
     left = [f"{_minutes(step['seconds_left'])} left"] if "seconds_left" in step else []
     place = [f"step {step['step']:,} of {step['steps_total']:,}", f"epoch {step['epoch']:.2f}"]
-    return " · ".join([*place, *left, *rates, *memory])
+    slow = [step["slow"]] if step.get("slow") else []
+    return " · ".join([*place, *left, *rates, *memory, *slow])
 
 
 def describe_outcome(summary: Mapping[str, Any]) -> str:

@@ -47,9 +47,7 @@ def test_copies_of_a_text_stand_on_one_side(tmp_path: Path, cache: Path) -> None
     assert not (train | validation) & test
     assert sum(map(len, (train, validation, test))) == 60
     assert len(splits.datasets["test"]) == pytest.approx(14, abs=3)
-    told = (
-        "x.csv: 140 examples with the same or nearly the same text are 60 groups; with the others these are 60 groups"
-    )
+    told = "140 examples with the same or nearly the same text are 60 groups; with the others these are 60 groups"
     assert f"x.csv: {told}, each kept on one side of the splits." in splits.decisions
     assert not find(splits, "leak") + find(splits, "near_leak")
 

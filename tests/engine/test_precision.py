@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from ftkit.engine import precision
-from ftkit.engine.precision import Precision, choose_precision
+from ftkit.engine.precision import Precision, choose_precision, count_cores, read_quota
 
 
 @pytest.fixture
@@ -51,3 +53,26 @@ def test_the_timing_on_this_machine_gives_one_of_the_two_and_is_made_once(cpu):
     assert first.reason.startswith("timed: bf16 multiplies matrices ")
     assert choose_precision("auto") == first
     assert precision._measure_ratio.cache_info().misses == 1
+
+
+@pytest.mark.parametrize(("files", "cores"), [
+    pytest.param({"cpu.max": "150000 100000\n"}, 1.5, id="version 2"),
+    pytest.param({"cpu.max": "max 100000\n"}, math.inf, id="version 2, no limit"),
+    pytest.param({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, id="version 1"),
+    pytest.param({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf,
+                 id="version 1, no limit"),
+    pytest.param({"cpu.max": "?"}, math.inf, id="unknown"),
+    pytest.param({}, math.inf, id="no groups"),
+])  # fmt: skip
+def test_the_time_that_a_container_has_limits_the_cores(tmp_path, files, cores):
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+
+    assert read_quota(tmp_path) == cores
+
+
+def test_threads_are_no_more_than_the_time_that_a_container_has(monkeypatch):
+    monkeypatch.setattr(precision, "read_quota", lambda: 1.9)
+
+    assert count_cores() == 1
