@@ -313,7 +313,7 @@ class Evaluation(Section):
 
     split: str = setting("test", "split that is scored", choices=("validation", "test"))
     batch_size: int = setting(
-        0, "examples in one forward pass; 0: as many as make about 4,096 tokens", unit="examples", low=0, high=4096,
+        0, "examples in one forward pass; 0: as many as make about 2,048 tokens", unit="examples", low=0, high=4096,
         log=True, automatic=0, span=(1, 256))  # fmt: skip
     confidence: float = setting(0.95, "coverage of the intervals", low=0.5, high=0.999)
     resamples: int = setting(1000, "bootstrap resamples of each interval", low=100, high=100000)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.reading import plural
 from ftkit.engine.neighbours import find_neighbours, find_similar, flatten
 from ftkit.engine.probes import judge_out_of_fold, make_folds
 from ftkit.stages.embedding import Embedded
@@ -35,7 +36,13 @@ def run_encoder_checks(embedded: Embedded, judged: Judged) -> list[Finding]:
 
 
 def check_suspects(embedded: Embedded, judged: Judged) -> Iterator[Finding]:
-    """Tell how many labels are likely wrong."""
+    """Tell how many labels are likely wrong, or why nobody can tell."""
+    if judged.withheld:
+        yield make_finding(
+            "note", "suspects_withheld", "", 0, 0, "better than chance by the interval", (),
+            f"no label is called suspect: {judged.withheld}",
+            "Choose an encoder that knows the language and kind of text; then suspects are worth a look.",
+        )  # fmt: skip
     for split, part in judged.suspects.groupby("split", sort=False):
         number, size = len(part), len(embedded.splits.datasets[str(split)])
         what = "sentences have a tag" if embedded.tagging else "texts have a label"
@@ -93,7 +100,7 @@ def check_outliers(embedded: Embedded, _: Judged) -> Iterator[Finding]:
             yield make_finding(
                 "note", "outlier", split, round(float(apart[far[0]]), 4), round(middle + FAR * spread, 4),
                 f"rule of thumb: {FAR:g} robust standard deviations above the median", embedded.rows(split)[far],
-                f"{len(far):,} texts are far from all training texts, the farthest first",
+                f"{plural(len(far), 'text')} far from all training texts, the farthest first",
                 "Look whether they belong here: another language, a broken text, a topic of its own.",
             )  # fmt: skip
 
@@ -143,7 +150,7 @@ def check_unknown(embedded: Embedded, _: Judged) -> Iterator[Finding]:
                 round(mean, 4), UNREADABLE if mean >= UNREADABLE else UNKNOWN, "rule of thumb",
                 embedded.rows(split)[bad],
                 f"the tokenizer doesn't know {mean:.2%} of the pieces; "
-                f"in {len(bad):,} texts more than {UNKNOWN_ROW:.0%}",
+                f"in {plural(len(bad), 'text')} more than {UNKNOWN_ROW:.0%}",
                 "Choose an encoder made for this language and script, or mend these texts.",
             )  # fmt: skip
 

@@ -42,7 +42,7 @@ def check_unlabelled(facts: Facts) -> Iterator[Finding]:
         if missing == len(data.rows):
             yield make_finding(
                 "blocker" if split == "train" else "warning", "unlabelled_split", split, missing, 0, NONE_ALLOWED, (),
-                f"none of the {missing:,} texts has a gold label",
+                f"{plural(missing, 'text')}, and none has a gold label",
                 "Add labels; without them nothing can be learnt from this split, nor scored on it.",
             )  # fmt: skip
         elif missing:
@@ -161,7 +161,8 @@ def check_conflicts(facts: Facts) -> Iterator[Finding]:
             texts = len(np.unique(data.hashes[torn]))
             yield make_finding(
                 "warning", "conflict", split, int(torn.sum()), 0, NONE_ALLOWED, data.rows[torn],
-                f"{int(torn.sum()):,} rows ({texts:,} distinct texts) have a text that occurs with another label too",
+                f"{plural(int(torn.sum()), 'row')} ({plural(texts, 'distinct text')}) with a text that has another "
+                "label elsewhere",
                 "Decide which label is right: no model can learn both.",
             )  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ftkit.data.reading import plural
 from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.facts_texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED, describe_example
 from ftkit.stages.findings import Finding, make_finding
@@ -43,14 +44,15 @@ def check_lengths(facts: Facts) -> Iterator[Finding]:
             yield make_finding(
                 "note", "long_text", split, int(data.words.max()), bound,
                 f"rule of thumb: {LONGER_THAN_USUAL} times the median, {LONG_WORDS} words at least", data.rows[long],
-                f"{int(long.sum()):,} texts have more than {bound:,} words, the longest {int(data.words.max()):,}",
+                f"{plural(int(long.sum()), 'text')} with more than {bound:,} words, the longest "
+                f"{int(data.words.max()):,}",
                 "They will be cut, or read in windows: see preprocessing.long_texts.",
             )  # fmt: skip
         if short.any():
             yield make_finding(
                 "note", "short_text", split, int(data.characters[short].min()), FEWEST_CHARACTERS,
                 f"rule of thumb: {FEWEST_CHARACTERS} characters", data.rows[short],
-                f"{int(short.sum()):,} texts have fewer than {FEWEST_CHARACTERS} characters",
+                f"{plural(int(short.sum()), 'text')} with fewer than {FEWEST_CHARACTERS} characters",
                 "Look whether they were cut off, and whether the right column was read.",
             )  # fmt: skip
 

@@ -38,6 +38,7 @@ class Scored:
         metrics: content of evaluation/metrics.json.
         confusion: gold by predicted counts; None where there is no such table.
         predictions: one row a text in source order.
+        example: a text of the split and, of pairs, its second one; the words of a sentence are joined by blanks.
         errors: the most confident mistakes: row, text, gold, predicted, probability; in regression the largest ones.
     """
 
@@ -45,6 +46,7 @@ class Scored:
     confusion: pd.DataFrame | None
     predictions: pd.DataFrame
     errors: pd.DataFrame
+    example: tuple[str, str]
 
 
 def compute(run: Run) -> Scored:
@@ -93,8 +95,18 @@ def load(run: Run) -> Scored:
         metrics=metrics,
         confusion=read_table(confusion, index="gold").rename_axis(None) if confusion.is_file() else None,
         predictions=pd.read_parquet(folder / "predictions.parquet"),
+        example=_read_example(run, metrics["split"]),
         errors=read_table(folder / "errors.csv", text=("text",) if regression else ("text", "gold", "predicted")),
     )
+
+
+def _read_example(run: Run, split: str) -> tuple[str, str]:
+    """Return the first text of a split that isn't blank, and the second one of a pair."""
+    from ftkit.stages.chain import read_splits
+
+    data = read_splits(run).datasets[split]
+    found = ((" ".join(row["words"]) if "words" in row else row["text"], row.get("text_pair") or "") for row in data)
+    return next((example for example in found if example[0].strip()), ("", ""))
 
 
 def majority_predictions(splits: Any, split: str) -> Predictions:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.data.reading import plural
 from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe, read_recipe
 from ftkit.run import Run, read_json
@@ -79,20 +80,22 @@ class Forecast:
             return None
 
     def speed(self, recipe: Recipe) -> Speed | None:
-        """Return how fast this would train: like an earlier run beside this one, else like a timed forward pass."""
-        folders = [path.parent.parent for path in self.run.path.resolve().parent.glob("*/training/summary.json")]
-        for path in sorted(folders, key=lambda item: -(item / "training" / "summary.json").stat().st_mtime):
-            if found := _measured_speed(path, recipe):
-                return found
+        """Return how fast this would train: as this run did before, else as a few timed steps tell; None: unknown.
+
+        The speed of another run tells little: its texts are longer or shorter, and the machine was less or more busy.
+        """
+        if found := _measured_speed(self.run.path, recipe):
+            return found
         try:
-            forward = float(read_json(self.run.path / "head" / "summary.json").get("forward_tokens_per_second") or 0.0)
+            step = float(read_json(self.run.path / "head" / "summary.json").get("step_tokens_per_second") or 0.0)
         except (FtkitError, TypeError, ValueError, AttributeError):
             return None
-        if not forward or recipe.head.encoder != self.run.recipe.head.encoder:
+        if not step or recipe.head.encoder != self.run.recipe.head.encoder:
             return None
         trained, total = self.count(recipe)
         backward = {"head": 0.0, "top": BACKWARD * trained / total}.get(recipe.head.tune, BACKWARD)
-        return Speed(tokens_per_second=forward / (1 + backward), overhead=1.1, source="one forward pass")
+        speed = step * (1 + BACKWARD) / (1 + backward)
+        return Speed(tokens_per_second=speed, overhead=1.1, source="a few timed steps")
 
     def count(self, recipe: Recipe) -> tuple[int, int]:
         """Return how many parameters would be trained, and how many there are."""
@@ -129,7 +132,7 @@ class Forecast:
             if row["entities"]:
                 said.append(f"{row['entities_cut']} of {row['entities']} entities lost")
             if row["windows"] != row["texts"]:
-                said.append(f"{row['windows']} inputs from {row['texts']} texts")
+                said.append(f"{plural(row['windows'], 'input')} from {plural(row['texts'], 'text')}")
             facts[row["split"]] = ", ".join(said)
         return Outlook(facts=facts)
 
@@ -166,6 +169,10 @@ class Forecast:
         if speed is None:
             return {}
         epochs = recipe.training.epochs
+        if (
+            recipe.head.tune == "head" and recipe.training.cache_features
+        ):  # the encoder is run once, the head is nothing
+            epochs = min(1.0, epochs)
         if recipe.head.tune == "head_then_full":  # in its first phase nothing is computed backward
             epochs += recipe.training.head_epochs / (1 + BACKWARD)
         seconds = epochs * float(np.sum(_input_lengths(self.encoded))) / speed.tokens_per_second * speed.overhead
@@ -173,7 +180,7 @@ class Forecast:
 
 
 def _measured_speed(path: Path, recipe: Recipe) -> Speed | None:
-    """Return the speed of an earlier run that trained the same parameters of the same encoder."""
+    """Return the speed of the run's own training, if it trained the same parameters of the same encoder."""
     try:
         earlier, summary = read_recipe(path / "recipe.toml"), read_json(path / "training" / "summary.json")
         same = (earlier.head.encoder, earlier.head.tune) == (recipe.head.encoder, recipe.head.tune)
@@ -181,7 +188,7 @@ def _measured_speed(path: Path, recipe: Recipe) -> Speed | None:
         if not (same and speed and steps):
             return None
         overhead = max(1.0, float(summary["seconds_with_evaluation"]) / steps)
-        return Speed(tokens_per_second=speed, overhead=overhead, source=path.name)
+        return Speed(tokens_per_second=speed, overhead=overhead, source="the last training of this run")
     except (FtkitError, KeyError, TypeError, ValueError):
         return None
 

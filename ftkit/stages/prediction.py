@@ -31,7 +31,7 @@ class Predictor:
 
     Args:
         run: folder of a run whose training is done.
-        batch_size: inputs of a forward pass; 0: as many as make about 4,096 tokens.
+        batch_size: inputs of a forward pass; 0: as many as make about 2,048 tokens.
 
     Raises:
         ModelError: the run has no model yet.

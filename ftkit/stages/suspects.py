@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ftkit.data.groups import join_groups
 from ftkit.data.spelling import Spelling
 from ftkit.data.tagging import to_bio
-from ftkit.engine.metrics import primary_metric
+from ftkit.engine.metrics import primary_metric, score_regression, score_single_label
 from ftkit.engine.neighbours import find_neighbours, flatten
 from ftkit.engine.probes import (
     fit_probe,
@@ -50,11 +50,13 @@ class Judged:
             of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
         floors: columns `FLOORS`.
+        withheld: why no label is called suspect; empty where the probes can be asked.
     """
 
     suspects: pd.DataFrame
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]]
     floors: pd.DataFrame
+    withheld: str = ""
 
 
 def judge_splits(
@@ -90,11 +92,36 @@ def judge_splits(
         probe = fit_probe(features["train"], targets["train"], **kind)
         for split in labelled[1:]:
             opinions[split].append(probe(features[split]))
-    found = [row for split in labelled for row in _find(embedded, split, targets[split], opinions[split])]
+    withheld = _doubt_probes(targets["train"], _pool(embedded, opinions["train"]), resampling)
+    found = [row for split in labelled if not withheld
+             for row in _find(embedded, split, targets[split], opinions[split])]  # fmt: skip
     suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
     return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
-                  floors=_score_floors(embedded, opinions, labelled[1:], resampling))  # fmt: skip
+                  floors=_score_floors(embedded, opinions, labelled[1:], resampling), withheld=withheld)  # fmt: skip
+
+
+def _doubt_probes(targets: npt.NDArray[Any], judged: Any, resampling: Mapping[str, Any]) -> str:
+    """Return why the probes can't be asked which labels are wrong: no better than chance; empty where they are better.
+
+    Args:
+        targets: of train, see `_read_targets`.
+        judged: what both probes say, out of fold.
+        resampling: confidence and resamples of the interval.
+    """
+    if targets.dtype.kind == "f":
+        name, score = "correlation", score_regression(targets, judged[:, 0], **resampling).metrics["pearson"]
+    else:
+        given = (judged >= THRESHOLD).astype(np.int64).ravel() if targets.ndim == 2 else judged.argmax(axis=1)
+        names = [str(at) for at in range(2 if targets.ndim == 2 else judged.shape[1])]
+        scores = score_single_label(targets.ravel(), given, names, **resampling)
+        name, score = "correlation (MCC)", scores.metrics["mcc"]
+    if score.low > 0:
+        return ""
+    return (
+        f"the probes are no better than chance: their {name} with the labels is {score.value:.2f} "
+        f"({score.low:.2f} to {score.high:.2f}), out of fold"
+    )
 
 
 def _read_targets(embedded: Embedded, split: str) -> npt.NDArray[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.reading import plural
 from ftkit.run import write_bytes
 from ftkit.view import markup
 from ftkit.view.frontend import show_widget, somebody_watches
@@ -49,7 +50,7 @@ class TextMap:
     def show(self) -> None:
         """Display the map: points in a browser, and without anybody to hover, the picture."""
         figure = text_map(self.table)
-        said = f"Map of {len(self.table)} texts; those that are alike lie near each other."
+        said = f"Map of {plural(len(self.table), 'text')}; those that are alike lie near each other."
         if not somebody_watches() or not len(self.table):
             show(figure, self.path, said)
             return
@@ -131,7 +132,7 @@ def text_map(table: pd.DataFrame) -> Figure:
         return empty_figure("Map of the texts")
     doubted = table[table["suspect"].astype(bool)]
     notes = {"label": "red circle: the label is in doubt" if len(doubted) else "no label is in doubt",
-             "split": f"{len(table):,} texts; those that are alike lie near each other"}  # fmt: skip
+             "split": f"{plural(len(table), 'text')}; those that are alike lie near each other"}  # fmt: skip
     with house_style():
         figure, panels = new_figure(4.6, ncols=2)
         for axes, way in zip(panels, ("label", "split"), strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.data.reading import plural
 from ftkit.view.curves import learning_curves, rate_search, schedule
 from ftkit.view.scores import (
     baseline_comparison,
@@ -90,7 +91,7 @@ def length_histogram(lengths: Mapping[str, np.ndarray], max_length: int = 0, uni
             colour = SPLIT_COLOURS.get(split, GREY)
             share = np.histogram(np.minimum(values, shown), bins)[0] / len(values)
             axes.stairs(share, bins, color=colour, fill=place == 0, alpha=0.3 if place == 0 else 1.0, linewidth=1.3)
-            said = f"{split}: {len(values):,} texts, median {np.median(values):,.0f}, longest {values.max():,}"
+            said = f"{split}: {plural(len(values), 'text')}, median {np.median(values):,.0f}, longest {values.max():,}"
             axes.annotate(clean(said, 80), (1, 1), (0, -4 - 14 * place), xycoords="axes fraction", ha="right",
                           va="top", textcoords="offset points", color=colour, fontsize=8.5)  # fmt: skip
         if max_length:

@@ -29,7 +29,7 @@ LINE_WIDTH = 200  # characters of a line of plain text, shared by the columns
 WHOLE_LINE = 600  # characters of a sentence that is told whole
 NARROWEST = 40  # to which a column of long texts is cut at most
 IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
-NO_SUSPECTS = "No label is suspect: there is nothing to review."
+NO_SUSPECTS = "No label is suspect, or the probes could not tell (see the findings): there is nothing to review."
 
 # JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a table alone.
 CLASSES = "tex2jax_ignore mathjax_ignore"

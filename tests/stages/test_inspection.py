@@ -67,7 +67,7 @@ def test_a_train_split_without_labels_blocks():
     finding = find(make_splits(train=[("one text", -1), ("another text", -1)]), "unlabelled_split")
     assert finding is not None
     assert finding.severity == "blocker"
-    assert finding.detail == "none of the 2 texts has a gold label"
+    assert finding.detail == "2 texts, and none has a gold label"
 
 
 def test_a_test_split_without_labels_is_a_warning_whatever_its_label_column_holds():

@@ -100,14 +100,15 @@ class TestTraining:
 
         times = [look(run, "training", epochs=epochs).facts["estimated time"] for epochs in (2.0, 4.0)]
 
-        assert times == [f"about {seconds} s, at the speed of {run.name}" for seconds in (20, 40)]
+        assert times == [f"about {seconds} s, at the speed of the last training of this run" for seconds in (20, 40)]
 
-    def test_without_an_earlier_run_a_timed_forward_pass_says_how_fast(self, make_run):
+    def test_without_an_earlier_training_a_few_timed_steps_say_how_fast(self, make_run):
+        training.start(make_run(name="another")).wait()  # says nothing of this one
         run = make_run()
         chain.make(run, "preprocessing")
         chain.make(run, "head")
 
-        assert look(run, "training").facts["estimated time"].endswith("at the speed of one forward pass")
+        assert look(run, "training").facts["estimated time"].endswith("at the speed of a few timed steps")
 
     def test_a_run_of_another_encoder_or_way_of_tuning_says_nothing_of_the_speed(self, make_run):
         training.start(make_run(name="earlier", head={"tune": "head"})).wait()

@@ -284,3 +284,17 @@ class TestRealTexts:
         planted = set(np.array(test["row"])[:50].tolist())
         assert leak.severity == "warning"
         assert len(planted & set(leak.rows)) >= 40
+
+
+def test_where_probes_are_no_better_than_chance_no_label_is_called_suspect(make_run, tmp_path):
+    import random
+
+    chance = random.Random(5)
+    words = ["film", "story", "bank", "oil", "rain", "sun", "price", "play", "visit", "market"]
+    rows = [f"{' '.join(chance.choices(words, k=6))} {at},{chance.choice('ab')}" for at in range(200)]
+    (tmp_path / "noise.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    report = chain.make(make_run(data={"source": str(tmp_path / "noise.csv")}), "inspection")
+    (told,) = [finding for finding in report.findings if finding.check == "suspects_withheld"]
+    assert "no label is called suspect: the probes are no better than chance" in told.detail
+    assert not len(report.probing.suspects)
+    assert not [finding for finding in report.findings if finding.check == "suspect_label"]
