@@ -181,7 +181,8 @@ class Board:
         from ftkit.stages.training import is_trained_now
 
         looked = time.monotonic()
-        while not self.history.ended:
+        # the log of a training that goes on begins with how it ended the first time
+        while not self.history.ended or is_trained_now(self.run):
             await asyncio.sleep(EVERY)
             self.refresh()
             if time.monotonic() - looked > LOST_AFTER:

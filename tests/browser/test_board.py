@@ -73,10 +73,40 @@ def test_the_wheel_is_held_while_a_cell_trains(lab: Lab, page: Any, long_run: Ru
     end.wait_for(timeout=PATIENCE)
     assert end.inner_text().strip() == "THE END stopped"
     notebook = lab.saved(page, "wheel.ipynb", lambda book: book.cells[2].outputs)
-    (shown,) = [output for output in notebook.cells[1].outputs if output.output_type == "display_data"]
+    shown, offer = [output for output in notebook.cells[1].outputs if output.output_type == "display_data"]
     assert set(shown.data) == {"image/png", "text/plain"}
-    assert "stopped after" in shown.data["text/plain"]
+    assert "stopped by hand after" in shown.data["text/plain"]
     assert "validation loss" in shown.data["text/plain"]
+    assert f"To go on: ftkit control {run.path} resume" in offer.data["text/plain"]
+
+    stood = last_step(run)
+    press(page, "Go on training")
+    wait_until(page, lambda: last_step(run) > stood)
+    press(page, "Stop, keep best")
+    wait_until(page, lambda: run.status()["training"].cut != "")
+
+
+def test_a_page_that_is_loaded_anew_finds_its_board_again(lab: Lab, page: Any, long_run: Run) -> None:
+    run = long_run
+    lab.write("again.ipynb", [IMPORTS, train_cell(run), "print('THE', 'END')"])
+    lab.open(page, "again.ipynb")
+    command(page, "notebook:run-all-cells")
+    button(page, "Pause").wait_for(timeout=PATIENCE)
+    lab.saved(page, "again.ipynb", lambda book: True)
+    wait_until(page, lambda: last_step(run) > 2)
+
+    page.goto(f"{lab.url}/lab/tree/again.ipynb?token={lab.token}")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=PATIENCE)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel",
+                           timeout=PATIENCE)  # fmt: skip
+    before = last_step(run)
+    page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
+    command(page, "notebook:run-cell")
+    button(page, "Pause").wait_for(timeout=20_000)
+    assert run.status()["training"].state == "running"
+    wait_until(page, lambda: last_step(run) > before)
+    press(page, "Stop, keep best")
+    wait_until(page, lambda: run.status()["training"].state == "done")
 
 
 def test_the_saved_file_shows_the_picture_without_a_kernel(lab: Lab, page: Any, long_run: Run) -> None:
