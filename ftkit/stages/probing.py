@@ -119,7 +119,7 @@ def load_probing(folder: Path) -> Probing:
         )
     text = {"split": str, "label": str, "text": str, "given": str, "suggested": str}
     tables = {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values={"low": "", "high": ""},
-                                dtype=text) for name in TABLES}  # fmt: skip
+                                dtype=text, float_precision="round_trip") for name in TABLES}  # fmt: skip
     saved = read_json(folder / "neighbours.json")
     neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
     return Probing(neighbours=neighbours, suspects=tables["suspects"], floors=tables["floors"], map=tables["map"],
