@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY := .venv/.ready
+LOWEST := .venv-lowest
+QUICK := -m "not slow and not browser and not sample"
 PEERS := .peers/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab check bench screenshots clean
+.PHONY: help setup run test quick lowest lab check bench screenshots clean
 
 help:  ## print the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +34,22 @@ run: setup  ## run the two shipped recipes from data to evaluation
 test: setup  ## run all tests, in a browser too where there is one
 	$(BIN)/python -m pytest $(if $(or $(CHROMIUM),$(wildcard /usr/bin/chromium)),,-m "not browser")
 
+quick: setup  ## run the tests that need no browser, no samples and no minutes each
+	$(BIN)/python -m pytest $(QUICK)
+
+lowest: $(LOWEST)/.ready  ## run tests of what uses libraries most with the oldest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(QUICK) tests/engine tests/stages tests/data
+
+# torch stays as it is locked; tools for the tests too: only what ftkit itself asks for is as old as it may be.
+$(LOWEST)/.ready: $(READY) pyproject.toml
+	@$(PYTHON) -m venv --clear $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check $(shell grep -E '^torch==' requirements.lock)
+	@grep -E '^(torch|build|hatchling|hypothesis|pytest|pytest-timeout|sentencepiece|seqeval)==' requirements.lock \
+	  > $(LOWEST)/tools.txt
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  --requirement $(LOWEST)/tools.txt --requirement pyproject.toml
+	@touch $@
+
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/ftkit lab
 
@@ -54,5 +72,5 @@ screenshots: setup  ## take the pictures of the README again, in a real JupyterL
 	$(BIN)/python docs/screenshots.py
 
 clean:  ## remove what was built and computed here; runs/ stays
-	rm -rf .venv .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(LOWEST) .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

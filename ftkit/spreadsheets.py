@@ -66,7 +66,7 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), index: str = "", **opt
     import pandas as pd
 
     types = dict.fromkeys((*text, *([index] if index else [])), str)
-    frame = pd.read_csv(path, keep_default_na=False, dtype=types, **options)
+    frame = pd.read_csv(path, keep_default_na=False, dtype=types, float_precision="round_trip", **options)
     frame = frame.map(unguard_cell).rename(columns=unguard_cell)
     kept: pd.DataFrame = frame.set_index(index) if index else frame
     return kept

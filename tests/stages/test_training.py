@@ -15,6 +15,7 @@ import torch
 
 from ftkit import archive
 from ftkit.engine import trainer
+from ftkit.engine.batching import LengthBatches
 from ftkit.engine.control import post_command
 from ftkit.engine.events import read_events
 from ftkit.engine.optimizers import OPTIMIZERS
@@ -78,6 +79,33 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(make_run):
         chain.make(run, "training")
     assert same(weights(runs[0]), weights(runs[1]))
     assert not same(weights(runs[0]), weights(runs[2]))
+
+
+def test_every_epoch_has_another_order_which_its_seed_and_number_give(make_run, monkeypatch):
+    drawn = []
+
+    def draw(sampler):
+        batches = list(order(sampler))
+        drawn.append((sampler.epoch, batches))
+        yield from batches
+
+    order = LengthBatches.__iter__
+    monkeypatch.setattr(LengthBatches, "__iter__", draw)
+    chain.make(make_run(training={"epochs": 3.0}), "training")
+
+    assert [epoch for epoch, _ in drawn] == [0, 1, 2]
+    assert len({str(batches) for _, batches in drawn}) == 3
+
+
+def test_the_process_is_afterwards_as_it_was_and_what_was_shared_is_recorded(make_run):
+    before = torch.get_num_threads()
+    run = make_run(training={"threads": before + 1})
+    chain.make(run, "training")
+    environment = json.loads((run.path / "environment.json").read_text())
+
+    assert torch.get_num_threads() == before
+    assert environment["threads"] == before + 1
+    assert environment["sharing"].keys() >= {"settings", "watched", "other_trainings", "shared_seconds", "least_cores"}
 
 
 def test_a_pause_changes_no_bit_of_the_weights(make_run):
