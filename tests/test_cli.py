@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +474,43 @@ def test_from_a_file_to_predictions(here: Path, tiny_encoder_dir: Path, cache: P
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_training_that_was_replaced_comes_back_and_one_stopped_by_hand_goes_on(
+    here: Path, tiny_encoder_dir: Path, cache: Path
+) -> None:
+    words = {"pos": ("very good film", "a great story"), "neg": ("very bad film", "a poor story")}
+    rows = [f"{words[label][number % 2]} {number},{label}" for number in range(30) for label in words]
+    write_text(here / "reviews.csv", "text,label\n" + "\n".join(rows) + "\n")
+    program, environment = [sys.executable, "-m", "ftkit.cli"], {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def do(*arguments: str) -> str:
+        done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    asked = ["run", "--data", "reviews.csv", "-p", f"head.encoder={tiny_encoder_dir}"]
+    do(*asked, "-p", "training.epochs=1")
+    weights = here / "runs" / "reviews" / "model" / "model.safetensors"
+    first = weights.read_bytes()
+    do(*asked, "-p", "training.epochs=2")
+    assert weights.read_bytes() != first
+    assert "test accuracy" in do("restore", "reviews", "--list")
+    assert "stale" not in do("restore", "reviews")
+    assert weights.read_bytes() == first
+    assert "stale:" in do(*asked, "--until", "head")
+    assert "stale: training.epochs was 1.0, is 3.0" in do("status", "reviews")
+
+    run = Run.open("reviews")
+    training = run.status()["training"]
+    Run.create(run.path, run.recipe.replace({"training": {"epochs": 1.0}}))
+    run.set_status("training", replace(training, cut="step 3 of 9"))
+    assert "stopped by hand" in do("status", "reviews")
+    out = do("control", "reviews", "resume")
+    assert "going on from step 3 of 9" in out
+    assert "[5/5] evaluation: done" in out
+    assert run.status()["training"].cut == ""
+
+
 def test_a_mistake_in_the_data_is_told_without_a_traceback(here: Path, cache: Path) -> None:
     (here / "reviews.csv").write_text('text,label\ngood film,pos\n"never closed,neg\n')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
