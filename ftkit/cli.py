@@ -81,22 +81,27 @@ def run(
     ] = "evaluation",
     force: Annotated[bool, typer.Option("--force", help="Train although the inspection found a blocker.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Compute again what is unchanged.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Take the number format and the like that the recipe's run recorded.")
+    ] = False,
 ) -> None:
     """Run recipes headless.
 
     Executes the notebooks of all stages. The same command goes on where a run was put down. Where the inspection finds
     that a score would mean nothing, it ends there with exit code 3.
     """
-    from ftkit.batch.planning import plan_runs
+    from ftkit.batch.planning import describe_versions, plan_runs
     from ftkit.batch.progress import open_progress
     from ftkit.recipe import STAGES
 
     if until not in STAGES:
         raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
-    plans = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir)
+    plans = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir, exact=exact)
     done, codes = [], []
     for plan in plans:
         typer.echo(f"{plan.run_dir}: {plan.recipe.data.source}")
+        if told := describe_versions(plan.choices.get("versions", {})):
+            _complain(told)
         code, made = _do_run(plan, open_progress(), until=until, force=force, again=again)
         codes.append(code)
         done += [made] if made else []
@@ -333,7 +338,8 @@ def _do_run(
     from ftkit.batch.report import describe_outcome
 
     try:
-        outcome = run_recipe(plan.recipe, plan.run_dir, until=until, force=force, again=again, progress=progress)
+        outcome = run_recipe(plan.recipe, plan.run_dir, until=until, force=force, again=again, choices=plan.choices,
+                             progress=progress)  # fmt: skip
     except RunError as error:
         _complain(str(error))
         return 1, None

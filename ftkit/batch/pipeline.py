@@ -11,9 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import ftkit
 from ftkit import archive
@@ -79,6 +81,7 @@ def run_recipe(
     until: str = "evaluation",
     force: bool = False,
     again: bool = False,
+    choices: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress | None = None,
     notebooks: Path | None = None,
 ) -> Outcome:
@@ -93,6 +96,7 @@ def run_recipe(
         until: the last stage to do.
         force: train although the inspection found a blocker.
         again: compute every stage again, and train from the start.
+        choices: number format, attention and threads that are taken instead of being chosen by timing.
         progress: shows how far it is; None: plain lines on standard output.
         notebooks: folder of the stages' notebooks; None: those of ftkit.
 
@@ -106,6 +110,7 @@ def run_recipe(
     with _hold(run_dir), progress or LineProgress() as shown:
         run = Run.create(run_dir, recipe)
         remember_run(run.path)
+        run.write_environment(**{name: choices[name] for name in choices if name != "versions"}, repeated=bool(choices))
         if again:
             _forget(run, stages)
         child = _Child(run, notebooks or notebooks_dir(), stages, force)

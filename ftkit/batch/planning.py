@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ftkit.errors import RecipeError, RunError
 from ftkit.paths import RUNS, anchor_paths, locate_run, name_source
 from ftkit.recipe import Recipe, parse_assignment, read_recipe
 from ftkit.resources import find_recipe, shipped_recipes
-from ftkit.run import Run
+from ftkit.run import Run, read_json
 
-__all__ = ["Plan", "find_run", "plan_runs"]
+__all__ = ["Plan", "describe_versions", "find_run", "plan_runs", "read_choices"]
+
+COMPUTING = ("ftkit", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run to be made."""
+    """One run to be made.
+
+    Attributes:
+        recipe: its settings.
+        run_dir: its folder.
+        choices: what was chosen by timing when the recipe was run before, to be taken again; empty: chosen anew.
+    """
 
     recipe: Recipe
     run_dir: Path
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_runs(
-    recipes: Sequence[str], *, source: str = "", assignments: Sequence[str] = (), run_dir: Path | None = None
-) -> list[Plan]:
+    recipes: Sequence[str], *, source: str = "", assignments: Sequence[str] = (), run_dir: Path | None = None,
+    exact: bool = False,
+) -> list[Plan]:  # fmt: skip
     """Return the runs that a command line asks for.
 
     Relative paths in a recipe are looked for beside the recipe, then in the working directory; in the run's recipe they
@@ -37,6 +50,7 @@ def plan_runs(
         source: replaces `data.source`; alone it is run with the defaults.
         assignments: `section.field=value`, for all recipes.
         run_dir: folder of the run; None: runs/ and the name of the recipe, or of the source.
+        exact: take what was chosen by timing when the recipe was run before, as `environment.json` beside it says.
 
     Raises:
         RecipeError: nothing to run, an unknown recipe, a bad setting, or two runs in one folder.
@@ -48,7 +62,7 @@ def plan_runs(
     if run_dir is not None and len(recipes) > 1:
         raise RecipeError("--run-dir", expected="one recipe", found=str(len(recipes)),
                           remedy="Leave it out: each gets the folder runs/NAME. Or run them one by one.")  # fmt: skip
-    plans = [_plan(name, source, assignments, run_dir) for name in recipes or [""]]
+    plans = [_plan(name, source, assignments, run_dir, exact=exact) for name in recipes or [""]]
     name, times = Counter(str(plan.run_dir.resolve()) for plan in plans).most_common(1)[0]
     if times > 1:
         raise RecipeError("ftkit run", expected="a folder for each run", found=f"{times} recipes for {name}",
@@ -69,7 +83,32 @@ def find_run(name: str) -> Run:
     raise RunError(f"{name}: there is no such run", remedy=remedy)
 
 
-def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | None) -> Plan:
+def read_choices(folder: Path) -> dict[str, Any]:
+    """Return what was chosen by timing in a run: number format, attention and threads; and the versions then.
+
+    Raises:
+        RecipeError: nothing is recorded there.
+    """
+    path = folder / "environment.json"
+    known = read_json(path) if path.is_file() else {}
+    if "precision" not in known:
+        raise RecipeError("--exact", expected=f"a trained run, with {path}", found="none",
+                          remedy="Give the recipe.toml of a run: ftkit run RUN/recipe.toml --exact.")  # fmt: skip
+    names = (f"{name}{end}" for name in ("precision", "attention") for end in ("", "_reason"))
+    return {name: known[name] for name in (*names, "threads", "versions") if name in known}
+
+
+def describe_versions(recorded: Mapping[str, str]) -> str:
+    """Return which of the libraries that compute have other versions now; empty where none has."""
+    now = {}
+    for name in COMPUTING:
+        with suppress(metadata.PackageNotFoundError):
+            now[name] = metadata.version(name)
+    other = [f"{name} {recorded[name]} (now {now[name]})" for name in now if recorded.get(name, now[name]) != now[name]]
+    return f"other versions than then, so that the last digits may differ: {', '.join(other)}" if other else ""
+
+
+def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | None, *, exact: bool) -> Plan:
     path = find_recipe(name) if name else None
     recipe = read_recipe(path) if path else Recipe()
     if source:
@@ -78,7 +117,9 @@ def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | No
         recipe = recipe.replace(parse_assignment(text), where="-p")
     typed = bool(source) or any(text.partition("=")[0].strip() == "data.source" for text in assignments)
     folder = path.parent if path and not typed else Path.cwd()
-    return Plan(anchor_paths(recipe, folder, Path.cwd()), run_dir or _default_folder(path, recipe.data.source))
+    choices = read_choices(path.parent if path else Path()) if exact else {}
+    target = run_dir or _default_folder(path, recipe.data.source)
+    return Plan(anchor_paths(recipe, folder, Path.cwd()), target, choices)
 
 
 def _default_folder(path: Path | None, source: str) -> Path:

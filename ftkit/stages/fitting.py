@@ -57,7 +57,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
 
     recipe, folder = run.recipe, run.folder("training")
     encoded = preprocessing.load(run)
-    known = recall_choices(run) if resume else {}
+    known = recall_choices(run, resume=resume)
     chosen = prepare_machine(recipe, known)
     precision = chosen.name
     run.write_environment(threads=get_num_threads(), precision=precision, precision_reason=chosen.reason,

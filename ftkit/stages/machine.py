@@ -40,13 +40,18 @@ def lent_machine(threads: int = 0, tell: Callable[[str], None] = lambda said: No
         yield sharing
 
 
-def recall_choices(run: Run) -> Mapping[str, Any]:
-    """Return what was chosen for a run before, so that a training goes on in the same numbers.
+def recall_choices(run: Run, *, resume: bool) -> Mapping[str, Any]:
+    """Return what was chosen for a run before, so that a training goes on in the same numbers, or repeats another.
 
     Two timings may choose differently, and then a resumed training would not be bit for bit that of one go.
+
+    Args:
+        run: whose training.
+        resume: it goes on; else only what `ftkit run --exact` has put there counts.
     """
     path = run.path / "environment.json"
-    return read_json(path) if path.is_file() else {}
+    known = read_json(path) if path.is_file() else {}
+    return known if resume or known.get("repeated") else {}
 
 
 def prepare_machine(recipe: Recipe, known: Mapping[str, Any] = MappingProxyType({})) -> Precision:

@@ -167,13 +167,14 @@ class TrainingRun:
         return self
 
     def _work(self, fingerprint: str, resume: bool) -> None:
-        from ftkit.stages.machine import lent_machine
+        from ftkit.stages.machine import lent_machine, recall_choices
 
         assert self._ended is not None
+        threads = self.run.recipe.training.threads or int(recall_choices(self.run, resume=resume).get("threads", 0))
         try:
             with (
                 self.run.working("training", fingerprint) as more,
-                lent_machine(self.run.recipe.training.threads) as sharing,
+                lent_machine(threads) as sharing,
             ):
                 try:
                     self._fitted = _fit(self.run, self.mailbox, resume=resume)

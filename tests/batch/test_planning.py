@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.batch.planning import find_run, plan_runs
+from ftkit.batch.planning import describe_versions, find_run, plan_runs
 from ftkit.errors import RecipeError, RunError
 from ftkit.paths import anchor_paths
 from ftkit.recipe import Recipe, read_recipe
@@ -66,6 +66,20 @@ def test_a_path_in_a_recipe_is_looked_for_beside_it_and_a_typed_one_in_the_worki
         plan_runs([str(recipe)], assignments=["data.source=own.csv"]),
     ):
         assert plans[0].recipe.data.source == str(here / "own.csv")
+
+
+def test_exact_takes_what_was_recorded_beside_the_recipe_and_tells_other_versions(here: Path) -> None:
+    run = Run.create(here / "runs" / "one", Recipe())
+    with pytest.raises(RecipeError, match="--exact: expected a trained run, with .*environment.json, got none"):
+        plan_runs([str(run.path / "recipe.toml")], exact=True)
+    with pytest.raises(RecipeError, match="Give the recipe.toml of a run"):
+        plan_runs(["reuters_topics"], exact=True)
+    run.write_environment(precision="bf16", attention="eager", threads=3, versions={"torch": "2.0", "numpy": "2"})
+    (plan,) = plan_runs([str(run.path / "recipe.toml")], exact=True, run_dir=here / "two")
+    assert {name: plan.choices[name] for name in ("precision", "attention", "threads")} == {
+        "precision": "bf16", "attention": "eager", "threads": 3}  # fmt: skip
+    assert "torch 2.0 (now " in describe_versions(plan.choices["versions"])
+    assert describe_versions({}) == ""
 
 
 @pytest.mark.parametrize(

@@ -412,6 +412,18 @@ def test_a_stop_in_the_head_phase_can_go_on_inside_it(make_run, monkeypatch):
     assert [event["loss"] for event in steps(run)] == [event["loss"] for event in steps(straight)]
 
 
+def test_what_is_repeated_takes_the_recorded_choices_without_timing(make_run, monkeypatch):
+    monkeypatch.setattr("ftkit.engine.precision.choose_precision", lambda wanted: pytest.fail("timed"))
+    monkeypatch.setattr("ftkit.engine.attention.choose_attention", lambda *_, **__: pytest.fail("timed"))
+    run = make_run(training={"precision": "auto", "threads": 0})
+    monkeypatch.setattr("ftkit.stages.first_pass._time_steps", lambda *_: 1.0)
+    chain.make(run, "head")
+    run.write_environment(precision="bf16", attention="eager", threads=1, repeated=True)
+    fitted = chain.make(run, "training")
+    known = json.loads((run.path / "environment.json").read_text())
+    assert (fitted.summary["precision"], known["attention"], known["threads"]) == ("bf16", "eager", 1)
+
+
 def test_patience_stops_early(make_run):
     run = make_run(training={"epochs": 60.0, "learning_rate": 1e-7, "patience": 2})
     fitted = chain.make(run, "training")
