@@ -23,7 +23,7 @@ from ftkit.engine.batching import sort_batches
 from ftkit.engine.inference import hurried
 from ftkit.engine.layers import LAYER, layer_depth
 
-__all__ = ["Place", "encode_states", "find_place", "fingerprint_frozen", "replaying"]
+__all__ = ["Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen", "replaying"]
 
 FIRST, MEAN, POOLED = 0, 1, 2  # states of the text place
 TEXT, TOKENS = "text", "tokens"
@@ -130,7 +130,7 @@ def encode_states(
         with hurried(model, lengths[rows], precision=precision):
             for part in (rows[at] for at in sort_batches(lengths[rows])):
                 batch = {name: value.to(device) for name, value in read(part).items()}
-                states = _states(model, batch, place, precision)
+                states = compute_states(model, batch, place, precision)
                 sizes = [place.states or int(length) for length in lengths[part]]
                 yield part, [item[:size] for item, size in zip(states, sizes, strict=True)]
                 if on_batch:
@@ -214,7 +214,7 @@ def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[
     try:
         with torch.inference_mode(), _autocast(model, precision):
             whole = model(**batch).logits.float()
-        states = _states(model, batch, place, precision)
+        states = compute_states(model, batch, place, precision)
         mask = batch["attention_mask"] if not place.states else torch.ones(states.shape[:2], dtype=torch.long)
         with replaying(model, place, new), torch.inference_mode(), _autocast(model, precision):
             replayed = model(inputs_embeds=states, attention_mask=mask).logits.float()
@@ -229,7 +229,7 @@ def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[
     return states if (whole - replayed).abs().max() <= bound else None
 
 
-def _states(model: Any, batch: dict[str, Tensor], place: Place, precision: str) -> Tensor:
+def compute_states(model: Any, batch: dict[str, Tensor], place: Place, precision: str) -> Tensor:
     """Return (B, S, H) or (B, T, H) states of a batch."""
     with torch.inference_mode(), _autocast(model, precision):
         if place.layer >= 0:

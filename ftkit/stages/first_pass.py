@@ -19,7 +19,7 @@ __all__ = ["FirstPass", "pass_first_batch"]
 
 EXAMPLES = 8
 LONGEST = 128  # tokens
-TIMED = 1.0  # seconds of training that an estimate is worth; at least one step
+TIMED = 0.3  # seconds of training that an estimate is worth; at least one step
 
 
 @dataclass(frozen=True, kw_only=True)

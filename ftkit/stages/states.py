@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from torch import Tensor
 from ftkit.engine.batching import Collator
 from ftkit.engine.events import EventLog
 from ftkit.engine.features import FeatureStore, has_room, hash_inputs, trim_features
-from ftkit.engine.frozen import Place, encode_states, find_place, fingerprint_frozen, replaying
+from ftkit.engine.frozen import Place, compute_states, encode_states, find_place, fingerprint_frozen, replaying
 from ftkit.engine.inference import read_column, read_rows
 from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
@@ -97,9 +98,40 @@ class StateRows:
         return states if self.place.layer >= 0 else [item.float() for item in states]
 
 
+class ComputedRows(StateRows):
+    """Encoded rows whose states are computed whenever they are read, where there is no room to keep them.
+
+    The same layers in the same format, without dropout, as if they had been kept: what is trained above sees the same
+    up to rounding, whatever room there is.
+
+    Args:
+        data: encoded Arrow rows.
+        model: whose frozen part is run; a copy, since the one that is trained reads states instead.
+        collator: makes batches.
+        place: where the model is cut.
+        precision: `fp32` or `bf16`.
+    """
+
+    def __init__(self, data: Any, model: Any, collator: Collator, *, place: Place, precision: str) -> None:
+        self._model, self._collator, self._precision = model, collator, precision
+        super().__init__(data, cast(Any, None), np.zeros((len(data), 2), dtype=np.int64), place=place)
+
+    def select(self, indices: Any) -> ComputedRows:
+        """Return some of the rows."""
+        at = np.asarray(list(indices), dtype=np.int64)
+        return ComputedRows(self.rows.select(at), self._model, self._collator, place=self.place,
+                            precision=self._precision)  # fmt: skip
+
+    def _read(self, at: npt.NDArray[np.int64]) -> list[Tensor]:
+        lengths = self._columns["length"]
+        found = compute_states(self._model, _read_inputs(self.rows, at, self._collator), self.place, self._precision)
+        states = [item[: self.place.states or int(lengths[row])] for item, row in zip(found, at, strict=True)]
+        return states if self.place.layer >= 0 else [item.float() for item in states]
+
+
 def freeze_splits(
     model: Any, encoded: Any, names: Sequence[str], *, tune: str, top_layers: int, new: Collection[str],
-    precision: str, tell: Tell,
+    precision: str, tell: Tell, keep: bool = True, anew: bool = False,
 ) -> Frozen:  # fmt: skip
     """Compute what the frozen part of a model says of splits, as far as it isn't known.
 
@@ -112,9 +144,11 @@ def freeze_splits(
         new: parameters that the checkpoint lacked.
         precision: `fp32` or `bf16`.
         tell: is told how far it is, and why it can't be done.
+        keep: the states in the cache, for all epochs and runs.
+        anew: compute the states whenever they are read, where they aren't kept.
 
     Returns:
-        Without a place where the model can't be cut, or there is no room for the states.
+        Without a place where the model can't be cut, or the states are neither kept nor computed.
     """
     from ftkit.stages.fitting import make_collator
 
@@ -127,6 +161,8 @@ def freeze_splits(
         tell("the frozen layers are computed in every epoch: this model can't be cut there")
         return whole
     place, (width, dtype, item) = found[0], (int(found[1].shape[-1]), found[1].dtype, found[1].element_size())
+    if not keep:
+        return _compute_splits(model, encoded, names, collator, place, precision) if anew else whole
     keys = {name: _hash_rows(encoded.datasets[name]) for name in names}
     lengths = {name: read_column(encoded.datasets[name], "length").astype(np.int64) for name in names}
     store = FeatureStore(fingerprint_frozen(model, place, new, precision=precision),
@@ -136,7 +172,7 @@ def freeze_splits(
     if not has_room(needed * width * item):
         tell("the frozen layers are computed in every epoch: their states would need "
              f"{needed * width * item / 2**30:.1f} GiB")  # fmt: skip
-        return whole
+        return _compute_splits(model, encoded, names, collator, place, precision) if anew else whole
     progress = _Progress(sum(len(store.missing(keys[name])) for name in names), tell)
     datasets = dict(encoded.datasets)
     for name in names:
@@ -150,6 +186,17 @@ def freeze_splits(
         datasets[name] = StateRows(data, store, places, place=place)
     progress.end()
     trim_features(keep=store.folder)
+    return Frozen(place=place, encoded=replace(encoded, datasets=datasets),
+                  precision="fp32" if place.layer < 0 else precision)  # fmt: skip
+
+
+def _compute_splits(
+    model: Any, encoded: Any, names: Sequence[str], collator: Collator, place: Place, precision: str
+) -> Frozen:
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    datasets = dict(encoded.datasets)
+    for name in names:
+        datasets[name] = ComputedRows(encoded.datasets[name], frozen, collator, place=place, precision=precision)
     return Frozen(place=place, encoded=replace(encoded, datasets=datasets),
                   precision="fp32" if place.layer < 0 else precision)  # fmt: skip
 
@@ -188,9 +235,9 @@ def seen_through(
     settings = recipe.training
     same_each_time = not (settings.token_masking or settings.token_deletion)
     frozen = Frozen(place=None, encoded=encoded, precision=precision)
-    if settings.cache_features and same_each_time and tune in ("head", "top"):
+    if same_each_time and tune in ("head", "top"):
         frozen = freeze_splits(model, encoded, names, tune=tune, top_layers=recipe.head.top_layers, new=new,
-                               precision=precision, tell=tell)  # fmt: skip
+                               precision=precision, tell=tell, keep=settings.cache_features, anew=True)  # fmt: skip
     with replaying(model, frozen.place, new) if frozen.place else nullcontext():
         yield frozen
 

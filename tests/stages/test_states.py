@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ftkit.engine import frozen
-from ftkit.engine.features import list_stores
+from ftkit.engine.features import features_dir, list_stores
 from ftkit.run import Run, read_json
 from ftkit.stages import chain, training
 
@@ -20,13 +22,13 @@ SETTINGS = {"head": {"dropout": 0.0, "top_layers": 1}, "training": {"epochs": 2.
 def computed(monkeypatch):
     """Inputs that went through frozen layers, and forward passes that did."""
     counted: list[int] = []
-    real = frozen._states
+    real = frozen.compute_states
 
     def count(model, batch, place, precision):
         counted.append(len(batch["input_ids"]))
         return real(model, batch, place, precision)
 
-    monkeypatch.setattr(frozen, "_states", count)
+    monkeypatch.setattr(frozen, "compute_states", count)
     return counted
 
 
@@ -118,6 +120,25 @@ def test_without_room_the_layers_are_computed_in_every_epoch_and_that_is_said(ma
     said = [event["detail"] for event in fitted.events if event.get("state") == "encoding"]
     assert said[0].startswith("the frozen layers are computed in every epoch: their states would need")
     assert fitted.summary["status"] == "done"
+
+
+@pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
+@pytest.mark.parametrize("tune", ["head", "top"])
+def test_one_seed_gives_one_model_whatever_room_there_is(make_run, tmp_path, monkeypatch, source, tune):
+    settings = {"head": {"dropout": 0.1, "top_layers": 1, "tune": tune}, "training": {"epochs": 4.0, "evaluations": 2}}
+    kept, kept_fitted = train(make_run, tmp_path, "kept", source, **settings)
+    off = {**settings, "training": {**settings["training"], "cache_features": False}}
+    trained = [train(make_run, tmp_path, "off", source, **off)]
+    monkeypatch.setenv("FTKIT_FEATURES_GB", "0.0000001")
+    shutil.rmtree(features_dir())
+    trained.append(train(make_run, tmp_path, "crammed", source, **settings))
+    said = [event.get("detail", "") for event in trained[1][1].events if event.get("state") == "encoding"]
+    assert any("are computed in every epoch: their states would need" in text for text in said)
+    for run, fitted in trained:
+        assert fitted.summary["best_step"] == kept_fitted.summary["best_step"]
+        other = weights(run)
+        for name, value in weights(kept).items():
+            torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-4)
 
 
 def test_a_cached_training_goes_on_from_its_checkpoint_bit_for_bit(make_run, tmp_path):
