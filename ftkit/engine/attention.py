@@ -19,6 +19,7 @@ from ftkit.engine.dropout import LaneDropout
 __all__ = ["PLAIN", "AttentionChoice", "attend", "choose_attention", "set_attention", "using_attention"]
 
 PLAIN, FUSED = "ftkit", "sdpa"
+CLEARLY = 0.9  # of the usual one's time: then the other is taken
 ROUNDS = 4
 SHORTEST_TIMED, LONGEST_TIMED = 16, 256  # tokens; a length is rounded up to a power of two, so that timings are reused
 
@@ -91,7 +92,8 @@ def choose_attention(model: Any, *, batch_size: int, length: int, precision: str
     tokens = min(max(SHORTEST_TIMED, 2 ** math.ceil(math.log2(max(length, 1)))), LONGEST_TIMED)
     shape = (batch_size, heads, tokens, max(1, width // heads))
     times = dict(_time_both(shape, torch.bfloat16 if precision == "bf16" else torch.float32, training))
-    name = min(times, key=lambda item: times[item])
+    usual, other = (PLAIN, FUSED) if training else (FUSED, PLAIN)
+    name = other if times[other] < CLEARLY * times[usual] else usual  # a tie must not fall otherwise the next time
     passes = "forward and backward" if training else "forward"
     said = ", ".join(f"{item} {1000 * seconds:.1f} ms" for item, seconds in times.items())
     return AttentionChoice(name, f"timed {passes} at {shape[2]} tokens: {said}")

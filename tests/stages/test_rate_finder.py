@@ -61,7 +61,7 @@ class TestFindingALearningRate:
         assert (run.path / "head" / "model" / "model.safetensors").read_bytes() == head
         fresh = {path.name for path in run.path.rglob("*") if path.is_file() and path not in files}
         assert fresh - {".lock"} <= {"rate_search.json", "ledger.csv", "lengths.npz", "entities.npz", "summary.json",
-                                     "train.arrow", "validation.arrow", "test.arrow"}  # fmt: skip
+                                     "train.arrow", "validation.arrow", "test.arrow", "made_from.json"}  # fmt: skip
         assert not (run.path / "training" / "events.jsonl").exists()
         assert run.status()["training"].state == "pending"
 
