@@ -65,8 +65,10 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), index: str = "", **opt
     """
     import pandas as pd
 
+    # before pandas 3 the default read the last bit of some numbers otherwise than it was written
+    exact: dict[str, Any] = {} if int(pd.__version__.partition(".")[0]) >= 3 else {"float_precision": "round_trip"}
     types = dict.fromkeys((*text, *([index] if index else [])), str)
-    frame = pd.read_csv(path, keep_default_na=False, dtype=types, float_precision="round_trip", **options)
+    frame = pd.read_csv(path, keep_default_na=False, dtype=types, **exact, **options)
     frame = frame.map(unguard_cell).rename(columns=unguard_cell)
     kept: pd.DataFrame = frame.set_index(index) if index else frame
     return kept
