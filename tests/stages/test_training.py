@@ -143,6 +143,8 @@ def test_what_is_put_down_and_gone_on_with_equals_what_was_never_interrupted(mak
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(make_run, cache):
     straight, killed = make_run(name="straight", training=LONG), make_run(name="killed", training=LONG)
     chain.make(straight, "training")
+    known = json.loads((straight.path / "environment.json").read_text())  # timed in another process it could differ
+    killed.write_environment(**{name: known[name] for name in ("precision", "attention", "threads")}, repeated=True)
     code = (
         "from ftkit.run import Run; from ftkit.stages import training; import sys;"
         "training.start(Run.open(sys.argv[1])).wait()"
