@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Scored", "compute", "load", "majority_predictions"]
 
 ERRORS_SHOWN = 200
+LOOKED_AT, USUAL, LONGEST_SHOWN = 100, 100, 160  # of the example: texts, characters; any encoder takes it uncut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +102,14 @@ def load(run: Run) -> Scored:
 
 
 def _read_example(run: Run, split: str) -> tuple[str, str]:
-    """Return the first text of a split that isn't blank, and the second one of a pair."""
+    """Return a text of usual length from the beginning of a split, and the second one of a pair; cut to be shown."""
     from ftkit.stages.chain import read_splits
 
-    data = read_splits(run).datasets[split]
-    found = ((" ".join(row["words"]) if "words" in row else row["text"], row.get("text_pair") or "") for row in data)
-    return next((example for example in found if example[0].strip()), ("", ""))
+    rows = read_splits(run).datasets[split][:LOOKED_AT]
+    first = [" ".join(words) for words in rows["words"]] if "words" in rows else rows["text"]
+    at = min(range(len(first)), key=lambda place: abs(len(first[place].strip()) - USUAL))
+    second = rows["text_pair"][at] if "text_pair" in rows else ""
+    return first[at][:LONGEST_SHOWN], (second or "")[:LONGEST_SHOWN]
 
 
 def majority_predictions(splits: Any, split: str) -> Predictions:

@@ -39,7 +39,7 @@ def bars(probabilities: Mapping[str, float], *, gold: Sequence[str] = (), most: 
         colour = GREEN if label in gold else BLUE if not gold else "#B8C0C9"
         rows.append(
             f'<div style="display:flex;align-items:center;gap:6px;line-height:1.5">'
-            f'<span title="{text(label)}" style="width:11em;text-align:right;overflow:hidden;white-space:nowrap;'
+            f'<span style="width:11em;text-align:right;overflow:hidden;white-space:nowrap;'
             f'text-overflow:ellipsis">{text(label, 60)}</span>'
             f'<span style="flex:1;max-width:18em;background:{PALE};height:0.8em">'
             f'<span style="display:block;width:{100 * min(max(share, 0.0), 1.0):.1f}%;background:{colour};'

@@ -415,7 +415,10 @@ class TestWithoutABrowser:
 
         Review(run, chain.make(run, "inspection")).show()
 
-        assert shown[0]["text/plain"] == "No label is suspect: there is nothing to review."
+        assert (
+            shown[0]["text/plain"]
+            == "No label is suspect, or the probes could not tell (see the findings): there is nothing to review."
+        )
 
     def test_a_row_that_is_not_in_the_split_is_left_out(self, make_run):
         run = make_run()
