@@ -70,7 +70,15 @@ def show(value: object, limit: int = SHOWN_CHARACTERS) -> str:
     >>> show("a" * 100, limit=10)
     "'aaaaaaaa…"
     """
-    text = repr(value)
+    return shorten(repr(value), limit)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return a text whose end, if it is too long, is an ellipsis.
+
+    >>> shorten("abcdef", 4), shorten("abcd", 4)
+    ('abc…', 'abcd')
+    """
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

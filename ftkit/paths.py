@@ -18,7 +18,9 @@ __all__ = [
     "locate_run",
     "loosen_paths",
     "name_source",
+    "pin_revision",
     "remember_run",
+    "split_revision",
     "work_folder",
 ]
 
@@ -105,12 +107,29 @@ def last_run() -> Path | None:
 def name_source(source: str) -> str:
     """Return a folder name for the run of a source.
 
-    >>> name_source("hub:user/set"), name_source("data/reviews.v2.csv"), name_source("..")
+    >>> name_source("hub:user/set@v1.0"), name_source("data/reviews.v2.csv"), name_source("..")
     ('set', 'reviews.v2', 'run')
     """
+    if source.startswith("hub:"):
+        source = split_revision(source)[0]
     path = Path(source.rpartition(":")[2].rstrip("/"))
     stem = path.name if path.is_dir() else path.stem
     return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Return the id of something on a hub and the revision that was asked for: a branch, a tag, or a commit.
+
+    >>> split_revision("bert-base-uncased@v1.0"), split_revision("hub:user/set/part")
+    (('bert-base-uncased', 'v1.0'), ('hub:user/set/part', None))
+    """
+    address, _, revision = name.partition("@")
+    return address, revision or None
+
+
+def pin_revision(name: str, revision: str) -> str:
+    """Return the id of something on a hub with the revision at which it was found; a name without one stays."""
+    return f"{split_revision(name)[0]}@{revision}" if revision else name
 
 
 def _newest(recipes: Iterable[Path]) -> Path | None:

@@ -117,7 +117,7 @@ class Section:
 class Data(Section):
     """Where the examples come from and how they are read."""
 
-    source: str = setting("reuters-r8", "file, folder, sample name, or hub:id[/config]", basic=True)
+    source: str = setting("reuters-r8", "file, folder, sample name, or hub:id[/config][@revision]", basic=True)
     task: str = setting(
         "auto",
         "what is predicted: one label a text, or one tag a word",
@@ -203,7 +203,9 @@ class Preprocessing(Section):
 class Head(Section):
     """The model: an encoder, a new output layer, and which parameters are trained."""
 
-    encoder: str = setting("minilm", "sample name, folder, run folder, or hub id such as bert-base-uncased", basic=True)
+    encoder: str = setting(
+        "minilm", "sample name, folder, run folder, or hub id[@revision] such as bert-base-uncased", basic=True
+    )
     tune: str = setting(
         "full",
         "what is trained: output layer, also the top layers, all layers, low-rank adapters, or the head and then all",

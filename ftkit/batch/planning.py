@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.errors import RecipeError, RunError
-from ftkit.paths import RUNS, anchor_paths, locate_run, name_source
+from ftkit.paths import RUNS, anchor_paths, locate_run, name_source, pin_revision
 from ftkit.recipe import Recipe, parse_assignment, read_recipe
 from ftkit.resources import find_recipe, shipped_recipes
 from ftkit.run import Run, read_json
@@ -95,7 +95,7 @@ def read_choices(folder: Path) -> dict[str, Any]:
         raise RecipeError("--exact", expected=f"a trained run, with {path}", found="none",
                           remedy="Give the recipe.toml of a run: ftkit run RUN/recipe.toml --exact.")  # fmt: skip
     names = (f"{name}{end}" for name in ("precision", "attention") for end in ("", "_reason"))
-    return {name: known[name] for name in (*names, "threads", "versions") if name in known}
+    return {name: known[name] for name in (*names, "threads", "revisions", "versions") if name in known}
 
 
 def describe_versions(recorded: Mapping[str, str]) -> str:
@@ -119,7 +119,17 @@ def _plan(name: str, source: str, assignments: Sequence[str], run_dir: Path | No
     folder = path.parent if path and not typed else Path.cwd()
     choices = read_choices(path.parent if path else Path()) if exact else {}
     target = run_dir or _default_folder(path, recipe.data.source)
+    if path and target.resolve() != path.parent.resolve():  # in the run's own folder a pin would make it anew
+        recipe = _pin(recipe, choices.pop("revisions", {}))
     return Plan(anchor_paths(recipe, folder, Path.cwd()), target, choices)
+
+
+def _pin(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
+    """Take data and encoder of a hub at the commits where they were found."""
+    for setting, revision in revisions.items():
+        section, _, name = setting.partition(".")
+        recipe = recipe.replace({section: {name: pin_revision(getattr(getattr(recipe, section), name), revision)}})
+    return recipe
 
 
 def _default_folder(path: Path | None, source: str) -> Path:

@@ -1,8 +1,10 @@
-"""Data sets of the Hugging Face hub: `hub:id` or `hub:id/config`."""
+"""Data sets of the Hugging Face hub: `hub:id` or `hub:id/config`, `@revision` behind either."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from ftkit.data.reading import Notes, Reading
 from ftkit.data.records import Row, Table, open_records
 from ftkit.errors import DataError, show
+from ftkit.paths import split_revision
 from ftkit.recipe import Data
 
 __all__ = ["open_hub", "parse_hub_id"]
@@ -23,14 +26,15 @@ SPLITS = {
 }
 
 
-def parse_hub_id(source: str) -> tuple[str, str | None]:
-    """Return id and configuration of `hub:id[/config]`; an id has one slash at most.
+def parse_hub_id(source: str) -> tuple[str, str | None, str | None]:
+    """Return id, configuration and revision of `hub:id[/config][@revision]`; an id has one slash at most.
 
-    >>> parse_hub_id("hub:nyu-mll/glue/cola"), parse_hub_id("hub:imdb")
-    (('nyu-mll/glue', 'cola'), ('imdb', None))
+    >>> parse_hub_id("hub:nyu-mll/glue/cola"), parse_hub_id("hub:imdb@v1.0")
+    (('nyu-mll/glue', 'cola', None), ('imdb', None, 'v1.0'))
     """
-    words = source.removeprefix("hub:").strip("/").split("/")
-    return "/".join(words[:2]), "/".join(words[2:]) or None
+    address, revision = split_revision(source.removeprefix("hub:"))
+    words = address.strip("/").split("/")
+    return "/".join(words[:2]), "/".join(words[2:]) or None, revision
 
 
 def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
@@ -39,7 +43,7 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
     Raises:
         DataError: it can't be loaded (no network, no such id or configuration), or has no train split.
     """
-    splits = _load(source)
+    splits, revision = _load(source)
     names = {split: next((name for name in known if name in splits), "") for split, known in SPLITS.items()}
     if not names["train"]:
         found = ", ".join(map(str, splits))
@@ -47,7 +51,8 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
     unused = [str(name) for name in splits if name not in names.values()]
     if unused:
         notes.say(f"{source}: not used: {', '.join(unused)}.")
-    notes.say(f"{source}: kept in the cache; a newer version on the hub is not looked for.")
+    found = f"read at revision {revision}, " if revision else ""
+    notes.say(f"{source}: {found}kept in the cache; a newer version on the hub is not looked for.")
     tables = {
         split: Table(
             path=Path(f"{source}/{name}"), rows=partial(_rows, splits[name]), unit="row",
@@ -56,15 +61,19 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
         for split, name in names.items() if name
     }  # fmt: skip
     orders = {name: _class_names(feature) for name, feature in splits[names["train"]].features.items()}
-    return open_records(tables, settings, notes, orders=orders)
+    return replace(open_records(tables, settings, notes, orders=orders), revision=revision)
 
 
-def _load(source: str) -> Mapping[str, Any]:
+def _load(source: str) -> tuple[Mapping[str, Any], str]:
+    """Return the splits of a data set and the commit that they are of."""
     import datasets
+    from datasets.packaged_modules.cache.cache import Cache
 
-    name, config = parse_hub_id(source)
+    name, config, wanted = parse_hub_id(source)
     try:
-        loaded: Any = datasets.load_dataset(name, config)
+        builder = datasets.load_dataset_builder(name, config, revision=wanted)
+        builder.download_and_prepare()
+        loaded: Any = builder.as_dataset()
     except Exception as error:  # the hub, the network and the disk each raise their own kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         remedy = (
@@ -73,7 +82,16 @@ def _load(source: str) -> Mapping[str, Any]:
         )
         raise DataError(source, expected="a data set that the hub gives", found=show(reason, 200),
                         remedy=remedy) from error  # fmt: skip
-    return loaded if isinstance(loaded, Mapping) else {"train": loaded}
+    revision = str(builder.hash or "")
+    if wanted and not _is_revision(wanted, revision, cached=isinstance(builder, Cache)):
+        raise DataError(source, expected=f"the revision {show(wanted)}", found=f"{revision} in the cache, and no hub",
+                        remedy="Name that one, or reach the hub once.")  # fmt: skip
+    return (loaded if isinstance(loaded, Mapping) else {"train": loaded}), revision
+
+
+def _is_revision(wanted: str, found: str, *, cached: bool) -> bool:
+    """Tell whether a commit is the one that was asked for: without the hub whatever lies in the cache is given."""
+    return not cached or (re.fullmatch(r"[0-9a-f]{7,}", wanted) is not None and found.startswith(wanted))
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ class Prepared:
     labelled: dict[str, bool]
     decisions: tuple[str, ...]
     repairs: tuple[Repair, ...]
+    revision: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,7 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
         tag_scheme=meaning.tag_scheme,
         labelled={name: name not in meaning.unlabelled for name in names},
         decisions=notes.sentences(),
+        revision=reading.revision,
         repairs=tuple(
             replace(repair, split="") if made and repair.split == "train" else repair
             for repair in notes.repairs.values()

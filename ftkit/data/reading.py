@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "plural"]
+__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "name_place", "plural"]
 
 Label: TypeAlias = str | list[str] | None
 
@@ -20,7 +20,7 @@ class Example(NamedTuple):
     row: int
     """Data row of its file, from 0; the header is not counted."""
     line: int
-    """Place of the example in its file, from 1, as errors name it (a line; in binary files a row)."""
+    """Place of the example in its file, from 1 (a line; in binary files a row); see `name_place`."""
     text: str | list[str]
     """The text; for tagging the words."""
     pair: str | None
@@ -29,6 +29,20 @@ class Example(NamedTuple):
     """Label, labels, or the tags of the words; None where there is none."""
     group: str | None = None
     """What it belongs to (a patient, an author, a document), where the settings name a column for it."""
+
+
+def name_place(path: Path | str, unit: str, number: int) -> str:
+    """Return a place in a file in words: lines are counted from 1 as in an editor, rows from 0 as in every table.
+
+    Args:
+        path: the file.
+        unit: "line", "file", or "row".
+        number: from 1.
+
+    >>> name_place("a.csv", "line", 1), name_place("a.parquet", "row", 1)
+    ('a.csv, line 1', 'a.parquet, row 0')
+    """
+    return f"{path}, {unit} {number - 1 if unit == 'row' else number}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +56,7 @@ class Part:
 
     def place(self, line: int) -> str:
         """Return where an example is, as errors name it."""
-        return f"{self.path}, {self.unit} {line}"
+        return name_place(self.path, self.unit, line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +70,8 @@ class Reading:
     """Where the format itself says it (STS-B is regression); empty: decided from the labels."""
     guess: str = ""
     """Says that the format was guessed, and how; empty: it was set."""
+    revision: str = ""
+    """Of a source on a hub: the commit that was read."""
     grouped: bool = False
     """Whether the examples say what they belong to."""
     label_order: tuple[str, ...] = ()

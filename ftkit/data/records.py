@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ftkit.data.columns import SENTENCE_WORDS, choose_columns, name_columns, normalise, read_marks, tell_group_like
-from ftkit.data.reading import Example, Notes, Part, Reading
+from ftkit.data.reading import Example, Notes, Part, Reading, name_place
 from ftkit.data.textfiles import TextFile, unreadable
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
@@ -129,7 +129,7 @@ def _examples(table: Table, named: list[str | None], marks: list[str], *, taggin
     text, pair, label, group = named
     for row, (line, fields) in enumerate(table.rows()):
         value = fields.get(text) if text else None
-        place = f"{table.path}, {table.unit} {line}"
+        place = name_place(str(table.path), table.unit, line)
         if text not in fields:
             remedy = "Every row must have it; write null where it is unknown."
             raise DataError(place, expected=f"the field {text!r}", found=show(", ".join(fields)), remedy=remedy)

@@ -59,6 +59,8 @@ class Splits:
     """Of the content of the source and the settings that matter."""
     repairs: tuple[Repair, ...] = ()
     """What the reader mended or left out."""
+    revision: str = ""
+    """Of a source on a hub: the commit that was read."""
 
 
 def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None) -> Splits:
@@ -162,4 +164,5 @@ def _open(folder: Path, settings: Data, fingerprint: str) -> Splits:
         decisions=tuple(meaning["decisions"]),
         fingerprint=fingerprint,
         repairs=tuple(Repair(**{**repair, "rows": tuple(repair["rows"])}) for repair in meaning["repairs"]),
+        revision=meaning["revision"],
     )

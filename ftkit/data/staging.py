@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.reading import Example, Label, Notes, Part
+from ftkit.data.reading import Example, Label, Notes, Part, name_place
 from ftkit.errors import DataError, show
 
 if TYPE_CHECKING:
@@ -169,6 +169,6 @@ def _count_blank(batch: list[Example], part: Part, notes: Notes) -> int:
             blank += 1
             if example.label is None or not pack_label(example.label):
                 continue  # neither text nor label: told as unlabelled, or an unlabelled split
-            place = f"{part.path.name}, {part.unit} {example.line}"
+            place = name_place(part.path.name, part.unit, example.line)
             notes.count("text(s) empty or only blanks, kept", place)
     return blank

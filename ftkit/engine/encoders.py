@@ -1,4 +1,4 @@
-"""Encoders, tokenizers and configurations by sample name, folder, run folder, or hub id."""
+"""Encoders, tokenizers and configurations by sample name, folder, run folder, or hub id (`id@revision`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.errors import ModelError
+from ftkit.paths import split_revision
 
-__all__ = ["encoder_fingerprint", "load_config", "load_tokenizer", "longest_input", "resolve_encoder"]
+__all__ = [
+    "encoder_fingerprint", "find_revision", "load_config", "load_tokenizer", "longest_input", "resolve_encoder",
+    "whereabouts",
+]  # fmt: skip
 
 UNBOUNDED = 1_000_000  # tokenizers without a limit claim a length of about 1e30
 # RoBERTa and its kin count positions from the padding id on.
@@ -22,7 +26,7 @@ def resolve_encoder(name: str) -> str:
     """Return the folder or hub id of an encoder; a sample is fetched if it isn't in the cache.
 
     Args:
-        name: folder with a config.json, run folder, sample name, or hub id.
+        name: folder with a config.json, run folder, sample name, or hub id, which may end in `@revision`.
 
     Raises:
         ModelError: the folder holds no model.
@@ -39,6 +43,31 @@ def resolve_encoder(name: str) -> str:
                          remedy="Name the folder of the model, or a run that was trained.")  # fmt: skip
     sample = read_catalogue().get(name.removeprefix("sample:"))
     return str(fetch_sample(sample.name)) if sample and sample.kind == "model" else name
+
+
+def whereabouts(source: str) -> dict[str, str]:
+    """Return what `from_pretrained` is told of a folder or hub id that `resolve_encoder` gave."""
+    address, revision = (source, None) if Path(source).is_dir() else split_revision(source)
+    return {"pretrained_model_name_or_path": address} | ({"revision": revision} if revision else {})
+
+
+def find_revision(name: str) -> str:
+    """Return the commit of an encoder of the hub, as it is in the cache; empty for folders and samples.
+
+    Raises:
+        ModelError: it can't be loaded.
+    """
+    from transformers.utils import cached_file
+
+    source = resolve_encoder(name)
+    if Path(source).is_dir():
+        return ""
+    address, revision = split_revision(source)
+    try:
+        path = cached_file(address, "config.json", revision=revision or "main")
+    except OSError as error:
+        raise _not_loaded(name, "configuration", error) from error
+    return Path(path).parent.name if path else ""  # …/snapshots/<commit>/config.json
 
 
 def encoder_fingerprint(name: str) -> str:
@@ -128,9 +157,13 @@ def _put_blank_before_words(tokenizer: Any) -> None:
 def _load(loader: Any, name: str, what: str) -> Any:
     source = resolve_encoder(name)
     try:
-        return loader(source, trust_remote_code=False)
+        return loader(**whereabouts(source), trust_remote_code=False)
     except Exception as error:  # tokenizers raises nothing more special
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"head.encoder {name!r}: its {what} can't be loaded", found=first[:300],
-                         remedy="Give a sample name (ftkit samples), a folder, or a hub id where the hub can be "
-                         "reached.") from error  # fmt: skip
+        raise _not_loaded(name, what, error) from error
+
+
+def _not_loaded(name: str, what: str, error: Exception) -> ModelError:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(f"head.encoder {name!r}: its {what} can't be loaded", found=first[:300],
+                      remedy="Give a sample name (ftkit samples), a folder, or a hub id where the hub can be "
+                      "reached.")  # fmt: skip

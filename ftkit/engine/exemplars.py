@@ -8,6 +8,7 @@ from typing import Any
 from ftkit.data.splits import Splits
 from ftkit.engine.inference import Chunk
 from ftkit.engine.tagging import word_tags
+from ftkit.errors import shorten
 
 __all__ = ["Exemplars"]
 
@@ -52,11 +53,14 @@ class Exemplars:
         if chunk.tags is not None:
             words, gold = example["words"], example.get("tags")
             tags = word_tags(chunk.tags[at], len(words), labels)[0]
-            return {"words": [word[:TEXT] for word in words[:WORDS]], "predicted": tags[:WORDS],
+            told = {"words": [shorten(word, TEXT) for word in words[:WORDS]], "predicted": tags[:WORDS],
                     "gold": [labels[tag] for tag in gold[:WORDS]] if gold is not None else []}  # fmt: skip
+            return {**told, "more": len(words) - WORDS} if len(words) > WORDS else told
         assert chunk.probabilities is not None
         scores, gold = chunk.probabilities[at], example.get("label")
-        shown = {"text": " / ".join(str(example[name])[:TEXT] for name in ("text", "text_pair") if name in example)}
+        shown = {
+            "text": " / ".join(shorten(str(example[name]), TEXT) for name in ("text", "text_pair") if name in example)
+        }
         if self.splits.problem_type == "regression":
             return {**shown, "gold": gold, "predicted": round(float(scores[0]), 4)}
         right = [] if gold is None else gold if isinstance(gold, list) else [gold]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import numpy as np
@@ -29,6 +29,9 @@ from torch import Tensor
 from ftkit.data.samples import cache_dir
 from ftkit.errors import DataError
 from ftkit.run import write_json
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = [
     "FeatureStore", "StoreInfo", "clear_features", "features_dir", "has_room", "hash_inputs", "list_stores",
@@ -84,15 +87,10 @@ class FeatureStore:
 
     def __init__(self, name: str, *, meaning: str, width: int, dtype: torch.dtype) -> None:
         self.folder, self.width, self.dtype = features_dir() / name, width, dtype
-        self.kind = KINDS[str(dtype).removeprefix("torch.")]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "meaning.json", {"meaning": meaning, "width": width, "dtype": str(dtype)})
-        except OSError as error:
-            raise DataError(str(self.folder), expected="a cache folder that can be written", found=str(error),
-                            remedy="Set FTKIT_CACHE to a folder of yours.") from error  # fmt: skip
-        self._shards: dict[str, tuple[Any, Any]] = {}  # states and offsets by name
-        self._open_shards: list[tuple[Any, Any]] = []  # the same, by number
+        self.kind, self.meaning = KINDS[str(dtype).removeprefix("torch.")], meaning
+        self._make_folder()
+        self._numbers: dict[str, int] = {}  # of the shards that were ever seen here, by name
+        self._open_shards: list[tuple[Any, Any]] = []  # states and offsets by number; readable even if trimmed away
         self._keys = np.zeros((0, 2), dtype=np.uint64)
         self._places = np.zeros((0, 2), dtype=np.int64)  # shard, position in it; sorted by the first half of the key
         self._look()
@@ -135,10 +133,12 @@ class FeatureStore:
         """
         if (self.find(keys)[:, 0] < 0).any():
             with self._alone():
+                self._make_folder()  # another process may have trimmed it away
                 self._look()
                 for part in self._shares(keys, lengths):
                     self._write(keys, sizes, part, compute)
-        os.utime(self.folder)
+        with suppress(OSError):
+            os.utime(self.folder)
         return self.find(keys)
 
     def missing(self, keys: Keys) -> npt.NDArray[np.int64]:
@@ -179,22 +179,33 @@ class FeatureStore:
             temporary.unlink(missing_ok=True)
         self._look()
 
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            meaning = {"meaning": self.meaning, "width": self.width, "dtype": str(self.dtype)}
+            write_json(self.folder / "meaning.json", meaning)
+        except OSError as error:
+            raise DataError(str(self.folder), expected="a cache folder that can be written", found=str(error),
+                            remedy="Set FTKIT_CACHE to a folder of yours.") from error  # fmt: skip
+
     def _look(self) -> None:
-        """Take in the shards that are on the disk."""
+        """Take in the shards that have come to the disk; those seen before keep their numbers, which places hold."""
         names = sorted(path.name.removesuffix(".keys.npy") for path in self.folder.glob("*.keys.npy"))
-        fresh = [name for name in names if name not in self._shards]
-        if not fresh and len(names) == len(self._shards):
-            return
-        keys, places = [self._keys[:0]], [self._places[:0]]
-        self._shards = {name: self._shards.get(name) or self._open(name) for name in names}
-        self._open_shards = list(self._shards.values())
-        for number, name in enumerate(names):
-            keys.append(np.load(self.folder / f"{name}.keys.npy", allow_pickle=False))
-            positions = np.arange(len(keys[-1]))
+        keys, places = [self._keys], [self._places]
+        for name in (name for name in names if name not in self._numbers):
+            try:
+                opened, found = self._open(name), np.load(self.folder / f"{name}.keys.npy", allow_pickle=False)
+            except FileNotFoundError:  # trimmed away between two looks
+                continue
+            number = self._numbers[name] = len(self._open_shards)
+            self._open_shards.append(opened)
+            positions = np.arange(len(found))
+            keys.append(found)
             places.append(np.stack([np.full_like(positions, number), positions], axis=1))
-        together = np.concatenate(keys)
-        order = np.argsort(together[:, 0], kind="stable")
-        self._keys, self._places = together[order], np.concatenate(places)[order]
+        if len(keys) > 1:
+            together = np.concatenate(keys)
+            order = np.argsort(together[:, 0], kind="stable")
+            self._keys, self._places = together[order], np.concatenate(places)[order]
 
     def _open(self, name: str) -> tuple[Any, Any]:
         mapped = np.load(self.folder / f"{name}.states.npy", mmap_mode="r", allow_pickle=False)
@@ -203,9 +214,7 @@ class FeatureStore:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        from filelock import FileLock
-
-        with FileLock(self.folder / ".lock"):
+        with _lock(self.folder):
             yield
 
     def _to_tensor(self, array: npt.NDArray[Any]) -> Tensor:
@@ -238,7 +247,7 @@ def list_stores() -> list[StoreInfo]:
 def trim_features(keep: Path | None = None) -> None:
     """Remove the stores that were used longest ago until the rest is within the limit.
 
-    What another process has open stays readable for it.
+    What another process has open stays readable for it, and what it computes into stays.
 
     Args:
         keep: a store that stays, whatever its size.
@@ -246,16 +255,34 @@ def trim_features(keep: Path | None = None) -> None:
     total = 0
     for store in list_stores():
         total += store.size
-        if total > _limit() and store.folder != keep:
-            shutil.rmtree(store.folder, ignore_errors=True)
+        if total > _limit() and store.folder != keep and _remove(store):
             total -= store.size
 
 
 def clear_features() -> int:
-    """Remove all stores and return the bytes that were freed."""
-    freed = sum(store.size for store in list_stores())
-    shutil.rmtree(features_dir(), ignore_errors=True)
-    return freed
+    """Remove all stores that nobody computes into, and return the bytes that were freed."""
+    return sum(store.size for store in list_stores() if _remove(store))
+
+
+def _remove(store: StoreInfo) -> bool:
+    """Remove a store, unless somebody computes into it."""
+    from filelock import Timeout
+
+    try:
+        with _lock(store.folder, timeout=0):
+            shutil.rmtree(store.folder, ignore_errors=True)
+    except (Timeout, OSError):
+        return False
+    return True
+
+
+def _lock(folder: Path, timeout: float = -1) -> FileLock:
+    """Return the lock of a store; it lies outside, so that it outlives the store."""
+    from filelock import FileLock
+
+    locks = cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"features-{folder.name}.lock", timeout=timeout)
 
 
 def _limit() -> float:

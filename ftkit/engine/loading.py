@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ftkit.engine.encoders import whereabouts
 from ftkit.engine.layers import is_head_parameter
 from ftkit.engine.quiet import quietly
 from ftkit.errors import ModelError
@@ -78,15 +79,16 @@ def _load(auto: Any, source: str, config: Any, seed: int) -> tuple[Any, Mapping[
     """Load a checkpoint; where its names only have something before them, without that."""
     from transformers import set_seed
 
+    place: dict[str, Any] = {**whereabouts(source)}
     set_seed(seed)
     with quietly():
-        model, info = auto.from_pretrained(source, config=config, ignore_mismatched_sizes=True, **LOADING)
+        model, info = auto.from_pretrained(**place, config=config, ignore_mismatched_sizes=True, **LOADING)
         prefix = _find_prefix(model, info)
         if prefix:
             set_seed(seed)
             mapping = {f"^{re.escape(prefix)}": ""}
-            model, info = auto.from_pretrained(source, config=config, ignore_mismatched_sizes=True, key_mapping=mapping,
-                                               **LOADING)  # fmt: skip
+            model, info = auto.from_pretrained(**place, config=config, ignore_mismatched_sizes=True,
+                                               key_mapping=mapping, **LOADING)  # fmt: skip
     return model, info, prefix
 
 

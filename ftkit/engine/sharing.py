@@ -37,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 SWITCH = "FTKIT_SHARE_CORES"
+CLAIMS = "ftkit"  # before the names that are claimed on this machine
 BOUND = ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "OMP_PLACES")  # of a user who has placed the threads himself
 SET = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", *BOUND)  # settings worth a record
 EVERY = 0.5  # seconds between two looks
@@ -50,6 +51,8 @@ LEVELS = 16  # trainings that share one core
 SEATS = 64  # trainings that are counted
 TASKS = Path("/proc/self/task")
 TICK = 0.005  # seconds for which idle threads are watched
+LOOKS = 20  # at them, at most
+TRIES = 3  # to make threads sleep, before it is taken for impossible here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,7 @@ class CoreSharing:
         self._claims: list[socket.socket] = []
         self._seat: socket.socket | None = None
         self._ended = threading.Event()
+        self._failures = 0
         self._patience, self._calm_since, self._spun_since, self._mean = PATIENCE, 0.0, 0.0, 0.0
 
     def __enter__(self) -> CoreSharing:
@@ -163,8 +167,10 @@ class CoreSharing:
         soon = time.monotonic() - self._spun_since < MOST_PATIENCE and self.shared
         self._patience = min(2 * self._patience, MOST_PATIENCE) if soon else PATIENCE
         if not _stop_spinning(self.threads):
-            self.watched = False
-            self._ended.set()
+            self._failures += 1
+            if self._failures == TRIES:
+                self.watched = False
+                self._ended.set()
             return
         self._calm_since, self._mean = 0.0, share.taken
         self._confine(wanted, share)
@@ -291,13 +297,19 @@ def _stop_spinning(threads: int) -> bool:
 
 
 def _are_asleep() -> bool:
-    """Tell whether the idle threads that the calling thread just made use no processor."""
+    """Tell whether the idle threads that the calling thread just made come to rest.
+
+    Beside others they may have to wait for a core before they get as far as that: so they are looked at several times.
+    """
     own = threading.get_native_id()
     name = (TASKS / str(own) / "comm").read_text()
     idle = [task for task in _find_threads(name.strip()) if task != own]
-    before = sum(map(_processor_time, idle))
-    time.sleep(TICK)
-    return bool(idle) and sum(map(_processor_time, idle)) - before < TICK / 2
+    for _ in range(LOOKS if idle else 0):
+        before = sum(map(_processor_time, idle))
+        time.sleep(TICK)
+        if sum(map(_processor_time, idle)) - before < TICK / 2:
+            return True
+    return False
 
 
 def _processor_time(task: int) -> float:
@@ -335,7 +347,7 @@ def _claim(name: str) -> socket.socket | None:
     """Claim a name on this machine; the system takes the claim back when the process ends, however it ends."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        claim.bind(f"\0ftkit-{name}")
+        claim.bind(f"\0{CLAIMS}-{name}")
     except OSError:
         claim.close()
         return None

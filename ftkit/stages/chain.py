@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ftkit import __version__, archive
+from ftkit import archive
 from ftkit.data.splits import Splits, load_splits, source_fingerprint
 from ftkit.engine.encoders import encoder_fingerprint
 from ftkit.errors import FtkitError, show
@@ -32,6 +32,8 @@ __all__ = [
     "read_splits",
 ]
 
+# Raised where a stage leaves something else of the same data and settings: what was made before is then stale.
+VERSIONS = {"inspection": 1, "preprocessing": 1, "head": 1, "training": 1, "evaluation": 1}
 UPSTREAM = {
     "inspection": (),
     "preprocessing": (),
@@ -138,7 +140,7 @@ def is_current(run: Run, stage: str) -> bool:
 def fingerprint(run: Run, stage: str) -> str:
     """Return a hash of all that a stage is made from: version, data, settings, encoder, and the stages before it."""
     recipe = run.recipe
-    parts: dict[str, object] = {"version": __version__, "settings": asdict(getattr(recipe, stage))}
+    parts: dict[str, object] = {"version": VERSIONS[stage], "settings": asdict(getattr(recipe, stage))}
     if stage in ("inspection", "preprocessing", "head"):
         parts["data"] = _source_fingerprint(recipe.data)
     if stage in ("preprocessing", "head") or (stage == "inspection" and recipe.inspection.encode):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ftkit.data.reading import plural
+from ftkit.errors import show
 from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.facts_texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED, describe_example
 from ftkit.stages.findings import Finding, make_finding
@@ -97,11 +98,12 @@ def check_boilerplate(facts: Facts) -> Iterator[Finding]:
                 continue
             found = edges == kinds[counts.argmax()]
             words = describe_example(facts.source.datasets[split][int(np.flatnonzero(found)[0])]).split()
-            shown = " ".join(words[:EDGE_WORDS] if where == "begin" else words[-EDGE_WORDS:])[:SHOWN_EDGE]
+            shown = " ".join(words[:EDGE_WORDS] if where == "begin" else words[-EDGE_WORDS:])
+            said = f"{int(found.sum()):,} of {len(found):,} texts {where} with the same {EDGE_WORDS} words"
             yield make_finding(
                 "note", "boilerplate", split, round(float(counts.max() / len(once)), 4), MUCH_BOILERPLATE,
                 f"rule of thumb: {MUCH_BOILERPLATE:.0%} of the texts, {FEWEST_REPEATS} at least", data.rows[found],
-                f"{int(found.sum()):,} of {len(found):,} texts {where} with the same {EDGE_WORDS} words: {shown!r}",
+                f"{said}: {show(shown, SHOWN_EDGE)}",
                 "Cut it away: it says nothing of the text and takes the place of what does.",
             )  # fmt: skip
 

@@ -8,14 +8,18 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftkit.engine.control import Mailbox
+from ftkit.engine.encoders import find_revision
 from ftkit.engine.events import EventLog, read_events
 from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
 from ftkit.stages import head, preprocessing
+
+if TYPE_CHECKING:
+    from ftkit.data.splits import Splits
 
 __all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint", "save_model"]
 
@@ -61,7 +65,8 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     chosen = prepare_machine(recipe, known)
     precision = chosen.name
     run.write_environment(threads=get_num_threads(), precision=precision, precision_reason=chosen.reason,
-                          seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint)  # fmt: skip
+                          seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint,
+                          revisions=_find_revisions(recipe, encoded.splits))  # fmt: skip
     set_seed(recipe.training.seed)
     model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
     phases = plan_phases(run, read_column(encoded.datasets["train"], "length"))
@@ -95,6 +100,12 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     assert steering is not None
     save_model(run, model, encoded)
     return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
+
+
+def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
+    """Return the commits of what came from a hub, by setting."""
+    found = {"data.source": splits.revision, "head.encoder": find_revision(recipe.head.encoder)}
+    return {setting: revision for setting, revision in found.items() if revision}
 
 
 def plan_phases(run: Run, lengths: Any) -> list[Phase]:

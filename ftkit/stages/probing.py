@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.data.corrections import decided_rows
-from ftkit.errors import ModelError, RunError, SampleError
+from ftkit.errors import ModelError, RunError, SampleError, shorten
 from ftkit.recipe import Recipe
 from ftkit.run import read_json, write_json
 from ftkit.spreadsheets import read_table, write_table
@@ -28,6 +28,7 @@ SEED = 13
 RESAMPLING = {"confidence": 0.95, "resamples": 1000, "seed": SEED}  # of the floors; evaluation's own may change freely
 MAP_TEXTS, MAP_STEPS = 1000, 400
 LENGTHS = (16, 32, 64, 128, 256, 512)
+MAP_CHARACTERS = 200  # of a text
 MAP = ("x", "y", "split", "row", "label", "suspect", "text")
 CUTS = ("max_length", "split", "texts", "tokens", "entities")
 TABLES = ("suspects", "floors", "map", "cuts")
@@ -148,8 +149,9 @@ def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
         chosen.append(embedded.units[split][at])
         for place, example in zip(at.tolist(), embedded.splits.datasets[split].select(at), strict=True):
             row = int(example["row"])
+            text = shorten(embedded.texts[split][place], MAP_CHARACTERS)
             rows.append({"split": split, "row": row, "label": _map_label(embedded.splits, split, example),
-                         "suspect": (split, row) in doubted, "text": embedded.texts[split][place][:200]})  # fmt: skip
+                         "suspect": (split, row) in doubted, "text": text})  # fmt: skip
     points = np.concatenate(chosen)
     if len(points) < 10:
         return pd.DataFrame(columns=list(MAP))

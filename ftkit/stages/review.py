@@ -18,7 +18,7 @@ from ftkit.data.corrections import (
     write_corrections,
 )
 from ftkit.data.spelling import Spelling
-from ftkit.errors import DataError
+from ftkit.errors import DataError, shorten
 from ftkit.run import Run, read_run_recipe
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Decisions:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         correction = Correction(
             fingerprint=fingerprint, old=old, new=new or "", action=action, decided_by=name_user(), decided_at=now,
-            split=suspect.split, row=suspect.row, text=" ".join(text[: 4 * EXCERPT].split())[:EXCERPT],
+            split=suspect.split, row=suspect.row, text=shorten(" ".join(text[: 4 * EXCERPT].split()), EXCERPT),
         )  # fmt: skip
         self._save({**self._read(), (fingerprint, old): correction})
         return correction

@@ -23,6 +23,7 @@ from ftkit.engine.probes import (
     word_features,
 )
 from ftkit.engine.scoring import THRESHOLD, Predictions, mark_labels, number_groups, score_predictions
+from ftkit.errors import shorten
 from ftkit.stages.embedding import Embedded
 from ftkit.stages.findings import FLOORS, SUSPECTS
 
@@ -280,7 +281,7 @@ def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[s
                       if (name, row) != ("train", int(rows[place]))]  # fmt: skip
             told[name, int(row)] = [
                 {"split": "train", "row": int(rows[place]), "label": spelling.write(data[place][column]),
-                 "text": embedded.texts["train"][place][:SHOWN_CHARACTERS], "similarity": round(alike, 4)}
+                 "text": shorten(embedded.texts["train"][place], SHOWN_CHARACTERS), "similarity": round(alike, 4)}
                 for place, alike in others[:NEIGHBOURS]
             ]  # fmt: skip
     return told

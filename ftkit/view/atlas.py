@@ -78,7 +78,7 @@ class TextMap:
         self.points.on_hover(self._hover)
         self.figure = bq.Figure(
             marks=[self.points], animation_duration=0, min_aspect_ratio=1.2, max_aspect_ratio=2.2,
-            fig_margin={"top": 10, "bottom": 10, "left": 10, "right": 10}, layout={"width": "100%", "height": "460px"},
+            fig_margin={"top": 10, "bottom": 10, "left": 10, "right": 10}, layout={"width": "auto", "height": "460px"},
         )  # fmt: skip
         self.way = widgets.ToggleButtons(options=WAYS, description="colour by", style={"button_width": "90px"})
         self.key, self.text = (

@@ -9,7 +9,7 @@ import bqplot as bq
 import numpy as np
 
 from ftkit.view.history import Curve, History
-from ftkit.view.style import BLUE, GREEN, GREY, MUTED, ORANGE, clean
+from ftkit.view.style import BLUE, GREEN, GREY, INK, MUTED, ORANGE, clean
 
 __all__ = ["Chart", "LabelBars", "LossChart", "MetricChart", "RateChart", "ScheduleChart"]
 
@@ -38,10 +38,11 @@ class Chart:
         # Without a number of ticks they stand at round values.
         self.steps = bq.Axis(scale=self.x, grid_lines="none", tick_format=",d", tick_style=SMALL)
         self.values = bq.Axis(scale=self.y, orientation="vertical", tick_format="~g", tick_style=SMALL)
+        self.fixed: list[Any] = []  # marks that reach from the lower edge to the upper one, whatever the values are
         self.figure = bq.Figure(
             title=title, marks=[], axes=[self.steps, self.values], animation_duration=0, fig_margin=MARGIN,
             title_style=TITLE, legend_location="top-right", legend_style={"stroke-width": 0},
-            layout={"width": "100%", "height": f"{height}px", "min_width": "260px"},
+            layout={"width": "auto", "height": f"{height}px", "min_width": "260px"},
         )  # fmt: skip
 
     def line(self, name: str, colour: str, *, width: float = 2.0, opacity: float = 1.0, legend: bool = True) -> Any:
@@ -67,7 +68,7 @@ class Chart:
             return
         self.y = _vertical(logarithmic=logarithmic)
         self.values.scale = self.y
-        for mark in self.figure.marks:
+        for mark in (mark for mark in self.figure.marks if mark not in self.fixed):
             mark.scales = {"x": self.x, "y": self.y}
         self.let_zoom(self.figure.interaction is not None)
 
@@ -79,6 +80,41 @@ class Chart:
         """Show the whole again after zooming."""
         self.x.min, self.x.max = 0.0, None
         self.y.min, self.y.max = self.least, None
+
+
+class RateMarks:
+    """Where the learning rate was changed by hand: a dashed line across a chart, with the new rate beside it.
+
+    Args:
+        chart: that gets them.
+        said: write the new rates.
+    """
+
+    def __init__(self, chart: Chart, *, said: bool = False) -> None:
+        scales = {"x": chart.x, "y": bq.LinearScale(min=0, max=1)}
+        self.lines = bq.Lines(x=EMPTY, y=EMPTY, scales=scales, colors=[INK], stroke_width=1.2, line_style="dashed",
+                              visible=False)  # fmt: skip
+        self.names = bq.Label(x=EMPTY, y=EMPTY, text=[""], scales=scales, colors=[INK], default_size=10,
+                              x_offset=4, y_offset=4, visible=False)  # fmt: skip
+        self.said, self._shown = said, 0
+        chart.fixed = [*chart.fixed, self.lines, self.names]
+        chart.figure.marks = [*chart.figure.marks, self.lines, self.names]
+
+    def draw(self, history: History) -> None:
+        """Show the changes so far."""
+        changes = history.rate_changes()
+        if len(changes) == self._shown:
+            return
+        self._shown = len(changes)
+        steps = [step for step, _ in changes]
+        with self.lines.hold_sync():
+            self.lines.x = np.array([[step, step] for step in steps])
+            self.lines.y = np.array([[0.0, 1.0] for _ in steps])
+            self.lines.colors, self.lines.visible = [INK] * len(steps), True
+        if self.said:
+            with self.names.hold_sync():
+                self.names.x, self.names.y = np.array(steps), np.full(len(steps), 0.97)
+                self.names.text, self.names.visible = [f"{rate:g}" for _, rate in changes], True
 
 
 class LossChart(Chart):
@@ -93,6 +129,7 @@ class LossChart(Chart):
         self.validation = self.line("validation", ORANGE)
         self.hovered = self.points(BLUE, opacity=INVISIBLE, said="training loss")
         self.evaluated = self.points(ORANGE, said="validation loss")
+        self.changes = RateMarks(self)
 
     def draw(self, history: History, *, smoothing: float) -> None:
         """Show the curves of a training."""
@@ -103,6 +140,7 @@ class LossChart(Chart):
         _move(self.hovered, history.curve("loss", smoothing=smoothing, most=HOVERED))
         _move(self.validation, history.evaluated("loss"))
         _move(self.evaluated, history.evaluated("loss", most=HOVERED))
+        self.changes.draw(history)
 
 
 class MetricChart(Chart):
@@ -134,11 +172,13 @@ class RateChart(Chart):
         self.values.tick_format = "~e"
         self.rate = self.line("", MUTED, legend=False)
         self.hovered = self.points(MUTED, opacity=INVISIBLE, said="learning rate")
+        self.changes = RateMarks(self, said=True)
 
     def draw(self, history: History) -> None:
         """Show the rates so far."""
         _move(self.rate, history.curve("learning_rate"))
         _move(self.hovered, history.curve("learning_rate", most=HOVERED))
+        self.changes.draw(history)
 
 
 class ScheduleChart(Chart):
@@ -168,7 +208,7 @@ class LabelBars:
         self.figure = bq.Figure(
             title="F1 of each label", marks=[self.bars], animation_duration=0, title_style=TITLE,
             axes=[self.names, bq.Axis(scale=self.x, tick_values=[0, 0.25, 0.5, 0.75, 1], tick_style=SMALL)],
-            fig_margin={**MARGIN, "left": 110}, layout={"width": "100%", "height": "170px", "min_width": "260px"},
+            fig_margin={**MARGIN, "left": 110}, layout={"width": "auto", "height": "170px", "min_width": "260px"},
         )  # fmt: skip
 
     def draw(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.view.history import list_rate_changes
 from ftkit.view.style import (
     BLUE,
     GREEN,
+    INK,
     MUTED,
     ORANGE,
     PALE,
@@ -45,8 +47,11 @@ def learning_curves(events: Sequence[Mapping[str, Any]]) -> Figure:
         figure, panels = new_figure(
             4.0, nrows=2, ncols=2, sharex=True, gridspec_kw={"height_ratios": [3, 1], "width_ratios": [3, 2]}
         )
+        changes = list_rate_changes(events)
         _draw_loss(panels[0][0], steps, evaluations)
         _draw_rate(panels[1][0], steps)
+        _mark_changes(panels[0][0], changes)
+        _mark_changes(panels[1][0], changes, said=True)
         panels[0][1].remove()
         panels[1][1].remove()
         _draw_metrics(figure.add_subplot(panels[0][0].get_gridspec()[:, 1]), evaluations, steps[-1]["step"])
@@ -171,6 +176,15 @@ def _mark_epochs(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
             if math.floor(later["epoch"]) > math.floor(earlier["epoch"])]  # fmt: skip
     for step in ends if len(ends) <= 20 else ():
         axes.axvline(step, color=PALE, linewidth=1, zorder=0)
+
+
+def _mark_changes(axes: Axes, changes: Sequence[tuple[float, float]], *, said: bool = False) -> None:
+    """Draw a dashed line where the learning rate was changed by hand, with the new rate beside it."""
+    for step, rate in changes:
+        axes.axvline(step, color=INK, linewidth=1, linestyle="--")
+        if said:
+            axes.annotate(f"{rate:g}", (step, 1), (3, -2), xycoords=("data", "axes fraction"), color=INK,
+                          textcoords="offset points", va="top", fontsize=8)  # fmt: skip
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

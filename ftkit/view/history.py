@@ -14,7 +14,7 @@ from ftkit.engine.events import read_events
 from ftkit.errors import FtkitError
 from ftkit.run import Run
 
-__all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "smooth", "thin"]
+__all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "list_rate_changes", "smooth", "thin"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Curve: TypeAlias = tuple[Array, Array]
@@ -71,6 +71,10 @@ class History:
         """Tell whether the training said that it was over."""
         return self.state in ENDED
 
+    def rate_changes(self) -> list[tuple[float, float]]:
+        """Return steps and new learning rates of the changes that were made by hand."""
+        return list_rate_changes(self.commands)
+
     @property
     def metric(self) -> str:
         """Return the metric that is drawn: the first that evaluations have; empty before the first of them."""
@@ -115,6 +119,12 @@ def find_earlier(run: Run, *, most: int = EARLIER) -> dict[str, History]:
             histories[folder.name] = History()
             histories[folder.name].add(read_events(folder / "training" / "events.jsonl"))
     return histories
+
+
+def list_rate_changes(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Return steps and new learning rates of the changes that somebody made by hand and that were followed."""
+    return [(float(event.get("step", 0)), float(event["value"])) for event in events
+            if event["kind"] == "command" and event.get("command") == "lr" and event.get("value")]  # fmt: skip
 
 
 def smooth(values: Sequence[float] | Array, weight: float) -> Array:

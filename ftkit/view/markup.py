@@ -68,15 +68,26 @@ def tagged_words(words: Sequence[str], tags: Sequence[str], *, gold: Sequence[st
 
 def examples(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the fixed examples of an evaluation, each with what the model says of it now."""
-    return "".join(
+    if not rows:
+        return ""
+    title = f"<b>Examples of validation, as the model takes them now</b>{_key(rows[0])}"
+    return f'<div style="padding:4px 0">{title}</div>' + "".join(
         f'<div style="border-top:1px solid {PALE};padding:3px 0">'
         f'<span style="color:{MUTED}">row {int(row["row"])}</span> {_example(row)}</div>' for row in rows
     )  # fmt: skip
 
 
+def _key(row: Mapping[str, Any]) -> str:
+    """Return what the marks of such examples mean."""
+    told = "green: the gold label" if "probabilities" in row else ""
+    told = "crossed out: a wrong tag, with the gold one behind it" if "words" in row else told
+    return f' <span style="color:{MUTED}">{told}</span>' if told else ""
+
+
 def _example(row: Mapping[str, Any]) -> str:
     if "words" in row:
-        return tagged_words(row["words"], row["predicted"], gold=row["gold"])
+        rest = f' <span style="color:{MUTED}">… {row["more"]} more words</span>' if row.get("more") else ""
+        return tagged_words(row["words"], row["predicted"], gold=row["gold"]) + rest
     said = f"<span>{text(row['text'])}</span>"
     if "probabilities" in row:
         return said + bars(row["probabilities"], gold=row["gold"], most=3)

@@ -29,6 +29,8 @@ LINE_WIDTH = 200  # characters of a line of plain text, shared by the columns
 WHOLE_LINE = 600  # characters of a sentence that is told whole
 NARROWEST = 40  # to which a column of long texts is cut at most
 IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
+COUNTED = {"row": "row (from 0)", "rows": "rows (from 0)"}  # lines of a file are counted from 1, its data rows are not
+SMALLEST = 5e-4  # what four digits behind the point would show as next to nothing
 NO_SUSPECTS = "No label is suspect, or the probes could not tell (see the findings): there is nothing to review."
 
 # JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a table alone.
@@ -57,10 +59,13 @@ class Table:
         """Return the table as HTML; every value is escaped."""
         if not self.rows:
             return f'<p class="{CLASSES}">{html.escape(self.empty)}</p>'
-        heads = "".join(f'<th style="text-align:{_align(self.rows[0][name])}">{html.escape(name)}</th>'
-                        for name in self.rows[0])  # fmt: skip
+        forms = self._forms()
+        heads = "".join(
+            f'<th style="text-align:{_align(value)};white-space:nowrap">{html.escape(_head(name))}</th>'
+            for name, value in self.rows[0].items()
+        )
         body = "".join(
-            "<tr>" + "".join(_html_cell(value, name) for name, value in row.items()) + "</tr>"
+            "<tr>" + "".join(_html_cell(value, name, forms[name]) for name, value in row.items()) + "</tr>"
             for row in self.rows[:MOST_ROWS]
         )
         return (f'<table class="{CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
@@ -70,8 +75,9 @@ class Table:
         """Return the table as plain text with aligned columns."""
         if not self.rows:
             return self.empty
-        names = list(self.rows[0])
-        whole = [names, *([_line(row[name], name) for name in names] for row in self.rows[:MOST_ROWS])]
+        names, forms = list(self.rows[0]), self._forms()
+        heads = [_head(name) for name in names]
+        whole = [heads, *([_line(row[name], name, forms[name]) for name in names] for row in self.rows[:MOST_ROWS])]
         limit = _share_width([max(len(line[at]) for line in whole) for at in range(len(names))])
         lines = [[cell if len(cell) <= limit else cell[: limit - 1] + "…" for cell in line] for line in whole]
         widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
@@ -80,6 +86,11 @@ class Table:
                           for cell, width, is_number in zip(line, widths, right, strict=True)).rstrip()
                 for line in lines]  # fmt: skip
         return "\n".join([*said, self._rest()] if self._rest() else said)
+
+    def _forms(self) -> dict[str, str]:
+        """Return how the fractions of each column are written: all of them in one way."""
+        shown = self.rows[:MOST_ROWS]
+        return {name: _form([row[name] for row in shown]) for name in self.rows[0]}
 
     def _rest(self) -> str:
         more = len(self.rows) - MOST_ROWS
@@ -97,7 +108,7 @@ class FindingsTable(Table):
             told.append(
                 clean(f"{row['severity'].upper()} {row['check']}, {row['split']}: {row['finding']}", WHOLE_LINE)
             )
-            numbers = f"value {_write(row['value'])}, bound {row['bound']}{rows}"
+            numbers = f"value {row['value']}, bound {row['bound']}{rows}"
             told += [f"    {clean(line, WHOLE_LINE)}" for line in (numbers, row["remedy"])]
         return "\n".join([*told, self._rest()] if self._rest() else told) or self.empty
 
@@ -157,7 +168,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
                 "check": finding.check.replace("_", " "),
                 "split": finding.split or "all",
                 "finding": finding.detail,
-                "value": finding.value,
+                "value": _write(finding.value),
                 "bound": f"{_write(finding.bound)} ({finding.bound_from})",
                 "rows": ", ".join(map(str, finding.rows[:SHOWN_ROWS])) + " …" * (len(finding.rows) > SHOWN_ROWS),
                 "remedy": finding.remedy,
@@ -302,8 +313,33 @@ def _value(score: Any) -> Any:
     return score["value"] if isinstance(score, Mapping) else score
 
 
-def _line(value: Any, name: str) -> str:
-    text = _write(value, name)
+def _head(name: str) -> str:
+    return COUNTED.get(name, name)
+
+
+def _form(values: Iterable[Any]) -> str:
+    """Return the format of a column of fractions: as many digits behind the point as its values need, all alike.
+
+    Where one that somebody has chosen (5e-5) would be lost behind the point, all have an exponent; a probability that
+    small is next to nothing.
+
+    >>> _form([0.791, 1.0, 0.05882]), _form([0.5, 0.25]), _form([1e-3, 5e-5]), _form([12000.0, 4.0])
+    (',.4f', ',.2f', '.0e', ',.0f')
+    """
+    known = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    most = max(map(abs, known), default=1.0)
+    small = any(0 < abs(value) < SMALLEST and value == float(f"{value:.1e}") for value in known)
+    kind, digits = ("e", 2) if small else ("f", 4 if most < 10 else 2 if most < 1000 else 0)
+    comma = "" if small else ","
+    full = [f"{value:{comma}.{digits}{kind}}" for value in known]
+    fewer = next(count for count in range(digits + 1)
+                 if all(float(f"{value:.{count}{kind}}") == float(said.replace(",", ""))
+                        for value, said in zip(known, full, strict=True)))  # fmt: skip
+    return f"{comma}.{fewer}{kind}"
+
+
+def _line(value: Any, name: str, form: str) -> str:
+    text = _write(value, name, form)
     return clean(text, LINE_WIDTH) if text else ""
 
 
@@ -317,8 +353,8 @@ def _share_width(widths: Sequence[int]) -> int:
     return next((limit for limit in limits if sum(min(width, limit) for width in widths) <= LINE_WIDTH), NARROWEST)
 
 
-def _html_cell(value: Any, name: str) -> str:
-    text = _write(value, name)
+def _html_cell(value: Any, name: str, form: str) -> str:
+    text = _write(value, name, form)
     text = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
     return f'<td style="text-align:{_align(value)};vertical-align:top">{html.escape(text)}</td>'
 
@@ -327,14 +363,19 @@ def _align(value: Any) -> str:
     return "right" if isinstance(value, int | float) and not isinstance(value, bool) else "left"
 
 
-def _write(value: Any, name: str = "") -> str:
-    """Return a value for people: thousands apart, four digits of a fraction, nothing for what is not known."""
+def _write(value: Any, name: str = "", form: str = "") -> str:
+    """Return a value for people: thousands apart, fractions as their column has them, nothing for what is not known.
+
+    A value that stands alone has four digits.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return str(value) if name in IDENTIFIERS else f"{value:,}"
+    if isinstance(value, float) and form:
+        return f"{value:{form}}" if value or form.endswith("f") else "0"
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

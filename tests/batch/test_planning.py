@@ -82,6 +82,17 @@ def test_exact_takes_what_was_recorded_beside_the_recipe_and_tells_other_version
     assert describe_versions({}) == ""
 
 
+def test_exact_takes_what_came_from_a_hub_at_the_commits_that_were_recorded(here: Path) -> None:
+    given = {"data": {"source": "hub:someone/things/small"}, "head": {"encoder": "someone/tiny@main"}}
+    run = Run.create(here / "runs" / "one", Recipe().replace(given))
+    run.write_environment(precision="fp32", revisions={"data.source": "abc", "head.encoder": "def"})
+    (plan,) = plan_runs([str(run.path / "recipe.toml")], exact=True, run_dir=here / "two")
+    assert plan.recipe.data.source == "hub:someone/things/small@abc"
+    assert plan.recipe.head.encoder == "someone/tiny@def"
+    (same,) = plan_runs([str(run.path / "recipe.toml")], exact=True)
+    assert same.recipe == run.recipe  # its own folder: nothing is made anew for a pin
+
+
 @pytest.mark.parametrize(
     "source", ["reuters-r8", "sample:tweets", "hub:user/data", "missing.csv", "", "a\0b", "x" * 5000]
 )

@@ -70,6 +70,17 @@ def command(page: Any, name: str) -> None:
     page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
 
 
+WIDER = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')]
+    .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1)
+    .filter(part => ['auto', 'scroll'].includes(getComputedStyle(part).overflowX))
+    .map(part => `${part.className}: ${part.scrollWidth} in ${part.clientWidth}`)"""
+
+
+def find_scrollbars(page: Any) -> list[str]:
+    """Return the outputs, and parts of them, that have a horizontal scrollbar."""
+    return list(page.evaluate(WIDER))
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab with settings of its own, shut down with its kernels at the end."""

@@ -9,7 +9,7 @@ import pytest
 from ftkit.engine.events import read_events
 from ftkit.run import Run
 
-from .conftest import PATIENCE, Lab, command
+from .conftest import PATIENCE, Lab, command, find_scrollbars
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -66,6 +66,7 @@ def test_the_wheel_is_held_while_a_cell_trains(lab: Lab, page: Any, long_run: Ru
     rate = next(event["learning_rate"] for event in events(run, "step") if event["step"] == changed + 1)
     assert rate == pytest.approx(0.0002, rel=0.01)
     assert page.get_by_text("Jupyter news").count() == 0
+    assert find_scrollbars(page) == []
 
     wait_until(page, lambda: len(events(run, "evaluation")) > 1)
     press(page, "Stop, keep best")

@@ -11,7 +11,7 @@ import pytest
 from ftkit.recipe import read_recipe
 from ftkit.run import Run
 
-from .conftest import PATIENCE, Lab, command
+from .conftest import PATIENCE, Lab, command, find_scrollbars
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -69,6 +69,18 @@ def test_a_point_of_the_map_tells_its_text(lab: Lab, page: Any, long_run: Run) -
     point.wait_for(timeout=PATIENCE)
     point.hover(force=True)
     page.get_by_text(", row ").first.wait_for(timeout=PATIENCE)
+
+
+def test_nothing_is_wider_than_the_notebook(lab: Lab, page: Any, long_run: Run) -> None:
+    views = [f"Form(run, '{section}').show()" for section in ("preprocessing", "head", "training")]
+    views += ["TextMap(chain.make(run, 'inspection').probing.map).show()", "TokenView(encoded).show()"]
+    page.set_viewport_size({"width": 1400, "height": 4000})  # what is out of sight is not rendered
+    run_all(lab, page, "wide.ipynb", long_run, views)
+    page.locator(".bqplot").nth(1).wait_for(timeout=PATIENCE)
+    page.wait_for_timeout(1000)
+
+    assert page.locator(".jupyter-widgets.widget-vbox").count() > len(views)
+    assert find_scrollbars(page) == []
 
 
 def test_a_typed_text_is_answered_at_once_and_hostile_data_do_nothing(lab: Lab, page: Any, long_run: Run) -> None:

@@ -251,25 +251,6 @@ def test_numbers_are_sorted_as_numbers(load):
     assert splits.labels == tuple(str(number) for number in range(12))
 
 
-def test_a_hub_data_set_comes_through_datasets(monkeypatch):
-    import datasets
-
-    def given(name, config):
-        assert (name, config) == ("someone/things", "small")
-        features = datasets.Features(
-            {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes", "maybe"])}
-        )
-        rows = {"sentence": [f"s {i}" for i in range(20)], "label": [i % 2 for i in range(20)]}
-        hidden = {"sentence": ["x", "y"], "label": [-1, -1]}
-        made = {key: datasets.Dataset.from_dict(value, features) for key, value in (("train", rows), ("test", hidden))}
-        return datasets.DatasetDict(made)
-
-    monkeypatch.setattr(datasets, "load_dataset", given)
-    splits = load_splits(Data(source="hub:someone/things/small"))
-    assert splits.labels == ("no", "yes")
-    assert splits.labelled == {"train": True, "validation": True, "test": False}
-
-
 @pytest.mark.sample
 @pytest.mark.parametrize(
     ("name", "labels", "train", "validation", "test"),

@@ -7,8 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from ftkit.engine.encoders import encoder_fingerprint, load_config, load_tokenizer, longest_input, resolve_encoder
+from ftkit.engine.encoders import (
+    encoder_fingerprint,
+    find_revision,
+    load_config,
+    load_tokenizer,
+    longest_input,
+    resolve_encoder,
+)
 from ftkit.errors import ModelError
+from ftkit.recipe import Head
+from ftkit.stages.head import build_model
 
 ARCHITECTURES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 
@@ -55,6 +64,48 @@ class TestFingerprint:
         names = ["minilm", "bert-base-uncased", "roberta-base"]
 
         assert len({encoder_fingerprint(name) for name in names}) == len(names)
+
+
+COMMITS = {"main": "a" * 40, "v1.0": "b" * 40}
+
+
+class TestRevisions:
+    @pytest.fixture
+    def hub_cache(self, tiny_encoder_dir, tmp_path, monkeypatch):
+        """A cache of the hub with two revisions of one encoder, as huggingface_hub lays it out."""
+        home = tmp_path / "hub" / "models--someone--tiny"
+        for width, (name, commit) in enumerate(COMMITS.items()):
+            (home / "refs").mkdir(parents=True, exist_ok=True)
+            (home / "refs" / name).write_text(commit)
+            folder = home / "snapshots" / commit
+            shutil.copytree(tiny_encoder_dir, folder)
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.1 + width / 10}))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    @pytest.mark.usefixtures("hub_cache")
+    @pytest.mark.parametrize(("name", "revision", "dropout"), [
+        ("someone/tiny", "main", 0.1), ("someone/tiny@main", "main", 0.1), ("someone/tiny@v1.0", "v1.0", 0.2),
+        (f"someone/tiny@{'b' * 40}", "v1.0", 0.2),
+    ])  # fmt: skip
+    def test_an_encoder_of_the_hub_is_taken_at_its_revision(self, name, revision, dropout):
+        assert find_revision(name) == COMMITS[revision]
+        assert load_config(name).hidden_dropout_prob == dropout
+        assert len(load_tokenizer(name, words=False)) > 5
+        splits = SimpleNamespace(task="text-classification", problem_type="single_label", labels=("no", "yes"))
+        model, _, _ = build_model(splits, Head(encoder=name))
+        assert model.config.hidden_dropout_prob == dropout
+
+    @pytest.mark.usefixtures("hub_cache")
+    def test_a_revision_that_is_not_there_is_an_error(self):
+        with pytest.raises(ModelError, match="its configuration can't be loaded"):
+            load_config("someone/tiny@v2.0")
+
+    def test_a_folder_has_no_revision_even_with_the_sign_in_its_name(self, tiny_encoder_dir, tmp_path):
+        shutil.copytree(tiny_encoder_dir, tmp_path / "tiny@home")
+
+        assert find_revision(str(tmp_path / "tiny@home")) == ""
 
 
 class TestErrorsOfLoading:

@@ -157,6 +157,48 @@ def test_two_processes_compute_each_input_once_between_them():
     assert computed == list(range(40))
 
 
+TRIMMING = """
+import sys, time
+from ftkit.engine.features import clear_features, trim_features
+print("trims", flush=True)
+while True:
+    trim_features()
+    clear_features()
+"""
+
+
+def test_what_is_computed_into_is_not_trimmed_away_by_another_process(monkeypatch):
+    monkeypatch.setenv("FTKIT_FEATURES_GB", "0")
+    trimming = subprocess.Popen([sys.executable, "-c", TRIMMING], stdout=subprocess.PIPE, text=True)
+    assert trimming.stdout is not None
+    assert trimming.stdout.readline() == "trims\n"
+    monkeypatch.setattr(features, "SHARD_TOKENS", 4)
+    inputs = [[number] * 2 for number in range(30)]
+    try:
+        for _ in range(20):  # each time the store is gone, or about to go
+            store = open_store()
+            first, _ = fill(store, inputs[:10])
+            second, _ = fill(store, inputs)
+
+            for places, filled in ((first, inputs[:10]), (second, inputs)):
+                for place, ids in zip(places, filled, strict=True):
+                    assert torch.equal(store.read(place), states_of(ids))
+    finally:
+        trimming.kill()
+        trimming.wait()
+
+
+def test_places_hold_when_another_process_adds_to_the_store(monkeypatch):
+    mine = open_store()
+    places, _ = fill(mine, [[2, 2]])
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time_ns", lambda: 1)  # a clock that goes after
+        fill(open_store(), [[1, 1]])
+    fill(mine, [[3, 3]])
+
+    assert torch.equal(mine.read(places[0]), states_of([2, 2]))
+
+
 def test_the_stores_used_longest_ago_go_first(monkeypatch):
     for age, name in enumerate(("old", "older", "oldest")):
         fill(open_store(name), [[1] * 1000])

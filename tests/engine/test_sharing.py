@@ -83,9 +83,13 @@ def busy() -> Iterator[None]:
         other.wait()
 
 
+def clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in sharing.SET}
+
+
 def run(script: str) -> str:
-    kept = {name: value for name, value in os.environ.items() if name not in sharing.SET}
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=kept).stdout
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+                          env=clean()).stdout  # fmt: skip
 
 
 @linux
@@ -104,6 +108,15 @@ def test_beside_others_it_keeps_to_fewer_cores_and_computes_the_same_bits_and_al
     assert found == f"[[1, 1, True], [0, {len(sharing.allowed_cores())}, True]]"
     assert "take" in said
     assert "this one keeps to 1" in said
+
+
+@linux
+def test_of_two_that_compute_at_once_both_share() -> None:
+    both = [subprocess.Popen([sys.executable, "-c", BESIDE], stdout=subprocess.PIPE, text=True, env=clean())
+            for _ in range(2)]  # fmt: skip
+
+    for said in [process.communicate(timeout=300)[0] for process in both]:
+        assert said.startswith("[[1, 1, True], ")
 
 
 @pytest.mark.parametrize(("free", "threads", "cores"), [
@@ -142,17 +155,21 @@ def test_two_trainings_claim_other_cores_and_a_third_shares_them(monkeypatch: py
 
 
 @linux
-def test_trainings_are_counted_as_long_as_their_processes_live() -> None:
-    script = "import time; from ftkit.engine.sharing import CoreSharing; CoreSharing(1).__enter__(); print(1, flush=True); time.sleep(60)"  # noqa: E501
-    before = count_trainings()
+def test_trainings_are_counted_as_long_as_their_processes_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "CLAIMS", f"test-{os.getpid()}")  # others may train on this machine meanwhile
+    script = (
+        f"import time; from ftkit.engine import sharing; sharing.CLAIMS = {sharing.CLAIMS!r}; "
+        "sharing.CoreSharing(1).__enter__(); print(1, flush=True); time.sleep(60)"
+    )
+    assert count_trainings() == 0
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         during = count_trainings()
         other.send_signal(signal.SIGKILL)
 
-    assert during >= before + 1
-    assert count_trainings() < during
+    assert during == 1
+    assert count_trainings() == 0
 
 
 @linux
@@ -208,12 +225,30 @@ def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_openmp_that_goes_on_spinning_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "_stop_spinning", lambda threads: False)
     monkeypatch.setattr(sharing, "_place_threads", lambda *_: pytest.fail("threads that spin can't share a core"))
-    one = CoreSharing(2)
+    one, watched = CoreSharing(2), []
     one._allowed, one._name = [0, 1], "ftkit-test"
-    one._follow(Share(taken=1, free=1), 0.5)
+    for _ in range(sharing.TRIES):
+        watched.append(one.watched)
+        one._follow(Share(taken=1, free=1), 0.5)
 
     assert one.cores == 0
+    assert watched == [True] * sharing.TRIES
     assert not one.watched
+
+
+@pytest.mark.parametrize(("times", "asleep"), [
+    pytest.param([0.0], True, id="at once"), pytest.param([0.004, 0.005, 0.0], True, id="after a wait for a core"),
+    pytest.param([0.005] * sharing.LOOKS, False, id="never"),
+])  # fmt: skip
+def test_idle_threads_get_time_to_come_to_rest(
+    times: list[float], asleep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = iter([total for used in times for total in (0.0, used)])
+    monkeypatch.setattr(sharing, "_find_threads", lambda name: [1])
+    monkeypatch.setattr(sharing, "_processor_time", lambda task: next(spent))
+    monkeypatch.setattr(sharing.time, "sleep", lambda seconds: None)
+
+    assert sharing._are_asleep() is asleep
 
 
 def test_settings_of_openmp_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

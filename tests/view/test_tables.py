@@ -99,6 +99,15 @@ def test_a_lone_column_has_room_for_a_sentence():
     assert tables.Table([{"label": "", "text": "a"}]).to_text().splitlines()[1].split() == ["a"]
 
 
+def test_fractions_of_a_column_have_one_format():
+    values = ((0.791, 1e-3), (1.0, 5e-5), (None, 0.0))
+    table = Table([{"score": score, "rate": rate, "step": 3} for score, rate in values])
+
+    assert [line.split() for line in table.to_text().splitlines()[1:]] == [
+        ["0.791", "1e-03", "3"], ["1.000", "5e-05", "3"], ["0", "3"],
+    ]  # fmt: skip
+
+
 def test_findings_show_five_rows_and_their_remedy():
     table = tables.findings_table([FINDING])
     assert table.to_text().splitlines() == [
@@ -107,7 +116,7 @@ def test_findings_show_five_rows_and_their_remedy():
         "    Remove them.",
     ]
     assert Reader(table.to_html()).cells == [
-        "severity", "check", "split", "finding", "value", "bound", "rows", "remedy",
+        "severity", "check", "split", "finding", "value", "bound", "rows (from 0)", "remedy",
         "warning", "leak", "test", "3 texts are also in train", "3", "0 (none is harmless)", "0, 1, 2, 3, 4 …",
         "Remove them.",
     ]  # fmt: skip
