@@ -243,8 +243,8 @@ class Training(Section):
     """How the parameters are fitted."""
 
     epochs: float = setting(
-        3.0, "passes over the training split", unit="epochs", low=0.001, high=1000.0, basic=True, span=(0.5, 10.0)
-    )
+        0.0, "passes over the training split; 0: as many as their number asks for", unit="epochs", low=0.0, high=1000.0,
+        basic=True, automatic=0, span=(0.5, 20.0))  # fmt: skip
     head_epochs: float = setting(
         1.0, "passes of the head alone before all layers, with tune head_then_full", unit="epochs", low=0.001,
         high=1000.0, span=(0.5, 5.0))  # fmt: skip
@@ -258,9 +258,9 @@ class Training(Section):
         0.0, "peak learning rate; 0: fits the optimizer, what is trained and what the head reads", low=0.0, high=10.0,
         log=True, basic=True, automatic=0, span=(1e-6, 1.0))  # fmt: skip
     optimizer: str = setting(
-        "adamw",
-        "update rule",
-        choices=("adamw", "adam", "sgd", "adagrad", "adadelta", "rmsprop", "adafactor"),
+        "auto",
+        "update rule; auto: an output layer alone is solved, all else is trained by adamw",
+        choices=("auto", "adamw", "adam", "sgd", "adagrad", "adadelta", "rmsprop", "adafactor"),
         basic=True,
     )
     momentum: float = setting(0.9, "momentum of sgd", low=0.0, high=0.999)
@@ -317,6 +317,11 @@ class Evaluation(Section):
     batch_size: int = setting(
         0, "examples in one forward pass; 0: as many as make about 2,048 tokens", unit="examples", low=0, high=4096,
         log=True, automatic=0, span=(1, 256))  # fmt: skip
+    decoding: str = setting(
+        "viterbi",
+        "entity tags: best sequence that BIO allows (viterbi), or best tag of each word (greedy)",
+        choices=("viterbi", "greedy"),
+    )
     confidence: float = setting(0.95, "coverage of the intervals", low=0.5, high=0.999)
     resamples: int = setting(1000, "bootstrap resamples of each interval", low=100, high=100000)
     baselines: bool = setting(True, "also score the majority label and the untrained head")

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
+BASELINES = {"majority": "majority", "untrained_head": "untrained head", "words_linear": "words, linear",
+             "frozen_linear": "frozen, linear"}  # fmt: skip
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 
 
@@ -44,10 +46,10 @@ def score_table(runs: Sequence[Run]) -> Table:
     Beside a run whose training was stopped by hand, or whose scores are of other settings or data, it says so.
     """
     notes = {run.path: _note(run) for run in runs}
-    columns = ["run", "metric", "score", "interval", "majority", "untrained head", "examples", "seconds of each stage"]
+    columns = ["run", "metric", "score", "interval", *BASELINES.values(), "examples", "seconds of each stage"]
     table = _open_table(*columns, *(["note"] if any(notes.values()) else []))
     table.title, table.title_justify = "Scores", "left"
-    for column in table.columns[2:7]:
+    for column in table.columns[2 : 5 + len(BASELINES)]:
         column.justify = "right"
     for run in runs:
         status = run.status()
@@ -61,9 +63,14 @@ def score_table(runs: Sequence[Run]) -> Table:
 def _note(run: Run) -> str:
     """Return what a reader of the scores must know: that they are stale, or of a training that was ended early."""
     cut, stale = run.status()["training"].cut, find_stale(run)
-    parts = [f"training stopped by hand at {cut}" if cut else ""]
+    parts = [f"training stopped by hand at {cut}" if cut else "", _read_verdict(run)]
     parts += [f"stale: {stale['evaluation']}" if "evaluation" in stale else ""]
     return "; ".join(part for part in parts if part)
+
+
+def _read_verdict(run: Run) -> str:
+    path = run.path / "evaluation" / "metrics.json"
+    return str(read_json(path).get("verdict", "")) if path.is_file() else ""
 
 
 def describe_outcome(outcome: Outcome) -> str:
@@ -225,11 +232,11 @@ def _describe_block(outcome: Outcome) -> str:
     ])  # fmt: skip
 
 
-def _score_rows(run: Run) -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Yield metric, score, interval, the two baselines, examples; one empty row where nothing is scored."""
+def _score_rows(run: Run) -> Iterator[tuple[str, ...]]:
+    """Yield metric, score, interval, the baselines, examples; one empty row where nothing is scored."""
     path = run.path / "evaluation" / "metrics.json"
     if run.status()["evaluation"].state != "done" or not path.is_file():
-        yield ("not scored", "", "", "", "", "")
+        yield ("not scored", "", "", *("" for _ in BASELINES), "")
         return
     content = read_json(path)
     metrics, baselines = content.get("metrics", {}), content.get("baselines") or {}
@@ -238,8 +245,7 @@ def _score_rows(run: Run) -> Iterator[tuple[str, str, str, str, str, str]]:
             f"{content.get('split', '')} {name}".strip(),
             _number(metrics[name]),
             _interval(metrics[name]),
-            _number(baselines.get("majority", {}).get(name)),
-            _number(baselines.get("untrained_head", {}).get(name)),
+            *(_number(baselines.get(baseline, {}).get(name)) for baseline in BASELINES),
             str(content.get("examples", "")),
         )
 

@@ -21,9 +21,13 @@ from torch import Tensor, nn
 
 from ftkit.engine.batching import sort_batches
 from ftkit.engine.inference import hurried
-from ftkit.engine.layers import LAYER, layer_depth
+from ftkit.engine.layers import find_layers, layer_depth
+from ftkit.engine.meanlayer import read_mean
 
-__all__ = ["Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen", "replaying"]
+__all__ = [
+    "FIRST", "MEAN", "Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen",
+    "replaying",
+]  # fmt: skip
 
 FIRST, MEAN, POOLED = 0, 1, 2  # states of the text place
 TEXT, TOKENS = "text", "tokens"
@@ -41,7 +45,8 @@ class Place:
 
     Attributes:
         kind: `text`, `tokens`, or `layer k`.
-        pooling: with `text`, which state the head reads: `first` or `mean`.
+        pooling: with `text`, which state the head reads: `first`, `mean`, or `added`: the mean through the layer of
+            `ftkit.engine.meanlayer`.
         states: states of an input, 0 where each token has one.
     """
 
@@ -178,6 +183,8 @@ class _Replay(nn.Module):
         if self.place.kind == TOKENS:
             return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds)
         last = inputs_embeds[:, MEAN:POOLED] if self.place.pooling == "mean" else inputs_embeds[:, :MEAN]
+        if self.place.pooling == "added":
+            last = read_mean(last, inputs_embeds[:, MEAN:POOLED])
         pooled = inputs_embeds[:, POOLED] if self.place.states > POOLED else None
         return BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=self.pooler(last) if self.pooler
                                           else pooled)  # fmt: skip
@@ -185,7 +192,7 @@ class _Replay(nn.Module):
 
 def _candidates(model: Any, new: Collection[str], tune: str, top_layers: int) -> Iterator[Place]:
     if tune == "top":
-        below = len(_find_layers(model)) - top_layers
+        below = len(find_layers(model)) - top_layers
         if below > 0:
             yield Place(f"layer {below}")
         return
@@ -250,7 +257,7 @@ def _states_below(model: Any, batch: dict[str, Tensor], layer: int) -> Tensor:
     def stop(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Reached(given[0] if given else named["hidden_states"])
 
-    handle = _find_layers(model)[layer].register_forward_pre_hook(stop, with_kwargs=True)
+    handle = find_layers(model)[layer].register_forward_pre_hook(stop, with_kwargs=True)
     try:
         model.base_model(**batch)
     except _Reached as reached:
@@ -262,7 +269,7 @@ def _states_below(model: Any, batch: dict[str, Tensor], layer: int) -> Tensor:
 
 def _pass_through(model: Any, layer: int) -> list[nn.Module]:
     """Let embeddings and the layers below pass the states on."""
-    encoder, below = model.base_model, _find_layers(model)[:layer]
+    encoder, below = model.base_model, find_layers(model)[:layer]
 
     def pass_on(*given: Any, **named: Any) -> Any:
         offered = (named.get("inputs_embeds"), named.get("hidden_states"), *given)
@@ -294,18 +301,6 @@ def _returns_tuple(model: Any, layer: nn.Module) -> bool:
     finally:
         handle.remove()
     return found[0]
-
-
-def _find_layers(model: Any) -> nn.ModuleList:
-    """Return the list of the encoder's layers.
-
-    Raises:
-        ValueError: there is none.
-    """
-    for name, module in model.base_model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) and LAYER.search(f"{name}.0."):
-            return module
-    raise ValueError("no numbered layers")
 
 
 def _autocast(model: Any, precision: str) -> Any:

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.scripts import TOKEN
+
 __all__ = ["Giveaway", "find_giveaways"]
 
 Read: TypeAlias = Callable[[], Iterable[tuple[list[str], Any]]]
 
 FEATURES = 2**20  # places that tokens are hashed to; bounds the memory
-WORD_OR_SIGNS = r"\w+|[^\w\s]+"
 LEAST_LIFT = 0.8  # share of the texts without the label that the rule must tell from those with it
 
 
@@ -51,7 +52,7 @@ def find_giveaways(read: Read, *, labels: int, strength: float, fewest: int) -> 
     from sklearn.feature_extraction.text import HashingVectorizer
 
     vectorizer = HashingVectorizer(n_features=FEATURES, binary=True, norm=None, alternate_sign=False,
-                                   token_pattern=WORD_OR_SIGNS, dtype=np.float32)  # fmt: skip
+                                   token_pattern=TOKEN, dtype=np.float32)  # fmt: skip
     both, tokens = csr_array((labels, FEATURES), dtype=np.float64), np.zeros(FEATURES)
     totals, texts = np.zeros(labels), 0
     for lines, membership in read():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ftkit.engine.attention import choose_attention, using_attention
 from ftkit.engine.batching import SCORED_TOKENS, Collator, sort_batches
+from ftkit.engine.decoding import PathDecoder
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.losses import Loss
 from ftkit.engine.packing import packed_layers
@@ -44,8 +45,9 @@ class Chunk:
 
 
 def predict_chunks(
-    model: Any, data: Any, collator: Collator, loss: Loss, *, batch_size: int, precision: str, chunk: int = CHUNK
-) -> Iterator[Chunk]:
+    model: Any, data: Any, collator: Collator, loss: Loss, *, batch_size: int, precision: str, chunk: int = CHUNK,
+    decoder: PathDecoder | None = None,
+) -> Iterator[Chunk]:  # fmt: skip
     """Run a model over encoded rows.
 
     Args:
@@ -56,6 +58,7 @@ def predict_chunks(
         batch_size: rows of a forward pass; 0: as many as make about SCORED_TOKENS tokens.
         precision: `fp32` or `bf16` (autocast).
         chunk: rows kept at a time; texts are never torn apart.
+        decoder: of tags; None: each word has the tag that is most probable for itself.
 
     Yields:
         Chunks in the order of the texts.
@@ -66,7 +69,7 @@ def predict_chunks(
         with _hurrying(model, data, batch_size, precision):
             for rows in _row_chunks(read_column(data, "text"), chunk):
                 yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
-                               device)  # fmt: skip
+                               device, decoder)  # fmt: skip
     finally:
         model.train(training)
 
@@ -124,11 +127,12 @@ def _row_chunks(texts: npt.NDArray[np.int64], size: int) -> Iterator[range]:
 
 
 def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str,
-             device: torch.device) -> Chunk:  # fmt: skip
+             device: torch.device, decoder: PathDecoder | None) -> Chunk:  # fmt: skip
     texts = read_column(rows, "text")
     positions, of = np.unique(texts, return_inverse=True)
     tagging = collator.task == "token-classification"
     tags: list[dict[int, tuple[int, float]]] = [{} for _ in positions]
+    scores: list[dict[int, Any]] | None = [{} for _ in positions] if tagging and decoder else None
     sums, windows = None, np.bincount(of, minlength=len(positions))
     total = weight = 0.0
     golds: list[Any] = [None] * len(positions)
@@ -139,12 +143,15 @@ def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: 
         if tagging:
             part = loss.parts(logits, batch["labels"])
             total, weight = total + float(part[0]), weight + float(part[1])
-            _collect_tags(logits, picked, of[batch_rows], tags)
+            _collect_tags(logits, picked, of[batch_rows], tags, scores)
             continue
         sums = np.zeros((len(positions), logits.shape[-1]), np.float32) if sums is None else sums
         np.add.at(sums, of[batch_rows], logits.numpy())
         for text, gold in zip(of[batch_rows], batch["labels"], strict=True):
             golds[text] = gold
+    if decoder and scores:
+        for found, known in zip(tags, scores, strict=True):
+            decoder.correct(found, known)
     if tagging or sums is None:
         return Chunk(texts=positions, probabilities=None, tags=tags, loss=total, weight=weight)
     mean = torch.from_numpy(sums / windows[:, None].astype(np.float32))  # (N, C) mean logits of the windows of a text
@@ -165,12 +172,16 @@ def _probabilities(logits: Tensor, problem_type: str) -> npt.NDArray[np.float32]
     return (logits.sigmoid() if problem_type == "multi_label" else logits.softmax(-1)).numpy()
 
 
-def _collect_tags(logits: Tensor, rows: list[Any], of: Any, tags: list[dict[int, tuple[int, float]]]) -> None:
-    """Note the predicted label of each word at its first token in the window that owns it."""
+def _collect_tags(logits: Tensor, rows: list[Any], of: Any, tags: list[dict[int, tuple[int, float]]],
+                  scores: list[dict[int, Any]] | None) -> None:  # fmt: skip
+    """Note label and log probabilities of each word at its first token in the window that owns it."""
     probabilities, predicted = logits.softmax(-1).max(-1)  # (B, T)
     best, ids = probabilities.numpy(), predicted.numpy()
+    all_scores = logits.log_softmax(-1).numpy() if scores is not None else None  # (B, T, C)
     for at, (row, text) in enumerate(zip(rows, of, strict=True)):
         seen = tags[text]
         for position, word in enumerate(row["words"]):
             if word != NO_WORD and word not in seen:
                 seen[word] = (int(ids[at, position]), float(best[at, position]))
+                if scores is not None and all_scores is not None:
+                    scores[text][word] = all_scores[at, position].copy()  # a view would keep the whole batch

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 from torch import nn
 
-__all__ = ["count_layers", "is_head_parameter", "layer_depth", "spared_from_decay"]
+__all__ = ["count_layers", "find_layers", "is_head_parameter", "layer_depth", "spared_from_decay"]
 
 # BERT, RoBERTa, ELECTRA, DeBERTa `encoder.layer.3.`; DistilBERT `transformer.layer.3.`; ModernBERT `layers.3.`; ALBERT
 # `albert_layers.0.`, shared by all its passes and so counted as one.
@@ -43,6 +44,14 @@ def count_layers(model: nn.Module) -> int:
     """Return the number of encoder layers, 0 if none is found by name."""
     numbers = [int(match.group(1)) for name, _ in model.named_parameters() if (match := LAYER.search(name))]
     return max(numbers, default=-1) + 1
+
+
+def find_layers(model: Any) -> nn.ModuleList:
+    """Return the list of the encoder's numbered layers; an empty one where there is none."""
+    for name, module in model.base_model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) and LAYER.search(f"{name}.0."):
+            return module
+    return nn.ModuleList()
 
 
 def is_head_parameter(model: nn.Module, name: str, new_names: Collection[str] = ()) -> bool:

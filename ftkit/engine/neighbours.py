@@ -9,6 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.scripts import split_words
+
 __all__ = ["find_neighbours", "find_similar", "flatten", "overlap", "to_unit"]
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
@@ -74,11 +76,11 @@ def find_similar(
     bags: dict[int, Counter[str]] = {}
     found = []
     for at, nearest in enumerate(np.flatnonzero(row >= cosine) for row in cosines):
-        own = Counter(texts[at].lower().split()) if len(nearest) else Counter()
+        own = Counter(split_words(texts[at].lower())) if len(nearest) else Counter()
         for other in places[at, nearest].tolist():
             if same and other > at:
                 continue
-            bag = bags.setdefault(other, Counter(known_texts[other].lower().split()))
+            bag = bags.setdefault(other, Counter(split_words(known_texts[other].lower())))
             alike = overlap(own, bag)
             if alike >= share:
                 found.append((at, other, alike))

@@ -33,6 +33,7 @@ __all__ = [
     "layer_depth",
     "make_optimizer",
     "make_schedule",
+    "name_optimizer",
     "schedule_curve",
 ]
 
@@ -41,6 +42,13 @@ Group: TypeAlias = dict[str, Any]
 SCHEDULES = ("linear", "cosine", "constant")
 OUTPUT_STEP = 2.5  # as tried with 100 to 1,000 steps on minilm: topics and sentiments want 1.5 to 4, tags 2.5 to 10
 HIGHEST_RATE = 1.0
+# The rate for all layers follows the width: 5e-5 at BERT-base's 768 (Devlin et al., 2019), 3e-4 at 256 and 1e-4 at 768
+# for ELECTRA (Clark et al., 2020, arXiv:2003.10555), and up to 3e-4 for the narrow BERTs of Turc et al. (2019,
+# arXiv:1908.08962). `python -m benchmarks rates` tries it on MiniLM (384).
+WIDTH = 768
+LEAST_SHARE, MOST_SHARE = 0.4, 6.0
+STANDARD = "adamw"
+DECAY = "decay"  # of a group whose optimizer would put weight_decay into the gradient
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -55,6 +63,8 @@ class OptimizerChoice:
         head_rate: the same when only the head is trained and nothing is known of what it reads.
         lora_rate: the same when low-rank adapters are trained.
         even: each step at the peak moves every weight by about the rate, and weight decay takes no part in that.
+        adaptive: steps are scaled by the size of past gradients, so that the fitting rate depends on the encoder's
+            width alone.
     """
 
     meaning: str
@@ -63,6 +73,7 @@ class OptimizerChoice:
     head_rate: float
     lora_rate: float
     even: bool = False
+    adaptive: bool = False
 
 
 # The rates of adamw are from Devlin et al., 2019 (2e-5 to 5e-5 for all layers) and Hu et al., 2021 (4e-4 to 5e-4 for
@@ -75,13 +86,15 @@ OPTIMIZERS: dict[str, OptimizerChoice] = {
         head_rate=1e-2,
         lora_rate=5e-4,
         even=True,
+        adaptive=True,
     ),
     "adam": OptimizerChoice(
-        meaning="As adamw, but weight decay is added to the gradient and so is scaled with it.",
+        meaning="As adamw, without the corrections of 2019: here the same, weight decay acts on the weights.",
         paper="Kingma and Ba, 2015, arXiv:1412.6980",
         full_rate=5e-5,
         head_rate=1e-2,
         lora_rate=5e-4,
+        adaptive=True,
     ),
     "sgd": OptimizerChoice(
         meaning="Follows the gradient with momentum, one rate for all weights; needs the most care with the rate.",
@@ -110,6 +123,7 @@ OPTIMIZERS: dict[str, OptimizerChoice] = {
         full_rate=2e-5,
         head_rate=5e-3,
         lora_rate=2e-4,
+        adaptive=True,
     ),
     "adafactor": OptimizerChoice(
         meaning="As adam without momentum, but keeps squared gradients by rows and columns: almost no extra memory.",
@@ -118,31 +132,45 @@ OPTIMIZERS: dict[str, OptimizerChoice] = {
         head_rate=1e-2,
         lora_rate=5e-4,
         even=True,
+        adaptive=True,
     ),
 }
 
 
-def default_learning_rate(optimizer: str, tune: str, *, spread: float = 0.0) -> float:
+def name_optimizer(name: str) -> str:
+    """Return the update rule that a setting stands for, where something is trained by steps."""
+    return STANDARD if name == "auto" else name
+
+
+def default_learning_rate(optimizer: str, tune: str, *, spread: float = 0.0, width: int = 0) -> float:
     """Return the peak learning rate that `training.learning_rate = 0` stands for.
 
     An output layer alone is given a rate at which a step moves a logit by about OUTPUT_STEP, whatever it reads: the
     pooled states of one encoder vary ten times as much as those of another.
 
+    All layers of an encoder narrower than BERT-base's get more, with the square of the width: see WIDTH.
+
     Args:
         optimizer: a name in OPTIMIZERS.
         tune: what is trained, as `head.tune` has it.
         spread: standard deviation of each input of the output layer, summed; 0: not known, or the head has more layers.
+        width: H of the encoder's states; 0: not known.
 
     Raises:
         RecipeError: there is no such optimizer.
 
     >>> default_learning_rate("adamw", "full"), default_learning_rate("adamw", "head", spread=20.0)
     (5e-05, 0.12)
+    >>> default_learning_rate("adamw", "full", width=384)
+    0.0002
     """
-    choice = OPTIMIZERS[_check_name("training.optimizer", optimizer, OPTIMIZERS)]
+    choice = OPTIMIZERS[_check_name("training.optimizer", name_optimizer(optimizer), OPTIMIZERS)]
     if tune == "head" and choice.even and spread:
         return min(HIGHEST_RATE, float(f"{OUTPUT_STEP / spread:.2g}"))
-    return {"head": choice.head_rate, "lora": choice.lora_rate}.get(tune, choice.full_rate)
+    if tune in ("head", "lora"):
+        return choice.head_rate if tune == "head" else choice.lora_rate
+    share = min(max((WIDTH / width) ** 2, LEAST_SHARE), MOST_SHARE) if width and choice.adaptive else 1.0
+    return float(f"{choice.full_rate * share:.2g}")
 
 
 def group_parameters(
@@ -201,8 +229,8 @@ def make_optimizer(groups: Sequence[Mapping[str, Any]], *, name: str, momentum: 
     Raises:
         RecipeError: there is no such optimizer.
     """
-    _check_name("training.optimizer", name, OPTIMIZERS)
-    own = [dict(group) for group in groups]
+    name = _check_name("training.optimizer", name_optimizer(name), OPTIMIZERS)
+    own: list[dict[str, Any]] = [dict(group) for group in groups]
     if name == "adafactor":
         from transformers import Adafactor
 
@@ -216,7 +244,26 @@ def make_optimizer(groups: Sequence[Mapping[str, Any]], *, name: str, momentum: 
         "adadelta": torch.optim.Adadelta,
         "rmsprop": torch.optim.RMSprop,
     }
-    return kinds[name](own)
+    if name == "adamw":
+        return kinds[name](own)
+    for group in own:
+        group[DECAY] = group.pop("weight_decay", 0.0)
+        group["weight_decay"] = 0.0
+    optimizer = kinds[name](own)
+    optimizer.register_step_pre_hook(_decay_weights)
+    return optimizer
+
+
+def _decay_weights(optimizer: Optimizer, *_: Any) -> None:
+    """Shrink the weights by the rate times their decay, apart from the gradient (Loshchilov and Hutter, 2019).
+
+    In the gradient, as torch has it for these optimizers, the decay of a head soon outweighs its loss.
+    """
+    with torch.no_grad():
+        for group in optimizer.param_groups:
+            if group.get(DECAY):
+                shrunk = [parameter for parameter in group["params"] if parameter.grad is not None]
+                torch._foreach_mul_(shrunk, 1 - group["lr"] * group[DECAY])
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ftkit.data.splits import Splits
 from ftkit.engine.batching import Collator
+from ftkit.engine.decoding import find_decoder
 from ftkit.engine.inference import Chunk, predict_chunks, read_column
 from ftkit.engine.losses import Loss
 from ftkit.engine.metrics import score_multi_label, score_regression, score_single_label
@@ -46,6 +47,7 @@ def predict_split(
     words: Sequence[Sequence[str]] | None,
     batch_size: int,
     precision: str,
+    decoding: str = "viterbi",
     on_chunk: Callable[[Chunk], None] | None = None,
 ) -> Predictions:
     """Run a model over an encoded split; probabilities are handed on and dropped.
@@ -59,11 +61,14 @@ def predict_split(
         words: the words of each text, in tagging.
         batch_size: rows of a forward pass.
         precision: `fp32` or `bf16`.
+        decoding: of entity tags, `viterbi` (the best sequence that is possible) or `greedy`.
         on_chunk: gets each chunk, with its probabilities.
     """
     parts: list[Any] = []
     total = weight = 0.0
-    for chunk in predict_chunks(model, rows, collator, loss, batch_size=batch_size, precision=precision):
+    decoder = find_decoder(splits.labels) if words is not None and decoding == "viterbi" else None
+    for chunk in predict_chunks(model, rows, collator, loss, batch_size=batch_size, precision=precision,
+                                decoder=decoder):  # fmt: skip
         total, weight = total + chunk.loss, weight + chunk.weight
         parts.append(_decide(chunk, splits, words))
         if on_chunk:

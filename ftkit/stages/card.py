@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftkit.recipe import Recipe
 from ftkit.run import Run, write_text
 
 __all__ = ["write_model_card"]
@@ -28,10 +29,12 @@ A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` w
 |---|---|---|{baseline_rule}
 {rows}
 
+{verdict}
+
 ## How it was made
 
-- Trained: {tune}; {optimizer}, peak learning rate {rate:g}, {epochs:g} epochs of batch size {batch}{cut}.
-- Longest input: {max_length} tokens; texts that are longer: {long_texts}.
+- Trained: {tune}; {how}{cut}.
+- Longest input: {max_length} tokens; texts that are longer: {long_texts}.{decoding}
 {decisions}
 
 The recipe that repeats it is `recipe.toml`, the machine and versions are in `environment.json`, beside this folder.
@@ -60,14 +63,37 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
         split=metrics["split"], examples=metrics["examples"], confidence=metrics["confidence"],
         baseline_names=" | ".join(names) or "baseline", baseline_rule="---|" * max(1, len(names)),
         rows="\n".join(_row(name, item, metrics["baselines"]) for name, item in metrics["metrics"].items()),
-        tune=recipe.head.tune, optimizer=recipe.training.optimizer, rate=summary["learning_rate"],
+        tune=recipe.head.tune, how=_describe_training(recipe, summary),
         cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",
-        epochs=recipe.training.epochs, batch=recipe.training.batch_size * recipe.training.accumulation,
+        verdict=metrics.get("verdict", ""),
         max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
         long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",
+        decoding=_describe_decoding(recipe, splits),
         decisions="\n".join(f"- {sentence}" for sentence in splits.decisions), example="A text.",
     )  # fmt: skip
     write_text(run.path / "model" / "README.md", text)
+
+
+def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+    from ftkit.engine.optimizers import name_optimizer
+
+    solved = summary.get("solved")
+    if solved and recipe.head.tune == "head":
+        return f"output layer solved on {solved['examples']:,} states, reads {solved['reads']}"
+    batch = recipe.training.batch_size * recipe.training.accumulation
+    return (f"{name_optimizer(recipe.training.optimizer)}, peak learning rate {summary['learning_rate']:g}, "
+            f"{summary.get('epochs', recipe.training.epochs):g} epochs of batch size {batch}")  # fmt: skip
+
+
+def _describe_decoding(recipe: Recipe, splits: Any) -> str:
+    from ftkit.engine.decoding import find_decoder
+
+    if splits.task != "token-classification" or not find_decoder(splits.labels):
+        return ""
+    if recipe.evaluation.decoding == "greedy":
+        return "\n- Tags: the most probable one of each word."
+    return ("\n- Tags: the most probable sequence that BIO allows (Viterbi). A plain pipeline takes the most probable "
+            "tag of each token instead, so that a few entities may differ.")  # fmt: skip
 
 
 def _row(name: str, item: Mapping[str, float | None], baselines: Mapping[str, Any]) -> str:

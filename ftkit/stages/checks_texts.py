@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ftkit.data.reading import plural
+from ftkit.data.scripts import split_words
 from ftkit.errors import show
 from ftkit.stages.facts import Facts, SplitFacts
 from ftkit.stages.facts_texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED, describe_example
@@ -97,7 +98,7 @@ def check_boilerplate(facts: Facts) -> Iterator[Finding]:
             if not len(kinds) or counts.max() < max(FEWEST_REPEATS, MUCH_BOILERPLATE * len(once)):
                 continue
             found = edges == kinds[counts.argmax()]
-            words = describe_example(facts.source.datasets[split][int(np.flatnonzero(found)[0])]).split()
+            words = split_words(describe_example(facts.source.datasets[split][int(np.flatnonzero(found)[0])]))
             shown = " ".join(words[:EDGE_WORDS] if where == "begin" else words[-EDGE_WORDS:])
             said = f"{int(found.sum()):,} of {len(found):,} texts {where} with the same {EDGE_WORDS} words"
             yield make_finding(

@@ -21,6 +21,7 @@ from ftkit.stages.card import write_model_card
 from ftkit.stages.fitting import make_collator
 from ftkit.stages.machine import lent_machine
 from ftkit.stages.states import seen_through
+from ftkit.stages.verdict import describe_verdict, read_floors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,12 +73,13 @@ def compute(run: Run) -> Scored:
         predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
-    content = {
+    content: dict[str, Any] = {
         "task": splits.task, "problem_type": splits.problem_type, "split": split, "examples": scores.examples,
         "loss": predictions.loss, **scores.to_json(),
         "baselines": _score_baselines(run, encoded, split, precision) if recipe.evaluation.baselines else {},
         "confidence": recipe.evaluation.confidence, "decisions": list(splits.decisions),
     }  # fmt: skip
+    content["verdict"] = describe_verdict(content, read_json(run.path / "training" / "summary.json"), recipe)
     write_json(folder / "metrics.json", content)
     _write_confusion(folder, scores)
     _write_errors(folder, encoded, split)
@@ -185,7 +187,8 @@ def _predict(model: Any, encoded: Any, rows: Any, split: str, recipe: Recipe, pr
     splits = encoded.splits
     words = splits.datasets[split]["words"] if splits.task == "token-classification" else None
     return predict_split(model, rows, splits, make_collator(encoded), build_loss(splits.problem_type), words=words,
-                         batch_size=recipe.evaluation.batch_size, precision=precision, on_chunk=on_chunk)  # fmt: skip
+                         batch_size=recipe.evaluation.batch_size, precision=precision, on_chunk=on_chunk,
+                         decoding=recipe.evaluation.decoding)  # fmt: skip
 
 
 def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict[str, Any]:
@@ -202,6 +205,7 @@ def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict
     return {
         "majority": {**majority.to_json()["metrics"], "examples": majority.examples},
         "untrained_head": {**scores.to_json()["metrics"], "examples": scores.examples},
+        **read_floors(run, split),
     }
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ftkit.data.alike import hash_letters, hash_texts, join_text, mix, normalise_text
 from ftkit.data.mojibake import SUSPICIOUS, is_double_encoded
+from ftkit.data.scripts import space_out
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,12 +37,13 @@ def measure_texts(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
     raw = join_text(table)
     normal = normalise_text(raw)
     alike = normal.to_numpy(zero_copy_only=False).astype(object)
-    words, characters = _count_words(normal), to_numpy(pc.utf8_length(normal))
+    spaced = space_out(normal)
+    words, characters = _count_words(spaced), to_numpy(pc.utf8_length(normal))
     hashes, letters, marks = hash_texts(alike), hash_letters(normal), _find_marks(raw)
-    heads, tails = _hash_edges(alike, words)
+    heads, tails = _hash_edges(spaced.to_numpy(zero_copy_only=False).astype(object), words)
     if "text_pair" in table.column_names:
         second = normalise_text(table["text_pair"])
-        words, characters = words + _count_words(second), characters + to_numpy(pc.utf8_length(second))
+        words, characters = words + _count_words(space_out(second)), characters + to_numpy(pc.utf8_length(second))
         hashes = mix(hashes) ^ hash_texts(second.to_numpy(zero_copy_only=False).astype(object))
         letters = np.where(letters > 0, mix(letters) ^ hash_letters(second), 0)
         marks = marks | _find_marks(pc.fill_null(table["text_pair"], "").combine_chunks())
@@ -67,22 +69,22 @@ def to_numpy(column: Any) -> npt.NDArray[np.int64]:
     return np.asarray(column, dtype=np.int64)
 
 
-def _count_words(normal: Any) -> npt.NDArray[np.int64]:
+def _count_words(spaced: Any) -> npt.NDArray[np.int64]:
     import pyarrow.compute as pc
 
-    blanks = to_numpy(pc.count_substring(normal, " "))
-    return np.where(to_numpy(pc.utf8_length(normal)) > 0, blanks + 1, 0)
+    blanks = to_numpy(pc.count_substring(spaced, " "))
+    return np.where(to_numpy(pc.utf8_length(spaced)) > 0, blanks + 1, 0)
 
 
 def _hash_edges(
-    alike: npt.NDArray[Any], words: npt.NDArray[np.int64]
+    spaced: npt.NDArray[Any], words: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Return (N,) hashes of the first and of the last words; 0 where they would overlap."""
-    heads, tails = np.zeros(len(alike), dtype=np.uint64), np.zeros(len(alike), dtype=np.uint64)
+    heads, tails = np.zeros(len(spaced), dtype=np.uint64), np.zeros(len(spaced), dtype=np.uint64)
     long = np.flatnonzero(words >= 2 * EDGE_WORDS)
     if len(long):
-        first = [" ".join(text.split(" ", EDGE_WORDS)[:EDGE_WORDS]) for text in alike[long]]
-        last = [" ".join(text.rsplit(" ", EDGE_WORDS)[1:]) for text in alike[long]]
+        first = [" ".join(text.split(" ", EDGE_WORDS)[:EDGE_WORDS]) for text in spaced[long]]
+        last = [" ".join(text.rsplit(" ", EDGE_WORDS)[1:]) for text in spaced[long]]
         heads[long], tails[long] = hash_texts(np.array(first, dtype=object)), hash_texts(np.array(last, dtype=object))
     return heads, tails
 

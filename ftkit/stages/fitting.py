@@ -17,6 +17,7 @@ from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
 from ftkit.stages import head, preprocessing
+from ftkit.stages.solving import Solution, is_solved, solve_head, solved_through
 
 if TYPE_CHECKING:
     from ftkit.data.splits import Splits
@@ -69,8 +70,10 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                           revisions=_find_revisions(recipe, encoded.splits))  # fmt: skip
     set_seed(recipe.training.seed)
     model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
-    phases = plan_phases(run, read_column(encoded.datasets["train"], "length"))
-    done, steering, started = 0, None, _finished_phases(folder, phases) if resume else 0
+    started = int(resume and (folder / "head_phase" / "steps.json").is_file())
+    solution = None if started else _solve(run, model, encoded, precision, log)
+    phases = plan_phases(run, read_column(encoded.datasets["train"], "length"), solved=solution is not None)
+    done, steering = 0, None
     for number, phase in enumerate(phases):
         if number < started:
             model, done = _load_phase(folder, model), int(read_json(folder / "head_phase" / "steps.json"))
@@ -81,7 +84,11 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
-        with seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen:
+        with (
+            solved_through(model, solution)
+            if solution and phase.tune == "head"
+            else seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen
+        ):
             run.write_environment(**speed_up(model, recipe, seen.encoded, precision, known))
             trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision)
             if checkpoint:
@@ -90,7 +97,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
         if steering.outcome == "suspended":
-            return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
+            return _summarize(steering, meter, precision, phases[-1], solution, steps=done, begun=begun)
         _load_best(trainer.model, phase.folder, steering.best_step, trainer.state.global_step)
         model = trainer.model
         if steering.reason == "hand":
@@ -99,7 +106,21 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             _save_phase(folder, model, done)
     assert steering is not None
     save_model(run, model, encoded)
-    return _summarize(steering, meter, precision, rate=phases[-1].rate, steps=done, begun=begun)
+    return _summarize(steering, meter, precision, phases[-1], solution, steps=done, begun=begun)
+
+
+def _solve(run: Run, model: Any, encoded: Any, precision: str, log: EventLog) -> Solution | None:
+    """Solve the output layer where that comes first, and is what the settings ask for."""
+    recipe = run.recipe
+    if recipe.head.tune not in ("head", "head_then_full") or not is_solved(recipe, "head"):
+        return None
+
+    def tell(said: str) -> None:
+        log.append("status", state="encoding", detail=said)
+
+    return solve_head(model, encoded, recipe, head.new_parameters(run), precision,
+                      _make_loss(recipe, encoded).class_weights, tell,
+                      keep_pooler=recipe.head.tune == "head_then_full")  # fmt: skip
 
 
 def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
@@ -108,19 +129,24 @@ def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
     return {setting: revision for setting, revision in found.items() if revision}
 
 
-def plan_phases(run: Run, lengths: Any) -> list[Phase]:
-    """Return the phases of a training on rows of (N,) lengths: one, or the head and then all layers."""
-    from ftkit.stages.training import count_steps
+def plan_phases(run: Run, lengths: Any, *, solved: bool = False) -> list[Phase]:
+    """Return the phases of a training on rows of (N,) lengths: one, or the head and then all layers.
+
+    A head that is solved has a phase of one step at rate 0, which scores and saves it as any other.
+    """
+    from ftkit.stages.training import choose_epochs, count_steps
 
     recipe, folder, spread = run.recipe, run.folder("training"), head.read_spread(run)
 
     def phase(tune: str, epochs: float, place: str) -> Phase:
+        if solved and tune == "head":
+            epochs = 0.5 / count_steps(lengths, recipe.training, epochs=1)
         steps = count_steps(lengths, recipe.training, epochs=epochs)
-        rate = head.choose_learning_rate(recipe, spread=spread, tune=tune)
+        rate = 0.0 if solved and tune == "head" else head.choose_learning_rate(recipe, spread=spread, tune=tune)
         return Phase(tune=tune, epochs=epochs, steps=steps, rate=rate, folder=folder / place)
 
-    last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune, recipe.training.epochs,
-                 "checkpoints")  # fmt: skip
+    last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune,
+                 choose_epochs(lengths, recipe.training), "checkpoints")  # fmt: skip
     if recipe.head.tune != "head_then_full":
         return [last]
     return [phase("head", recipe.training.head_epochs, "checkpoints/head"), last]
@@ -296,10 +322,6 @@ def _load_phase(folder: Path, model: Any) -> Any:
     return model
 
 
-def _finished_phases(folder: Path, phases: list[Phase]) -> int:
-    return int(len(phases) > 1 and (folder / "head_phase" / "steps.json").is_file())
-
-
 def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
     """Return how many evaluations of a phase came since its best one: patience goes on where it was put down.
 
@@ -311,7 +333,8 @@ def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
     return len(marks) if True not in marks else marks[::-1].index(True)
 
 
-def _summarize(steering: Any, meter: Any, precision: str, *, rate: float, steps: int, begun: float) -> dict[str, Any]:
+def _summarize(steering: Any, meter: Any, precision: str, phase: Phase, solution: Solution | None, *, steps: int,
+               begun: float) -> dict[str, Any]:  # fmt: skip
     from ftkit.engine.process import peak_memory
 
     per_second = 1 / meter.seconds if meter.seconds else 0.0
@@ -329,5 +352,7 @@ def _summarize(steering: Any, meter: Any, precision: str, *, rate: float, steps:
         "metric": steering.metric,
         "best": steering.best,
         "best_step": steering.first_step + steering.best_step,
-        "learning_rate": rate,
+        "learning_rate": phase.rate,
+        "epochs": phase.epochs,
+        **({"solved": solution.facts} if solution else {}),
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.splits import Splits
 from ftkit.engine.encoders import load_config, resolve_encoder
 from ftkit.engine.quiet import quietly
-from ftkit.errors import ModelError
+from ftkit.errors import FtkitError, ModelError
 from ftkit.recipe import Head, Recipe
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages.first_pass import pass_first_batch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "load", "new_parameters",
-    "read_spread",
+    "read_spread", "read_width",
 ]  # fmt: skip
 
 ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
@@ -145,7 +146,15 @@ def choose_learning_rate(recipe: Recipe, *, spread: float, tune: str = "") -> fl
     tune = tune or recipe.head.tune
     if set_rate and (tune != "head" or recipe.head.tune == "head"):
         return set_rate
-    return default_learning_rate(recipe.training.optimizer, tune, spread=spread)
+    width = read_width(recipe.head.encoder) if tune not in ("head", "lora") else 0
+    return default_learning_rate(recipe.training.optimizer, tune, spread=spread, width=width)
+
+
+def read_width(encoder: str) -> int:
+    """Return how wide the states of an encoder are; 0 where its configuration can't be read or doesn't say."""
+    with suppress(FtkitError):
+        return int(getattr(load_config(encoder), "hidden_size", 0) or 0)
+    return 0
 
 
 def read_spread(run: Run) -> float:

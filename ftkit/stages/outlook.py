@@ -147,35 +147,39 @@ class Forecast:
 
     def _training(self, recipe: Recipe) -> Outlook:
         from ftkit.engine.optimizers import schedule_curve
-        from ftkit.stages.training import count_steps
+        from ftkit.stages.training import choose_epochs, count_steps
 
         settings, rate = recipe.training, self.rate(recipe)
         facts: dict[str, Any] = {"peak learning rate": self._say_rate(recipe)}
         if self.encoded is None:
             return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})
         lengths = _input_lengths(self.encoded)
-        total, each = (count_steps(lengths, settings, epochs=epochs) for epochs in (settings.epochs, 1))
+        epochs = choose_epochs(lengths, settings)
+        total, each = (count_steps(lengths, settings, epochs=passes) for passes in (epochs, 1))
         facts = {
-            "steps": f"{total:,}, {each:,} in each epoch",
+            "steps": f"{total:,}, {each:,} in each of {epochs:g} epochs",
             "tokens per step": f"about {float(np.sum(lengths)) / each:,.0f}",
-            **facts, "evaluations": f"{math.ceil(settings.epochs * settings.evaluations)}", **self._duration(recipe),
+            **facts, "evaluations": f"{math.ceil(epochs * settings.evaluations)}", **self._duration(recipe),
         }  # fmt: skip
         steps, rates = schedule_curve(settings.schedule, warmup_steps=round(settings.warmup * total), total_steps=total,
                                       learning_rate=rate)  # fmt: skip
         return Outlook(facts=facts, steps=steps.tolist(), rates=rates.tolist())
 
     def _duration(self, recipe: Recipe) -> dict[str, str]:
+        from ftkit.stages.training import choose_epochs
+
         speed = self.speed(recipe) if self.encoded is not None else None
         if speed is None:
             return {}
-        epochs = recipe.training.epochs
+        lengths = _input_lengths(self.encoded)
+        epochs = choose_epochs(lengths, recipe.training)
         if (
             recipe.head.tune == "head" and recipe.training.cache_features
         ):  # the encoder is run once, the head is nothing
             epochs = min(1.0, epochs)
         if recipe.head.tune == "head_then_full":  # in its first phase nothing is computed backward
             epochs += recipe.training.head_epochs / (1 + BACKWARD)
-        seconds = epochs * float(np.sum(_input_lengths(self.encoded))) / speed.tokens_per_second * speed.overhead
+        seconds = epochs * float(np.sum(lengths)) / speed.tokens_per_second * speed.overhead
         return {"estimated time": f"{_say_duration(seconds)}, at the speed of {speed.source}"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftkit.engine.batching import Collator
+from ftkit.engine.decoding import find_decoder
 from ftkit.engine.encoders import load_tokenizer
 from ftkit.engine.inference import Chunk, predict_chunks
 from ftkit.engine.losses import build_loss
@@ -53,6 +54,8 @@ class Predictor:
         self.model = load_model(folder, self.task)
         self.labels = [self.model.config.id2label[at] for at in range(self.model.config.num_labels)]
         tokenizer = load_tokenizer(folder, words=self.task == "token-classification")
+        tagging, decoding = self.task == "token-classification", run.recipe.evaluation.decoding
+        self.decoder = find_decoder(self.labels) if tagging and decoding == "viterbi" else None
         self.batch_size = batch_size
         self.precision = read_json(environment).get("precision", "fp32") if environment.is_file() else "fp32"
         summary = read_json(run.path / "preprocessing" / "summary.json")
@@ -89,7 +92,7 @@ class Predictor:
                             longest=self.encoder.max_length)  # fmt: skip
         loss = build_loss(self.problem_type)
         for chunk in predict_chunks(self.model, rows, collator, loss, batch_size=self.batch_size,
-                                    precision=self.precision):  # fmt: skip
+                                    precision=self.precision, decoder=self.decoder):  # fmt: skip
             for at, text in enumerate(chunk.texts):
                 yield self._describe(columns[int(text)], chunk, at)
 

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 NAP = 0.2  # seconds between two looks whether it has ended
+ENOUGH_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 400, 3, 20  # of automatic epochs; `python -m benchmarks rates` tries them
 PATIENCE = 0.5  # seconds to wait for the lock: whoever only asks whether it is held has it for an instant
 
 
@@ -372,6 +373,24 @@ def _trim(path: Path, step: int) -> None:
     if path.is_file():
         kept = [event for event in read_events(path) if event.get("step", 0) is None or event.get("step", 0) <= step]
         write_text(path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept))
+
+
+def choose_epochs(lengths: Any, settings: Training) -> float:
+    """Return the passes over the training split: as set, or so many that few examples make steps enough.
+
+    Args:
+        lengths: (N,) tokens of each encoded row.
+        settings: epochs, and what makes a step.
+
+    >>> [choose_epochs([7] * rows, Training()) for rows in (80, 400, 2000, 20000)]
+    [20.0, 16.0, 3.0, 3.0]
+    >>> choose_epochs([7] * 400, Training(epochs=1.5))
+    1.5
+    """
+    if settings.epochs:
+        return settings.epochs
+    each = count_steps(lengths, settings, epochs=1.0)
+    return float(min(max(round(ENOUGH_STEPS / each), FEWEST_EPOCHS), MOST_EPOCHS))
 
 
 def count_steps(lengths: Any, settings: Training, *, epochs: float) -> int:

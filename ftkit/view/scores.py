@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.stages.verdict import FLOOR_NAMES
 from ftkit.view.style import (
     BLUE,
     GREEN,
@@ -137,7 +138,8 @@ def baseline_comparison(metrics: Mapping[str, Any]) -> Figure:
     name = next(iter(metrics["metrics"]))
     rows = [{"name": "this model", **metrics["metrics"][name]}]
     for baseline, scores in (metrics.get("baselines") or {}).items():
-        rows.append({"name": baseline.replace("_", " "), **(scores.get(name) or {"value": None})})
+        said = FLOOR_NAMES.get(baseline, baseline.replace("_", " "))
+        rows.append({"name": said, **(scores.get(name) or {"value": None})})
     return score_comparison(rows, name)
 
 

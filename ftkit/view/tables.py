@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftkit.stages.verdict import FLOOR_NAMES
 from ftkit.view.style import clean
 
 if TYPE_CHECKING:
@@ -181,10 +182,9 @@ def findings_table(findings: Iterable[Finding]) -> Table:
 
 def floors_table(floors: pd.DataFrame) -> Table:
     """Return what two cheap models score with their intervals."""
-    names = {"words_linear": "words and a linear model", "frozen_linear": "frozen encoder and a linear model"}
     return Table(
         [
-            {"model": names.get(row["floor"], row["floor"]), "split": row["split"], "metric": row["metric"],
+            {"model": FLOOR_NAMES.get(row["floor"], row["floor"]), "split": row["split"], "metric": row["metric"],
              "score": f"{row['value']:.4f}", "interval": f"{row['low']:.4f} to {row['high']:.4f}",
              "examples": row["examples"]}
             for row in floors.to_dict("records")
@@ -267,10 +267,19 @@ def scores_table(metrics: Mapping[str, Any]) -> Table:
     baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines") or {}
     return Table([
         {"score": name, "value": score["value"], "low": score["low"], "high": score["high"],
-         **{said.replace("_", " "): _value(baseline.get("metrics", baseline).get(name))
+         **{FLOOR_NAMES.get(said, said.replace("_", " ")): _value(baseline.get("metrics", baseline).get(name))
             for said, baseline in baselines.items()}}
         for name, score in metrics["metrics"].items()
     ])  # fmt: skip
+
+
+def verdict_notice(metrics: Mapping[str, Any]) -> Table:
+    """Return a sentence: whether the model beats the linear models of the inspection, and if not, what to change."""
+    if metrics.get("verdict"):
+        return Table([], metrics["verdict"])
+    floors = [name for floor, name in FLOOR_NAMES.items() if floor in (metrics.get("baselines") or {})]
+    return Table([], f"This model beats {' and '.join(floors)}." if floors else
+                 "There is no linear model to compare with: the inspection makes them.")  # fmt: skip
 
 
 def errors_table(errors: pd.DataFrame, *, most: int = 15) -> Table:

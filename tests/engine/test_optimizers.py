@@ -11,6 +11,7 @@ from transformers import get_scheduler
 
 from ftkit.engine.layers import spared_from_decay
 from ftkit.engine.optimizers import (
+    DECAY,
     HIGHEST_RATE,
     OPTIMIZERS,
     OUTPUT_STEP,
@@ -250,8 +251,31 @@ class TestOptimizers:
         before = copy.deepcopy([{key: group[key] for key in group if key != "params"} for group in groups])
         optimizer = make_optimizer(groups, name=name)
         for group, given in zip(optimizer.param_groups, before, strict=True):
-            assert {key: group[key] for key in given} == given
+            decay = max(group["weight_decay"], group.get(DECAY, 0.0))
+            assert {**{key: group[key] for key in given}, "weight_decay": decay} == given
         assert [{key: group[key] for key in group if key != "params"} for group in groups] == before
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_decay_shrinks_weights_by_the_rate_and_takes_no_part_in_the_gradient(self, name):
+        """With a gradient that is nearly nothing, n steps leave (1 - rate * decay) ** n of a weight."""
+        parameter = nn.Parameter(torch.full((3,), 2.0))
+        group = {"params": [parameter], "lr": 0.01, "weight_decay": 0.5}
+        optimizer, moved = make_optimizer([group], name=name, momentum=0.0), 0.0
+        for _ in range(10):
+            before = parameter.detach().clone()
+            parameter.grad = torch.full((3,), 1e-30)
+            optimizer.step()
+            moved += float((parameter.detach() - before * (1 - 0.01 * 0.5)).abs().max())
+        assert moved < 0.2  # at most the rate itself a step, which adaptive ones make of any gradient
+        assert float(parameter.detach().max()) < 2.0 * (1 - 0.01 * 0.5) ** 10 + 0.2
+
+    def test_decay_of_sgd_is_exact(self):
+        parameter = nn.Parameter(torch.full((3,), 2.0))
+        optimizer = make_optimizer([{"params": [parameter], "lr": 0.01, "weight_decay": 0.5}], name="sgd", momentum=0.9)
+        for _ in range(10):
+            parameter.grad = torch.zeros(3)
+            optimizer.step()
+        torch.testing.assert_close(parameter.detach(), torch.full((3,), 2.0 * (1 - 0.01 * 0.5) ** 10))
 
     def test_adamw_is_fused_on_a_processor_and_agrees_with_the_plain_one(self):
         fused = make_optimizer(quadratic_groups(lr=0.01), name="adamw")
@@ -285,6 +309,14 @@ class TestOptimizers:
         assert default_learning_rate("adamw", "full") < default_learning_rate("adamw", "lora")
         assert default_learning_rate("adamw", "lora") < default_learning_rate("adamw", "head")
         assert default_learning_rate("adamw", "head_then_full") == default_learning_rate("adamw", "full")
+
+    @pytest.mark.parametrize(("width", "rate"), [(0, 5e-5), (768, 5e-5), (384, 2e-4), (256, 3e-4), (128, 3e-4),
+                                                 (1024, 2.8e-5), (4096, 2e-5)])  # fmt: skip
+    def test_narrow_encoders_have_larger_rates_within_bounds(self, width, rate):
+        assert default_learning_rate("adamw", "full", width=width) == rate
+        assert default_learning_rate("adamw", "head_then_full", width=width) == rate
+        assert default_learning_rate("sgd", "full", width=width) == OPTIMIZERS["sgd"].full_rate
+        assert default_learning_rate("adamw", "lora", width=width) == OPTIMIZERS["adamw"].lora_rate
 
     @pytest.mark.parametrize("name", OPTIMIZERS)
     def test_what_an_output_layer_reads_decides_only_where_steps_are_even(self, name):

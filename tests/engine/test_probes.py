@@ -108,7 +108,7 @@ class TestFeatures:
         assert other.toarray()[:, 0].tolist() == [1.0, 0.0]
 
     def test_texts_without_words_are_described_by_their_characters(self):
-        train, other = text_features(["电影", "电视"], ["电"])
+        train, other = text_features(["电影院", "电影票"], ["电"])
 
         assert train.shape[1] > 1
         assert other.nnz

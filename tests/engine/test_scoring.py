@@ -155,6 +155,25 @@ class TestPredictingASplit:
             ["B-LOC", "O", "O"], ["O", "B-PER", "O", "O"], ["O"] * 30 + ["B-LOC"], [],
         ]  # fmt: skip
 
+    def test_tags_are_a_possible_sequence_unless_each_word_is_asked_for_itself(self, tiny_tokenizer):
+        words, labels = [["visit", "london", "paris"]], ("B-LOC", "I-LOC", "O")
+        encoder = Encoder(tokenizer=tiny_tokenizer, settings=Preprocessing(), task="token-classification",
+                          labels=labels, max_length=10)  # fmt: skip
+        windows, _ = encoder.encode_batch({"words": words, "tags": [[2, 0, 1]]})
+        rows = Dataset.from_list([{"text": 0, **window} for window in windows[0]])
+        knows = {"london": 1, "paris": 1}  # inside, without a beginning
+        model = Knowing({tiny_tokenizer.convert_tokens_to_ids(word): tag for word, tag in knows.items()}, 3)
+        collator = Collator(pad_id=0, task="token-classification", problem_type="single_label", classes=3)
+        splits = make_splits("token-classification", labels=labels, tag_scheme="BIO")
+        found = {
+            decoding: predict_split(model, rows, splits, collator, build_loss("single_label"), words=words,
+                                    batch_size=2, precision="fp32", decoding=decoding).predicted[0]
+            for decoding in ("greedy", "viterbi")
+        }  # fmt: skip
+
+        assert found["greedy"] == ["O", "I-LOC", "I-LOC"]
+        assert found["viterbi"] in (["B-LOC", "I-LOC", "I-LOC"], ["O", "B-LOC", "I-LOC"])
+
     def test_an_entity_whose_word_has_no_token_counts_as_missed(self, tiny_tokenizer):
         predictions, data, _ = self.predict(tiny_tokenizer)
 

@@ -1,0 +1,86 @@
+"""Whether a model beats what the inspection found for nothing, said where people look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ftkit.recipe import Recipe
+from ftkit.run import Run, write_json
+from ftkit.spreadsheets import read_table, write_table
+from ftkit.stages import chain
+from ftkit.stages.verdict import describe_verdict, read_floors
+from ftkit.view import tables
+
+SUMMARY = {"steps": 63, "epochs": 3.0, "learning_rate": 5e-5, "status": "done", "reason": ""}
+
+
+def make_metrics(own: float, floor: float, name: str = "accuracy") -> dict[str, Any]:
+    baselines = {"majority": {name: {"value": 0.2}}, "words_linear": {name: {"value": floor / 2}},
+                 "frozen_linear": {name: {"value": floor}}}  # fmt: skip
+    return {"metrics": {name: {"value": own}}, "baselines": baselines}
+
+
+def test_a_model_below_a_linear_one_is_told_with_what_to_change() -> None:
+    said = describe_verdict(make_metrics(0.786, 0.929), SUMMARY, Recipe())
+
+    assert said == (
+        "This model doesn't beat what costs next to nothing: accuracy 0.7860, frozen encoder and a linear model "
+        "0.9290. Try more steps than 63: -p training.epochs=14."
+    )
+
+
+@pytest.mark.parametrize(("summary", "sections", "advice"), [
+    ({"steps": 900}, {}, "a larger rate: -p training.learning_rate=0.0001"),
+    ({}, {"head": {"tune": "head"}}, "-p head.tune=full"),
+    ({}, {"training": {"learning_rate": 1e-6}}, "-p training.learning_rate=0"),
+    ({"status": "stopped", "reason": "hand"}, {}, "training to the end"),
+])  # fmt: skip
+def test_the_advice_fits_what_was_done(summary: dict[str, Any], sections: dict[str, Any], advice: str) -> None:
+    said = describe_verdict(make_metrics(0.5, 0.6), {**SUMMARY, **summary}, Recipe().replace(sections))
+
+    assert advice in said
+
+
+@pytest.mark.parametrize("metrics", [
+    make_metrics(0.95, 0.93), {"metrics": {"accuracy": {"value": 0.1}}, "baselines": {}},
+    make_metrics(0.05, 0.2, name="rmse"),
+])  # fmt: skip
+def test_nothing_is_said_where_it_is_better_or_there_is_nothing_to_compare(metrics: dict[str, Any]) -> None:
+    assert describe_verdict(metrics, SUMMARY, Recipe()) == ""
+
+
+def test_floors_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_the_card(
+    make_run: Callable[..., Run],
+) -> None:
+    run = make_run("topics.tsv")
+    chain.make(run, "inspection")
+    path = run.path / "inspection" / "floors.csv"
+    floors = read_table(path, text=("floor", "split", "metric"))
+    row = {"floor": "frozen_linear", "split": "test", "metric": "accuracy", "value": 1.0, "low": 0.9, "high": 1.0,
+           "examples": 12}  # fmt: skip
+    write_table(path, floors.iloc[:0].assign(**dict.fromkeys(row)).__class__([row]))  # tiny data have none of their own
+
+    scored = chain.make(run, "evaluation")
+
+    assert read_floors(run, "test") == {"frozen_linear": {"accuracy": {"value": 1.0, "low": 0.9, "high": 1.0},
+                                                          "examples": 12}}  # fmt: skip
+    assert read_floors(run, "validation") == {}
+    assert scored.metrics["baselines"]["frozen_linear"]["accuracy"]["value"] == 1.0
+    assert scored.metrics["verdict"].startswith("This model doesn't beat what costs next to nothing")
+    assert scored.metrics["verdict"] in (run.path / "model" / "README.md").read_text(encoding="utf-8")
+    assert tables.verdict_notice(scored.metrics).to_text() == scored.metrics["verdict"]
+    assert "frozen encoder and a linear model" in tables.scores_table(scored.metrics).to_text()
+
+
+def test_floors_of_other_data_do_not_count(make_run: Callable[..., Run]) -> None:
+    run = make_run("topics.tsv")
+    chain.make(run, "inspection")
+    status = json.loads((run.path / "status.json").read_text())
+    status["inspection"]["fingerprint"] = "another"
+    write_json(run.path / "status.json", status)
+
+    assert read_floors(Run.open(run.path), "test") == {}
