@@ -19,7 +19,7 @@ VALIDATION = 0.01  # of train
 RATE, OTHER_RATE = 0.0, 0.05  # ftkit's default for a head, and another
 TITLES = {
     "first": "ftkit, the first time",
-    "second": "ftkit, another learning rate",
+    "second": "ftkit, another head, by steps",
     "trainer": "`Trainer`, frozen encoder",
     "setfit": "`setfit`: encode, logistic regression",
 }
@@ -131,9 +131,9 @@ def main(*, quick: bool = False) -> None:
     write_table(
         "frozen", "A head on a frozen encoder",
         f"From {work['limit']} texts of {work['source']} in memory to a trained head: max_length {work['max_length']}, "
-        f"{work['epochs']} epochs, batches of {work['batch_size']}, learning rate "
-        f"{rates['first']:g}, ftkit's default for this head and the same for `Trainer`; {rates['second']:g} for the "
-        f"other head. After each epoch ftkit and `Trainer` score {ours[0]['validation']} validation texts. "
+        f"{work['epochs']} epochs, batches of {work['batch_size']}. ftkit solves the first head; `Trainer` trains it at "
+        f"learning rate {rates['first']:g}, ftkit's default where a head is trained by steps, as the second one is, at "
+        f"{rates['second']:g}. After each epoch ftkit and `Trainer` score {ours[0]['validation']} validation texts. "
         f"Accuracy on {work['limit']} test texts. Median and range of {rounds} interleaved rounds.",
         ["way", "seconds", "ftkit's first is faster", "ftkit's second is faster", "accuracy"], rows, quick=quick,
         peers=("setfit", "sentence-transformers"),

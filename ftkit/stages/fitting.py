@@ -17,7 +17,7 @@ from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
 from ftkit.stages import head, preprocessing
-from ftkit.stages.solving import Solution, is_solved, solve_head, solved_through
+from ftkit.stages.solving import Solution, solve_head, solved_through
 
 if TYPE_CHECKING:
     from ftkit.data.splits import Splits
@@ -112,7 +112,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
 def _solve(run: Run, model: Any, encoded: Any, precision: str, log: EventLog) -> Solution | None:
     """Solve the output layer where that comes first, and is what the settings ask for."""
     recipe = run.recipe
-    if recipe.head.tune not in ("head", "head_then_full") or not is_solved(recipe, "head"):
+    if recipe.head.tune not in ("head", "head_then_full") or not head.is_solved(recipe, "head"):
         return None
 
     def tell(said: str) -> None:

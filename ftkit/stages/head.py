@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "load", "new_parameters",
+    "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "is_solved", "load",
+    "new_parameters",
     "read_spread", "read_width",
 ]  # fmt: skip
 
@@ -150,6 +151,19 @@ def choose_learning_rate(recipe: Recipe, *, spread: float, tune: str = "") -> fl
     return default_learning_rate(recipe.training.optimizer, tune, spread=spread, width=width)
 
 
+def is_solved(recipe: Recipe, tune: str = "") -> bool:
+    """Tell whether settings let an output layer be solved: its loss is convex, and no optimizer or rate is asked for.
+
+    Args:
+        recipe: all settings.
+        tune: what is trained, where it isn't what the recipe says.
+    """
+    wanted = recipe.training
+    plain = not (wanted.label_smoothing or wanted.focal_gamma or wanted.token_masking or wanted.token_deletion)
+    asked = wanted.learning_rate and recipe.head.tune == "head"  # before all layers the head has its own
+    return plain and (tune or recipe.head.tune) == "head" and wanted.optimizer == "auto" and not asked
+
+
 def read_width(encoder: str) -> int:
     """Return how wide the states of an encoder are; 0 where its configuration can't be read or doesn't say."""
     with suppress(FtkitError):
@@ -184,7 +198,8 @@ def compute(run: Run) -> Prepared:
     tokenizer.save_pretrained(folder / "model")
     total = sum(parameter.numel() for parameter in model.parameters())
     model = freeze(model, settings, new, tune=_shown(settings.tune))
-    table = describe_parameters(model, run.recipe, new, choose_learning_rate(run.recipe, spread=first.spread))
+    rate = 0.0 if is_solved(run.recipe) else choose_learning_rate(run.recipe, spread=first.spread)
+    table = describe_parameters(model, run.recipe, new, rate)
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     write_text(folder / "parameters.csv", table.to_csv(index=False))
     write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first.loss, "new": new,
@@ -200,7 +215,7 @@ def load(run: Run) -> Prepared:
     summary = read_json(folder / "summary.json")
     model = freeze(load_head_model(run), run.recipe.head, summary["new"], tune=_shown(run.recipe.head.tune))
     expected = summary["expected_loss"]
-    rate = choose_learning_rate(run.recipe, spread=read_spread(run))
+    rate = 0.0 if is_solved(run.recipe) else choose_learning_rate(run.recipe, spread=read_spread(run))
     table = describe_parameters(model, run.recipe, summary["new"], rate)
     if table.to_csv(index=False) != (folder / "parameters.csv").read_text(encoding="utf-8"):
         write_text(folder / "parameters.csv", table.to_csv(index=False))  # rates are the training's, and may change
@@ -234,7 +249,7 @@ def load_model(folder: str, task: str) -> Any:
 
 
 def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: float) -> pd.DataFrame:
-    """Return one row a layer and state: group, depth, parameters, state, learning_rate (0 where frozen).
+    """Return one row a layer and state: group, depth, parameters, state, learning_rate (0 where frozen or solved).
 
     Args:
         model: frozen as it will be trained.
@@ -253,6 +268,7 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: fl
         plain = name.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
         fresh = plain in new or ".lora_" in name
         state = "frozen" if not parameter.requires_grad else "new" if fresh else "trained"
+        state = "solved" if is_solved(recipe) and state != "frozen" else state
         lr = rate * recipe.head.layer_decay ** (layers + 1 - depth) if parameter.requires_grad else 0.0
         rows.append({"group": group, "depth": depth, "parameters": parameter.numel(), "state": state,
                      "learning_rate": lr})  # fmt: skip

@@ -115,6 +115,8 @@ class Forecast:
 
     def _say_rate(self, recipe: Recipe) -> str:
         """Return the rate, and beside one that is set what would be taken without it."""
+        if head.is_solved(recipe):
+            return "none: the output layer is solved"
         rate, usual = self.rate(recipe), self.rate(recipe.replace({"training": {"learning_rate": 0.0}}))
         return f"{rate:g}" + (f", set; {usual:g} by default" if rate != usual else "")
 
@@ -153,6 +155,9 @@ class Forecast:
         facts: dict[str, Any] = {"peak learning rate": self._say_rate(recipe)}
         if self.encoded is None:
             return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})
+        if head.is_solved(recipe):
+            return Outlook(facts={"steps": "none: the output layer is solved on states that are computed once",
+                                  **self._duration(recipe)})  # fmt: skip
         lengths = _input_lengths(self.encoded)
         epochs = choose_epochs(lengths, settings)
         total, each = (count_steps(lengths, settings, epochs=passes) for passes in (epochs, 1))

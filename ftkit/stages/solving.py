@@ -27,7 +27,7 @@ from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
 from ftkit.recipe import Recipe
 from ftkit.stages.states import Frozen, Tell, freeze_splits
 
-__all__ = ["Solution", "is_solved", "solve_head", "solved_through"]
+__all__ = ["ADDED", "Solution", "solve_head", "solved_through"]
 
 BLOCK = 2048  # rows read at a time
 MOST = 200_000  # states that the output layer is fitted to
@@ -51,19 +51,6 @@ class Solution:
     frozen: Frozen
     new: tuple[str, ...]
     facts: dict[str, Any]
-
-
-def is_solved(recipe: Recipe, tune: str = "") -> bool:
-    """Tell whether settings let an output layer be solved: its loss is convex, and no optimizer or rate is asked for.
-
-    Args:
-        recipe: all settings.
-        tune: what is trained, where it isn't what the recipe says.
-    """
-    wanted = recipe.training
-    plain = not (wanted.label_smoothing or wanted.focal_gamma or wanted.token_masking or wanted.token_deletion)
-    asked = wanted.learning_rate and recipe.head.tune == "head"  # before all layers the head has its own
-    return plain and (tune or recipe.head.tune) == "head" and wanted.optimizer == "auto" and not asked
 
 
 def solve_head(

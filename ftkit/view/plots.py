@@ -45,7 +45,7 @@ __all__ = [
     "rate_search", "schedule", "score_comparison", "show",
 ]  # fmt: skip
 
-STATES = {"new": ORANGE, "trained": BLUE, "frozen": GREY}
+STATES = {"new": ORANGE, "solved": ORANGE, "trained": BLUE, "frozen": GREY}
 
 
 def label_counts(counts: pd.DataFrame, *, top: int = 30) -> Figure:
@@ -166,7 +166,8 @@ def parameter_groups(table: pd.DataFrame) -> Figure:
     """Draw the parameters from the output layer down to the embeddings: how many, and which are trained.
 
     Args:
-        table: columns group, depth (0 nearest the text), parameters, state (trained, frozen or new), learning_rate.
+        table: columns group, depth (0 nearest the text), parameters, state (trained, frozen, new, solved) and
+            learning_rate.
     """
     if table.empty:
         return empty_figure("Parameters")

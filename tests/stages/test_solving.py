@@ -17,8 +17,9 @@ from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
 from ftkit.recipe import Recipe
 from ftkit.run import Run
 from ftkit.stages import chain
+from ftkit.stages.head import is_solved
 from ftkit.stages.prediction import Predictor
-from ftkit.stages.solving import ADDED, is_solved
+from ftkit.stages.solving import ADDED
 
 SOLVED = {"learning_rate": 0.0, "optimizer": "auto", "epochs": 0.0}
 
