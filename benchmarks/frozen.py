@@ -131,7 +131,7 @@ def main(*, quick: bool = False) -> None:
     write_table(
         "frozen", "A head on a frozen encoder",
         f"From {work['limit']} texts of {work['source']} in memory to a trained head: max_length {work['max_length']}, "
-        f"{work['epochs']} epochs, batches of {work['batch_size']}. ftkit solves the first head; `Trainer` trains it at "
+        f"{work['epochs']} epochs, batches of {work['batch_size']}. ftkit solves the first head; `Trainer` trains at "
         f"learning rate {rates['first']:g}, ftkit's default where a head is trained by steps, as the second one is, at "
         f"{rates['second']:g}. After each epoch ftkit and `Trainer` score {ours[0]['validation']} validation texts. "
         f"Accuracy on {work['limit']} test texts. Median and range of {rounds} interleaved rounds.",
