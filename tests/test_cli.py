@@ -96,7 +96,7 @@ def test_a_recipe_is_printed_whole() -> None:
     assert tomllib.loads(call("recipe")[1]) == Recipe().to_mapping()
     shipped = read_recipe(shipped_recipes()["reuters_topics"])
     assert tomllib.loads(call("recipe", "reuters_topics")[1]) == shipped.to_mapping()
-    assert "epochs = 1.0  # passes over the training split, epochs" in call("recipe", "reuters_topics")[1]
+    assert "epochs = 2.0  # passes over the training split; 0: as many" in call("recipe", "reuters_topics")[1]
 
 
 def test_shipped_recipes_are_listed_with_their_first_line() -> None:
@@ -203,7 +203,7 @@ def test_ctrl_c_ends_all_runs_with_130_and_says_how_to_go_on(stub: Any) -> None:
         (["reuters_topics", "-p", "epochs=3"],
          "-p: expected section.field=value, got 'epochs=3'. Example: training.epochs=2."),
         (["reuters_topics", "-p", "trainig.epochs=3"], "-p: unknown section 'trainig'. Did you mean 'training'?"),
-        (["reuters_topics", "-p", "training.epochs=0"], "training.epochs: expected 0.001 to 1000, got 0.0."),
+        (["reuters_topics", "-p", "training.epochs=-1"], "training.epochs: expected 0 to 1000, got -1.0."),
         (["reuters_topics", "tweet_entities", "--run-dir", "x"], "--run-dir: expected one recipe, got 2."),
     ],
     ids=["nothing", "recipe", "stage", "assignment", "section", "bound", "folder"],
@@ -498,7 +498,7 @@ def test_a_training_that_was_replaced_comes_back_and_one_stopped_by_hand_goes_on
     assert "stale" not in do("restore", "reviews")
     assert weights.read_bytes() == first
     assert "stale:" in do(*asked, "--until", "head")
-    assert "stale: training.epochs was 1.0, is 3.0" in do("status", "reviews")
+    assert "stale: training.epochs was 1.0, is 0.0" in do("status", "reviews")
 
     run = Run.open("reviews")
     training = run.status()["training"]

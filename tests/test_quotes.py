@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_table_at_the_end_of_a_run(quote, tmp_path):
     write_json(run.path / "evaluation" / "metrics.json", METRICS)
     quote.README.write_text(TEXT.replace("speed", "scores"), encoding="utf-8")
     assert quote.main(["--scores", str(run.path)]) == 0
-    assert "| reviews | test accuracy | 0.9000 | 0.8000 to 0.9500 | 0.5000 |  | 20 |" in quote.README.read_text(
+    assert "| reviews | test accuracy | 0.9000 | 0.8000 to 0.9500 | 0.5000 |  |  |  | 20 |" in quote.README.read_text(
         encoding="utf-8"
     )
     assert "seconds" not in quote.SCORES.read_text(encoding="utf-8")

@@ -155,8 +155,8 @@ def test_a_choice_that_is_not_there_offers_the_nearest() -> None:
     with pytest.raises(RecipeError) as caught:
         Recipe.from_mapping({"training": {"optimizer": "adam-w"}})
     assert str(caught.value) == (
-        "training.optimizer: expected one of adamw, adam, sgd, adagrad, adadelta, rmsprop, adafactor, got 'adam-w'. "
-        "Did you mean 'adamw'?"
+        "training.optimizer: expected one of auto, adamw, adam, sgd, adagrad, adadelta, rmsprop, adafactor, "
+        "got 'adam-w'. Did you mean 'adamw'?"
     )
     with pytest.raises(RecipeError) as caught:
         Recipe.from_mapping({"evaluation": {"split": "holdout"}})

@@ -37,7 +37,7 @@ __all__ = [
 SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
 BASELINES = {"majority": "majority", "untrained_head": "untrained head", "words_linear": "words, linear",
              "frozen_linear": "frozen, linear"}  # fmt: skip
-PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
 
 
 def score_table(runs: Sequence[Run]) -> Table:

@@ -81,6 +81,8 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
         steering.stale = _count_stale(read_events(folder / "events.jsonl"), after=done) if resume else 0
+        if number:
+            set_seed(recipe.training.seed)  # the same whether the phase before ended now or before a resume
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
@@ -93,8 +95,9 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision)
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
-            with quietly():
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if not (checkpoint and _is_whole_phase(trainer, checkpoint)):
+                with quietly():
+                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
         if steering.outcome == "suspended":
             return _summarize(steering, meter, precision, phases[-1], solution, steps=done, begun=begun)
@@ -295,13 +298,32 @@ def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, m
     }  # fmt: skip
 
 
+def _is_whole_phase(trainer: Any, checkpoint: Path) -> bool:
+    """Tell whether a phase was put down in its very last step; then it is taken as it was.
+
+    Trainer would go on for one more step, where an epoch isn't whole.
+    """
+    from transformers.trainer_callback import TrainerState
+
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        return False
+    trainer.state = state
+    _load_weights(trainer.model, checkpoint)
+    trainer.callback_handler.on_train_begin(trainer.args, trainer.state, trainer.control)
+    return True
+
+
 def _load_best(model: Any, folder: Path, best_step: int, last_step: int) -> None:
     """Put the weights of the best checkpoint into a model; those of the last step are in it already."""
+    path = folder / f"checkpoint-{best_step}"
+    if best_step != last_step and path.is_dir():
+        _load_weights(model, path)
+
+
+def _load_weights(model: Any, path: Path) -> None:
     from safetensors.torch import load_file
 
-    path = folder / f"checkpoint-{best_step}"
-    if best_step == last_step or not path.is_dir():
-        return
     if (path / "adapter_model.safetensors").is_file():
         from peft import set_peft_model_state_dict
 

@@ -117,7 +117,10 @@ class Forecast:
         """Return the rate, and beside one that is set what would be taken without it."""
         if head.is_solved(recipe):
             return "none: the output layer is solved"
-        rate, usual = self.rate(recipe), self.rate(recipe.replace({"training": {"learning_rate": 0.0}}))
+        default = recipe.replace({"training": {"learning_rate": 0.0}})
+        rate, usual = self.rate(recipe), self.rate(default)
+        if head.is_solved(default):
+            return f"{rate:g}, set; without it the output layer is solved"
         return f"{rate:g}" + (f", set; {usual:g} by default" if rate != usual else "")
 
     def _preprocessing(self, recipe: Recipe) -> Outlook:

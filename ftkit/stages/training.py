@@ -38,7 +38,8 @@ __all__ = [
 ]
 
 NAP = 0.2  # seconds between two looks whether it has ended
-ENOUGH_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 400, 3, 20  # of automatic epochs; `python -m benchmarks rates` tries them
+# Of automatic epochs: of 10 and 20 on 100 texts, 20 were better on each of four data sets, and 10 than 4 on 500 texts.
+ENOUGH_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 400, 3, 20
 PATIENCE = 0.5  # seconds to wait for the lock: whoever only asks whether it is held has it for an instant
 
 

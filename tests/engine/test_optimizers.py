@@ -297,7 +297,7 @@ class TestOptimizers:
 
     def test_the_table_has_every_optimizer_of_the_recipe_and_positive_rates(self):
         settings = {item.name: item for item in (*describe_settings(Training), *describe_settings(Head))}
-        assert tuple(OPTIMIZERS) == settings["optimizer"].choices
+        assert ("auto", *OPTIMIZERS) == settings["optimizer"].choices
         assert tuple(SCHEDULES) == settings["schedule"].choices
         for name, choice in OPTIMIZERS.items():
             assert choice.meaning.endswith(".")

@@ -72,7 +72,7 @@ def test_plain_transformers_loads_the_model_and_gives_the_same_answers(make_run,
 def test_plain_transformers_tags_as_we_do(make_run):
     from transformers import pipeline
 
-    run = make_run("entities.conll", training={"epochs": 30.0})
+    run = make_run("entities.conll", training={"epochs": 30.0}, evaluation={"decoding": "greedy"})
     chain.make(run, "training")
     tagger = pipeline("token-classification", model=str(run.path / "model"), device="cpu", ignore_labels=[])
     for words, ours in zip(

@@ -59,7 +59,7 @@ def test_the_first_loss_is_near_the_logarithm_of_the_classes(make_run, source, c
 
 @pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
 def test_the_rate_of_an_output_layer_alone_follows_from_what_it_reads(make_run, source):
-    run = make_run(source, head={"tune": "head"}, training={"learning_rate": 0.0})
+    run = make_run(source, head={"tune": "head"}, training={"learning_rate": 0.0, "optimizer": "adamw"})
     prepared = chain.make(run, "head")
     inputs = texts_or_words(run, prepared.model)
     spread = inputs.std(0).sum().item()
@@ -93,7 +93,7 @@ def texts_or_words(run, model):
 
 def test_a_head_of_several_layers_has_the_rate_of_the_table(make_run, make_tiny_encoder):
     run = make_run(head={"tune": "head", "encoder": str(make_tiny_encoder("distilbert"))},
-                   training={"learning_rate": 0.0})  # fmt: skip
+                   training={"learning_rate": 0.0, "optimizer": "adamw"})  # fmt: skip
     table = chain.make(run, "head").parameters
     assert head.read_spread(run) == 0.0
     assert table["learning_rate"].max() == default_learning_rate("adamw", "head")

@@ -81,13 +81,17 @@ class TestTraining:
         assert outlook.rates[-1] < outlook.rates[len(outlook.rates) // 2]
 
     def test_beside_a_rate_that_is_set_stands_the_one_that_would_be_taken(self, make_run):
-        run = make_run(head={"tune": "head"}, training={"learning_rate": 1e-4})
+        run = make_run(head={"tune": "head"}, training={"learning_rate": 1e-4, "optimizer": "adamw"})
         chain.make(run, "head")
         usual = head.choose_learning_rate(run.recipe.replace({"training": {"learning_rate": 0.0}}),
                                           spread=head.read_spread(run))  # fmt: skip
 
         assert look(run, "training").facts["peak learning rate"] == f"0.0001, set; {usual:g} by default"
         assert look(run, "training", learning_rate=0.0).facts["peak learning rate"] == f"{usual:g}"
+        solved = "without it the output layer is solved"
+        assert look(run, "training", optimizer="auto").facts["peak learning rate"] == f"0.0001, set; {solved}"
+        facts = look(run, "training", optimizer="auto", learning_rate=0.0).facts
+        assert facts["peak learning rate"] == "none: the output layer is solved"
 
     def test_twice_the_epochs_take_twice_the_time(self, make_run):
         run = make_run()

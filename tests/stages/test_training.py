@@ -256,7 +256,7 @@ print(chain.make(Run.open(sys.argv[1]), "evaluation").metrics["split"])
 
 @pytest.mark.slow
 def test_an_interrupt_while_another_stage_waits_stops_the_training_and_goes_on_with_its_best(make_run):
-    run = make_run(training={"epochs": 400.0})
+    run = make_run(training={"epochs": 1000.0})
     process = subprocess.Popen([sys.executable, "-c", WAITS, str(run.path)], env={**os.environ},
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     wait_for(lambda: len(steps(run)) > 3)
@@ -379,11 +379,28 @@ def test_a_training_of_one_step_that_is_suspended_in_it_is_scored(make_run, monk
     assert chain.make(run, "training").summary["best"] is not None
 
 
+@pytest.mark.parametrize("tune", ["full", "head", "lora"])
+def test_a_training_put_down_in_its_last_step_in_the_middle_of_an_epoch_takes_no_further_one(
+    make_run, monkeypatch, tune
+):
+    settings = {**FEW, "epochs": 1.4}
+    straight = make_run(name="straight", head={"tune": tune}, training=settings)
+    steps_total = chain.make(straight, "training").summary["steps"]
+    run = make_run(head={"tune": tune}, training=settings)
+    object.__setattr__(run, "seen", [])
+    interrupt_at(run, steps_total, "suspend", monkeypatch)
+    assert run.status()["training"].state == "stopped"
+
+    assert chain.make(run, "training").summary["steps"] == steps_total
+    assert evaluations(run) == evaluations(straight)
+    assert same(weights(straight), weights(run))
+
+
 PATIENT = {"epochs": 6.0, "head_epochs": 6.0, "learning_rate": 1e-7, "patience": 2}
 
 
 def test_patience_in_the_head_phase_ends_that_phase_alone(make_run):
-    run = make_run(head={"tune": "head_then_full"}, training=PATIENT)
+    run = make_run(head={"tune": "head_then_full"}, training={**PATIENT, "optimizer": "adamw"})
     fitted = chain.make(run, "training")
     untouched = load_model(str(run.path / "head" / "model"), "text-classification").state_dict()
     name = next(name for name in untouched if "layer.0" in name and name.endswith("weight"))
