@@ -179,11 +179,12 @@ def predict(
     path = None if file in ("", "-") else Path(file)
     if path is not None and not path.is_file():
         raise DataError(f"{path}: there is no such file", remedy="Give a file of texts, or - for standard input.")
+    from ftkit.stages.machine import lent_machine
     from ftkit.stages.prediction import Predictor
 
     texts = text or read_texts(path, settings, say=_complain)
     predictor = Predictor(opened)
-    with open_output(output) as stream:
+    with open_output(output) as stream, lent_machine():
         count = write_predictions(predictor.predict(texts), stream, form)
     if output:
         _complain(f"{count} predictions in {output}")

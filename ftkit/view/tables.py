@@ -277,8 +277,17 @@ def verdict_notice(metrics: Mapping[str, Any]) -> Table:
     """Return a sentence: whether the model beats the linear models of the inspection, and if not, what to change."""
     if metrics.get("verdict"):
         return Table([], metrics["verdict"])
-    floors = [name for floor, name in FLOOR_NAMES.items() if floor in (metrics.get("baselines") or {})]
-    return Table([], f"This model beats {' and '.join(floors)}." if floors else
+    name, own = next(iter(metrics["metrics"].items()))
+    clearly, hardly = [], []
+    for floor, said in FLOOR_NAMES.items():
+        score = (metrics.get("baselines") or {}).get(floor, {}).get(name)
+        if score:
+            apart = max(own["low"], score["low"]) > min(own["high"], score["high"])
+            (clearly if apart else hardly).append(f"{said} ({score['value']:.4f})")
+    parts = [f"It clearly beats {' and '.join(clearly)}."] if clearly else []
+    parts += [f"It is better than {' and '.join(hardly)}, by less than this split can tell for sure: the intervals "
+              "overlap."] if hardly else []  # fmt: skip
+    return Table([], " ".join([f"{name} {own['value']:.4f}.", *parts]) if parts else
                  "There is no linear model to compare with: the inspection makes them.")  # fmt: skip
 
 

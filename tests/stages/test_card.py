@@ -49,7 +49,7 @@ def test_scores_stand_with_their_interval_beside_the_baselines(tmp_path):
 
     assert "## Scores on test (40 examples)" in card
     assert table(card) == [
-        "| metric | value | 90% interval | majority | untrained_head |",
+        "| metric | value | 90% interval | majority | untrained head |",
         "|---|---|---|---|---|",
         "| accuracy | 0.9750 | 0.9000 – 0.9900 | 0.5000 | 0.2500 |",
         "| mcc | – | – – – | – | – |",

@@ -76,6 +76,18 @@ def test_floors_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_t
     assert "frozen encoder and a linear model" in tables.scores_table(scored.metrics).to_text()
 
 
+def test_what_it_beats_by_less_than_the_split_can_tell_is_said_apart() -> None:
+    baselines = {"words_linear": {"accuracy": {"value": 0.97, "low": 0.96, "high": 0.975}},
+                 "frozen_linear": {"accuracy": {"value": 0.9, "low": 0.89, "high": 0.91}}}  # fmt: skip
+    metrics = {"metrics": {"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}, "baselines": baselines}
+
+    assert tables.verdict_notice(metrics).to_text() == (
+        "accuracy 0.9800. It clearly beats frozen encoder and a linear model (0.9000). It is better than words and a "
+        "linear model (0.9700), by less than this split can tell for sure: the intervals overlap."
+    )
+    assert "no linear model" in tables.verdict_notice({**metrics, "baselines": {}}).to_text()
+
+
 def test_floors_of_other_data_do_not_count(make_run: Callable[..., Run]) -> None:
     run = make_run("topics.tsv")
     chain.make(run, "inspection")
