@@ -247,9 +247,10 @@ def test_a_training_in_another_process_is_attached_to_and_steered(make_run):
 
 
 WAITS = """
-import sys
+import signal, sys
 from ftkit.run import Run
 from ftkit.stages import chain
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 print(chain.make(Run.open(sys.argv[1]), "evaluation").metrics["split"])
 """
 
