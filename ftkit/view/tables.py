@@ -278,7 +278,8 @@ def verdict_notice(metrics: Mapping[str, Any]) -> Table:
     if metrics.get("verdict"):
         return Table([], metrics["verdict"])
     name, own = next(iter(metrics["metrics"].items()))
-    clearly, hardly = [], []
+    clearly: list[str] = []
+    hardly: list[str] = []
     for floor, said in FLOOR_NAMES.items():
         score = (metrics.get("baselines") or {}).get(floor, {}).get(name)
         if score:
