@@ -94,12 +94,14 @@ class PathDecoder:
         return path
 
 
-def find_decoder(labels: Sequence[str]) -> PathDecoder | None:
-    """Return a decoder for labels that are BIO tags; None for others, such as parts of speech.
+def find_decoder(labels: Sequence[str], decoding: str = "viterbi") -> PathDecoder | None:
+    """Return a decoder for labels that are BIO tags; None for others, such as parts of speech, and for `greedy`.
 
     >>> find_decoder(["O", "B-PER", "I-PER"]) is None, find_decoder(["NOUN", "VERB"]) is None
     (False, True)
     """
+    if decoding != "viterbi":
+        return None
     known, inside = set(labels), [label[2:] for label in labels if label.startswith("I-")]
     bio = "O" in known and inside and all(f"B-{kind}" in known for kind in inside)
     return PathDecoder(labels) if bio and all(label == "O" or label[:2] in ("B-", "I-") for label in labels) else None

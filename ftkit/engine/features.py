@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -132,7 +132,7 @@ class FeatureStore:
             compute: given positions, yields some of them at a time with the (size, H) states of each.
         """
         if (self.find(keys)[:, 0] < 0).any():
-            with self._alone():
+            with _lock(self.folder):
                 self._make_folder()  # another process may have trimmed it away
                 self._look()
                 for part in self._shares(keys, lengths):
@@ -211,11 +211,6 @@ class FeatureStore:
         mapped = np.load(self.folder / f"{name}.states.npy", mmap_mode="r", allow_pickle=False)
         states = mapped.view(np.ndarray)  # a memmap is slower to index
         return states, np.load(self.folder / f"{name}.offsets.npy", allow_pickle=False)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with _lock(self.folder):
-            yield
 
     def _to_tensor(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).view(self.dtype)

@@ -25,7 +25,7 @@ from ftkit.engine.layers import find_layers, layer_depth
 from ftkit.engine.meanlayer import read_mean
 
 __all__ = [
-    "FIRST", "MEAN", "Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen",
+    "FIRST", "MEAN", "POOLED", "Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen",
     "replaying",
 ]  # fmt: skip
 

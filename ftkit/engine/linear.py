@@ -155,6 +155,8 @@ def _unscale(coefficients: Array, biases: Array, middle: Array, spread: Array) -
 
 def _loss(logits: Array, targets: npt.NDArray[Any], problem_type: str, weights: npt.NDArray[Any] | None) -> float:
     """Return the mean loss."""
+    from scipy.special import logsumexp
+
     if problem_type == "regression":
         return float(np.square(logits[:, 0] - targets).mean())
     if problem_type == "multi_label":
@@ -162,7 +164,5 @@ def _loss(logits: Array, targets: npt.NDArray[Any], problem_type: str, weights: 
         miss = targets * positive * np.logaddexp(0, -logits) + (1 - targets) * np.logaddexp(0, logits)
         return float(miss.mean())
     ids = targets.astype(np.int64)
-    highest = logits.max(axis=1)
-    total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
-    surprise = np.minimum(total - logits[np.arange(len(ids)), ids], -np.log(LEAST))
+    surprise = np.minimum(logsumexp(logits, axis=1) - logits[np.arange(len(ids)), ids], -np.log(LEAST))
     return float(surprise.mean() if weights is None else np.average(surprise, weights=weights[ids]))

@@ -88,8 +88,7 @@ def _find_parts(layer: nn.Module) -> tuple[Any, ...] | None:
         )
         square = whole and found[2].in_features == found[2].out_features == found[3].in_features  # type: ignore[union-attr]
         others = [name for name, module in named.items() if isinstance(module, nn.Linear) and module not in found]
-        if square and all(
-            name.startswith("attention.self.pos_") for name in others
-        ):  # which meet queries and keys of 0
+        # Those of relative positions meet queries and keys of 0.
+        if square and all(name.startswith("attention.self.pos_") for name in others):
             return (*found, norms)
     return None

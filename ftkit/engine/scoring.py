@@ -66,7 +66,7 @@ def predict_split(
     """
     parts: list[Any] = []
     total = weight = 0.0
-    decoder = find_decoder(splits.labels) if words is not None and decoding == "viterbi" else None
+    decoder = find_decoder(splits.labels, decoding) if words is not None else None
     for chunk in predict_chunks(model, rows, collator, loss, batch_size=batch_size, precision=precision,
                                 decoder=decoder):  # fmt: skip
         total, weight = total + chunk.loss, weight + chunk.weight

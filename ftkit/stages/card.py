@@ -7,7 +7,7 @@ from typing import Any
 
 from ftkit.recipe import Recipe
 from ftkit.run import Run, write_text
-from ftkit.stages.verdict import FLOOR_NAMES
+from ftkit.stages.verdict import name_baseline
 
 __all__ = ["write_model_card"]
 
@@ -57,13 +57,12 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
 
     recipe, summary = run.recipe, read_json(run.path / "training" / "summary.json")
     names, cut = list(metrics["baselines"]), run.status()["training"].cut
-    named = [FLOOR_NAMES.get(name, name.replace("_", " ")) for name in names]
     counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
     text = CARD.format(
         task=metrics["task"], name=run.name, problem_type=metrics["problem_type"], encoder=recipe.head.encoder,
         source=recipe.data.source, counts=f"Examples: {counts}; labels: {len(splits.labels)}.",
         split=metrics["split"], examples=metrics["examples"], confidence=metrics["confidence"],
-        baseline_names=" | ".join(named) or "baseline", baseline_rule="---|" * max(1, len(names)),
+        baseline_names=" | ".join(map(name_baseline, names)) or "baseline", baseline_rule="---|" * max(1, len(names)),
         rows="\n".join(_row(name, item, metrics["baselines"]) for name, item in metrics["metrics"].items()),
         tune=recipe.head.tune, how=_describe_training(recipe, summary),
         cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",

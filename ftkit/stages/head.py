@@ -198,8 +198,7 @@ def compute(run: Run) -> Prepared:
     tokenizer.save_pretrained(folder / "model")
     total = sum(parameter.numel() for parameter in model.parameters())
     model = freeze(model, settings, new, tune=_shown(settings.tune))
-    rate = 0.0 if is_solved(run.recipe) else choose_learning_rate(run.recipe, spread=first.spread)
-    table = describe_parameters(model, run.recipe, new, rate)
+    table = describe_parameters(model, run.recipe, new, choose_learning_rate(run.recipe, spread=first.spread))
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     write_text(folder / "parameters.csv", table.to_csv(index=False))
     write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first.loss, "new": new,
@@ -215,7 +214,7 @@ def load(run: Run) -> Prepared:
     summary = read_json(folder / "summary.json")
     model = freeze(load_head_model(run), run.recipe.head, summary["new"], tune=_shown(run.recipe.head.tune))
     expected = summary["expected_loss"]
-    rate = 0.0 if is_solved(run.recipe) else choose_learning_rate(run.recipe, spread=read_spread(run))
+    rate = choose_learning_rate(run.recipe, spread=read_spread(run))
     table = describe_parameters(model, run.recipe, summary["new"], rate)
     if table.to_csv(index=False) != (folder / "parameters.csv").read_text(encoding="utf-8"):
         write_text(folder / "parameters.csv", table.to_csv(index=False))  # rates are the training's, and may change
@@ -261,14 +260,15 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: fl
 
     from ftkit.engine.optimizers import count_layers, layer_depth
 
-    layers, rows = count_layers(model), []
+    layers, rows, solved = count_layers(model), [], is_solved(recipe)
+    rate = 0.0 if solved else rate
     for name, parameter in model.named_parameters():
         depth = layer_depth(name, layers)
         group = "embeddings" if depth == 0 else f"layer {depth}" if depth <= layers else "head"
         plain = name.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
         fresh = plain in new or ".lora_" in name
         state = "frozen" if not parameter.requires_grad else "new" if fresh else "trained"
-        state = "solved" if is_solved(recipe) and state != "frozen" else state
+        state = "solved" if solved and state != "frozen" else state
         lr = rate * recipe.head.layer_decay ** (layers + 1 - depth) if parameter.requires_grad else 0.0
         rows.append({"group": group, "depth": depth, "parameters": parameter.numel(), "state": state,
                      "learning_rate": lr})  # fmt: skip

@@ -54,8 +54,8 @@ class Predictor:
         self.model = load_model(folder, self.task)
         self.labels = [self.model.config.id2label[at] for at in range(self.model.config.num_labels)]
         tokenizer = load_tokenizer(folder, words=self.task == "token-classification")
-        tagging, decoding = self.task == "token-classification", run.recipe.evaluation.decoding
-        self.decoder = find_decoder(self.labels) if tagging and decoding == "viterbi" else None
+        tagging = self.task == "token-classification"
+        self.decoder = find_decoder(self.labels, run.recipe.evaluation.decoding) if tagging else None
         self.batch_size = batch_size
         self.precision = read_json(environment).get("precision", "fp32") if environment.is_file() else "fp32"
         summary = read_json(run.path / "preprocessing" / "summary.json")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ftkit.engine.frozen import FIRST, MEAN, Place, replaying
+from ftkit.engine.frozen import FIRST, MEAN, POOLED, replaying
 from ftkit.engine.layers import LAYER, is_head_parameter
 from ftkit.engine.linear import LinearFit, choose_strength, fit_linear
 from ftkit.engine.losses import IGNORE_INDEX
@@ -118,7 +118,7 @@ class _Problem:
         self.state, self.name = (MEAN, "the mean of the tokens") if mean else (FIRST, "the first token")
         self.dense = None if self.tagging else _find_dense(model, output)
         self.linear_names: tuple[str, ...] = ()
-        self.place: Place = frozen.place
+        self.given = self.place = frozen.place
         self.mean: Any = None
         self._slope = 1.0
         self.first, self.targets, self.groups, self._pick = self._read()
@@ -126,8 +126,9 @@ class _Problem:
     def readings(self, *, keep_pooler: bool) -> dict[str, npt.NDArray[np.float32]]:
         """Return the (N, H) states that the output layer could read, by name."""
         found = {}
-        others = [name for name, _ in self.model.named_parameters() if is_head_parameter(self.model, name, self.new)
-                  and not _belongs(self.model, name, self.output)]  # fmt: skip
+        own = _find_names(self.model, self.output)
+        others = [name for name, _ in self.model.named_parameters()
+                  if is_head_parameter(self.model, name, self.new) and name not in own]  # fmt: skip
         if not others:  # nothing random stands before it
             found["what stands before it"] = self._capture()
         if self.dense is not None and not keep_pooler and self._find_scale():
@@ -138,19 +139,17 @@ class _Problem:
 
     def put(self, reads: str, fit: LinearFit, features: npt.NDArray[np.float32]) -> bool:
         """Put a fit into the model, and tell whether the model then says the same of the first states."""
-        kept = {name: value.clone() for name, value in self.model.state_dict().items()
-                if any(value.data_ptr() == own.data_ptr() for own in self._own())}  # fmt: skip
+        changed = [self.output, *([self.dense] if self.dense is not None else [])]
+        kept = {name: self.model.get_parameter(name).detach().clone() for name in _find_names(self.model, *changed)}
         weight, slope = torch.tensor(fit.weight, dtype=torch.float32), 1.0
         with torch.no_grad():
             if reads == ADDED:
-                assert self.frozen.place is not None
-                self.place = replace(self.frozen.place, pooling="added")
+                self.place = replace(self.given, pooling="added")
             if reads in (self.name, ADDED):
                 assert self.dense is not None
                 self._make_linear(self.scale)
                 slope = self.scale * self._slope
-                self.linear_names = tuple(name for name, value in self.model.named_parameters()
-                                          if any(value is own for own in self.dense.parameters()))  # fmt: skip
+                self.linear_names = _find_names(self.model, self.dense)
             self.output.weight.copy_(weight / slope)
             self.output.bias.copy_(torch.tensor(fit.bias, dtype=torch.float32))
         said, wanted = self._say(len(features)), fit(features)
@@ -159,13 +158,8 @@ class _Problem:
                 add_mean_layer(self.model)
             return True
         self.model.load_state_dict(kept, strict=False)
-        assert self.frozen.place is not None
-        self.linear_names, self.place = (), self.frozen.place
+        self.linear_names, self.place = (), self.given
         return False
-
-    def _own(self) -> list[Tensor]:
-        modules = [self.output, *([self.dense] if self.dense is not None else [])]
-        return [parameter for module in modules for parameter in module.parameters()]
 
     def _read(self) -> tuple[Any, Any, Any, Any]:
         """Return first states of texts, or those of labelled tokens, with their targets and groups."""
@@ -176,10 +170,11 @@ class _Problem:
             return self._read_tokens()
         texts = np.asarray(self.rows["text"])
         positions, begins = np.unique(texts, return_index=True)
-        first = self._means(self._blocks(lambda states: torch.stack(states)[:, self.state]), begins)
+        both = self._means(self._blocks(lambda states: torch.stack(states)[:, :POOLED]), begins)  # (N, 2, H)
+        first = both[:, self.state]
         single = len(begins) == len(texts)  # of windows the mean of normalised means is another thing
         if self.state == FIRST and single and can_read_mean(self.model):
-            self.mean = self._means(self._blocks(lambda states: torch.stack(states)[:, MEAN]), begins)
+            self.mean = both[:, MEAN]
         targets = _read_targets(self.rows, begins, splits)
         alike = np.asarray(hash_alike(splits.datasets["train"].data.table))
         groups = np.unique(alike[positions], return_inverse=True)[1] if len(alike) > positions.max() else positions
@@ -256,7 +251,7 @@ class _Problem:
         """Return the mean over the windows of each text: as it predicts, a model takes the mean of their logits."""
         whole = np.concatenate(blocks)
         sizes = np.diff(np.append(begins, len(whole)))
-        return (np.add.reduceat(whole, begins, axis=0) / sizes[:, None]).astype(np.float32)
+        return (np.add.reduceat(whole, begins, axis=0) / sizes.reshape(-1, *[1] * (whole.ndim - 1))).astype(np.float32)
 
     def _find_scale(self) -> bool:
         """Find an ε at which the dense layer and what follows are a line in the first state."""
@@ -264,9 +259,7 @@ class _Problem:
         assert dense is not None
         states = torch.stack(self.rows[list(range(min(CHECKED, len(self.rows))))]["states"])
         kept = [parameter.detach().clone() for parameter in dense.parameters()]
-        names = [name for name, value in self.model.named_parameters()
-                 if any(value is own for own in dense.parameters())]  # fmt: skip
-        before, self.linear_names = self.linear_names, tuple(names)
+        before, self.linear_names = self.linear_names, _find_names(self.model, dense)
         try:
             for scale in SCALES:
                 self._make_linear(scale)
@@ -306,9 +299,10 @@ def _find_dense(model: Any, output: nn.Linear) -> nn.Linear | None:
     return found[0] if len(found) == 1 and found[0].bias is not None else None
 
 
-def _belongs(model: Any, name: str, module: nn.Module) -> bool:
-    value = dict(model.named_parameters())[name]
-    return any(value is own for own in module.parameters())
+def _find_names(model: Any, *modules: nn.Module) -> tuple[str, ...]:
+    """Return the names that the parameters of some modules have in the model."""
+    own = {id(parameter) for module in modules for parameter in module.parameters()}
+    return tuple(name for name, parameter in model.named_parameters() if id(parameter) in own)
 
 
 def _read_targets(rows: Any, begins: npt.NDArray[np.int64], splits: Any) -> npt.NDArray[Any]:

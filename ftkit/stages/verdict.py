@@ -10,10 +10,19 @@ from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe
 from ftkit.run import Run
 
-__all__ = ["FLOOR_NAMES", "describe_verdict", "read_floors"]
+__all__ = ["FLOOR_NAMES", "describe_verdict", "name_baseline", "read_floors"]
 
 FLOOR_NAMES = {"words_linear": "words and a linear model", "frozen_linear": "frozen encoder and a linear model"}
 MANY_STEPS = 300  # below that more of them is the first thing to try
+
+
+def name_baseline(key: str) -> str:
+    """Return a baseline of metrics.json as people read it.
+
+    >>> name_baseline("words_linear"), name_baseline("untrained_head")
+    ('words and a linear model', 'untrained head')
+    """
+    return FLOOR_NAMES.get(key, key.replace("_", " "))
 
 
 def read_floors(run: Run, split: str) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.stages.verdict import FLOOR_NAMES
+from ftkit.stages.verdict import name_baseline
 from ftkit.view.style import (
     BLUE,
     GREEN,
@@ -138,8 +138,7 @@ def baseline_comparison(metrics: Mapping[str, Any]) -> Figure:
     name = next(iter(metrics["metrics"]))
     rows = [{"name": "this model", **metrics["metrics"][name]}]
     for baseline, scores in (metrics.get("baselines") or {}).items():
-        said = FLOOR_NAMES.get(baseline, baseline.replace("_", " "))
-        rows.append({"name": said, **(scores.get(name) or {"value": None})})
+        rows.append({"name": name_baseline(baseline), **(scores.get(name) or {"value": None})})
     return score_comparison(rows, name)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.errors import shorten
 from ftkit.run import write_bytes
 from ftkit.view.frontend import show_bundle
 
@@ -134,7 +135,7 @@ def clean(text: object, limit: int = 40) -> str:
     """
     whole = " ".join(str(text)[: 4 * limit].split()) or "(empty)"
     whole = "".join(sign if unicodedata.category(sign)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for sign in whole)
-    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
+    return shorten(whole, limit)
 
 
 def render(figure: Figure) -> bytes:

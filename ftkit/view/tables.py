@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftkit.stages.verdict import FLOOR_NAMES
+from ftkit.errors import shorten
+from ftkit.stages.verdict import FLOOR_NAMES, name_baseline
 from ftkit.view.style import clean
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Table:
         heads = [_head(name) for name in names]
         whole = [heads, *([_line(row[name], name, forms[name]) for name in names] for row in self.rows[:MOST_ROWS])]
         limit = _share_width([max(len(line[at]) for line in whole) for at in range(len(names))])
-        lines = [[cell if len(cell) <= limit else cell[: limit - 1] + "…" for cell in line] for line in whole]
+        lines = [[shorten(cell, limit) for cell in line] for line in whole]
         widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
         right = [_align(self.rows[0][name]) == "right" for name in names]
         said = ["  ".join(cell.rjust(width) if is_number else cell.ljust(width)
@@ -267,7 +268,7 @@ def scores_table(metrics: Mapping[str, Any]) -> Table:
     baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines") or {}
     return Table([
         {"score": name, "value": score["value"], "low": score["low"], "high": score["high"],
-         **{FLOOR_NAMES.get(said, said.replace("_", " ")): _value(baseline.get("metrics", baseline).get(name))
+         **{name_baseline(said): _value(baseline.get("metrics", baseline).get(name))
             for said, baseline in baselines.items()}}
         for name, score in metrics["metrics"].items()
     ])  # fmt: skip
@@ -374,8 +375,8 @@ def _share_width(widths: Sequence[int]) -> int:
 
 def _html_cell(value: Any, name: str, form: str) -> str:
     text = _write(value, name, form)
-    text = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-    return f'<td style="text-align:{_align(value)};vertical-align:top">{html.escape(text)}</td>'
+    return (f'<td style="text-align:{_align(value)};vertical-align:top">'
+            f"{html.escape(shorten(text, SHOWN_CHARACTERS))}</td>")  # fmt: skip
 
 
 def _align(value: Any) -> str:

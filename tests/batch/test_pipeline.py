@@ -225,8 +225,8 @@ def test_a_blocker_stops_nothing_where_no_training_is_asked_for(tmp_path: Path, 
 
 SLEEP = 'with run.working(stage, "fingerprint"):\n    (run.path / "begun").touch()\n    time.sleep(600)'
 DEAF = (
-    'signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n(run.path / "begun").touch()\n'
-    "[time.sleep(0.1) for _ in range(6000)]"
+    # a blocked signal would reach the cell through another thread
+    'signal.signal(signal.SIGINT, signal.SIG_IGN)\n(run.path / "begun").touch()\n[time.sleep(0.1) for _ in range(6000)]'
 )
 PARENT = """
 import sys
@@ -303,7 +303,7 @@ def test_a_second_signal_kills_at_once(tmp_path: Path, notebooks: NotebookMaker)
     begun = time.monotonic()
     parent.process.terminate()
     printed = parent.end()
-    assert time.monotonic() - begun < 20  # it would go on for longer by far
+    assert time.monotonic() - begun < 3
     assert parent.process.returncode == 130
     assert "Killed." in printed
     assert all_gone(below)

@@ -13,6 +13,7 @@ from PIL import Image
 from ftkit.engine.batching import count_padding
 from ftkit.errors import RunError
 from ftkit.view import plots, style
+from ftkit.view.history import list_rate_changes
 
 HOSTILE = ["<script>alert(1)</script>", r"$\frac$", "<img onerror=alert(1)>", "_hidden", "a\nb\x00\x1b[31m", "日本語",
            "", "x" * 500, "\u202eright to left", "$a$ and $b$ %s {0}"]  # fmt: skip
@@ -214,3 +215,15 @@ def test_pictures_are_drawn_off_the_main_thread_without_pyplot():
     thread.join()
     assert drawn[0].startswith(b"\x89PNG")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_learning_rate_that_was_changed_by_hand_leaves_a_mark_with_the_new_rate():
+    followed = {"kind": "command", "command": "lr", "value": 2e-5, "step": 7}
+    others = [{"kind": "command", "command": "pause", "step": 5}, {"kind": "command", "command": "", "ignored": "lr"}]
+    events = [*make_events(20, {"accuracy": 0.5}), *others, followed]
+
+    assert list_rate_changes(events) == [(7.0, 2e-5)]
+    loss, rate = plots.learning_curves(events).axes[:2]
+    for axes in (loss, rate):
+        assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "--"] == [[7.0, 7.0]]
+    assert "2e-05" in [text.get_text() for text in rate.texts]
