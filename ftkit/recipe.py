@@ -131,8 +131,8 @@ class Data(Section):
         "auto",
         "how the files are written",
         choices=(
-            "auto", "csv", "tsv", "jsonl", "parquet", "glue", "label_text", "fasttext", "folders", "tab",
-            "ground_truth", "conll", "conllu", "hub",
+            "auto", "csv", "tsv", "jsonl", "parquet", "glue", "label_text", "fasttext", "folders",
+            "class_files", "tab", "ground_truth", "conll", "conllu", "hub",
         ),
     )  # fmt: skip
     text_column: str = setting("", "column of the text or words, by name or number from 0; empty: detected")

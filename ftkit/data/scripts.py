@@ -7,11 +7,12 @@ words" and "a word that gives the label away" mean something.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-__all__ = ["TOKEN", "is_unspaced", "space_out", "split_words"]
+import regex
+
+__all__ = ["find_tokens", "find_words", "is_unspaced", "space_out", "split_words"]
 
 # Blocks of the Unicode standard, as classes of regular expressions have them: Thai and Lao, Burmese, Khmer, the
 # Japanese syllables, and the Han characters.
@@ -19,19 +20,41 @@ UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0eff\u1000-\u109f\u1780-\u17d3\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 )
-TOKEN = rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s{UNSPACED}]+"
-"""A word, a character that stands for one, or a run of signs; for Python's `re`."""
+PICTURE = r"\p{Extended_Pictographic}[\uFE0F\p{Emoji_Modifier}]*"
+EMOJI = rf"{PICTURE}(?:\u200D{PICTURE})*|\p{{Regional_Indicator}}{{2}}"
+LETTERS = r"\p{L}\p{M}\p{N}_"  # marks belong to words: vowels of Hindi and Arabic are marks
 
 LOOKED_AT = 200  # texts that tell how a data set is written
 MOSTLY = 0.3  # share of the letters
-CHARACTER = re.compile(f"([{UNSPACED}])")
+UNIT = rf"[{UNSPACED}]\p{{M}}*"
+CHARACTER = regex.compile(rf"({UNIT})")
+TOKEN = regex.compile(rf"(?V1){UNIT}|[[{LETTERS}]--[{UNSPACED}]]+|[^{LETTERS}\s]+")
+WORD = regex.compile(rf"(?V1)[{LETTERS}]{{2,}}|{EMOJI}")
+
+
+def find_tokens(text: str) -> list[str]:
+    """Return the words of a text, characters that stand for one, and runs of signs.
+
+    >>> find_tokens("don't :-) 好book")
+    ['don', "'", 't', ':-)', '好', 'book']
+    """
+    return cast(list[str], TOKEN.findall(text))
+
+
+def find_words(text: str) -> list[str]:
+    """Return the words of two letters or more, and each emoji.
+
+    >>> find_words("a हिन्दी film 🙂🙂, 10/10")
+    ['हिन्दी', 'film', '🙂', '🙂', '10', '10']
+    """
+    return cast(list[str], WORD.findall(text))
 
 
 def space_out(texts: Any) -> Any:
     """Return an Arrow array of texts in which a blank stands between all that counts as a word."""
     import pyarrow.compute as pc
 
-    apart = pc.replace_substring_regex(texts, f"([{UNSPACED}])", r" \1 ")
+    apart = pc.replace_substring_regex(texts, f"({UNIT})", r" \1 ")
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(apart, r"\s+", " "))
 
 
@@ -41,7 +64,7 @@ def split_words(text: str) -> list[str]:
     >>> split_words("BERT读了 这本书")
     ['BERT', '读', '了', '这', '本', '书']
     """
-    return CHARACTER.sub(r" \1 ", text).split()
+    return cast(list[str], CHARACTER.sub(r" \1 ", text).split())
 
 
 def is_unspaced(texts: Sequence[str]) -> bool:

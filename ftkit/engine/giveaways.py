@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.scripts import TOKEN
+from ftkit.data.scripts import find_tokens
 
 __all__ = ["Giveaway", "find_giveaways"]
 
@@ -52,7 +52,7 @@ def find_giveaways(read: Read, *, labels: int, strength: float, fewest: int) -> 
     from sklearn.feature_extraction.text import HashingVectorizer
 
     vectorizer = HashingVectorizer(n_features=FEATURES, binary=True, norm=None, alternate_sign=False,
-                                   token_pattern=TOKEN, dtype=np.float32)  # fmt: skip
+                                   token_pattern=None, tokenizer=find_tokens, dtype=np.float32)  # fmt: skip
     both, tokens = csr_array((labels, FEATURES), dtype=np.float64), np.zeros(FEATURES)
     totals, texts = np.zeros(labels), 0
     for lines, membership in read():

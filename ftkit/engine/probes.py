@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.scripts import is_unspaced
-
-__all__ = ["Probe", "fit_probe", "judge_out_of_fold", "make_folds", "pool_opinions", "text_features", "word_features"]
+__all__ = ["Probe", "fit_probe", "judge_out_of_fold", "make_folds", "pool_opinions", "word_features"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Probe: TypeAlias = Callable[[Any], Array]
@@ -22,8 +20,6 @@ WORDS_ALPHA = 1e-5  # strength of the ridge on words
 WORDS_SEEN = 200_000  # examples that the probe of words is fitted on, however often each of them
 WORDS_EPOCHS = (5, 20)
 RIDGE = 10.0
-RUNS = (1, 3)  # characters of a run
-LEAST_DOCUMENTS = 2  # a word of one text alone tells nothing of others
 HASHED = 2**18
 NEVER = 1e-9  # least probability of a pooled opinion
 
@@ -113,27 +109,6 @@ def pool_opinions(*opinions: Array) -> Array:
     """
     pooled = np.exp(np.mean([np.log(np.maximum(opinion, NEVER)) for opinion in opinions], axis=0))
     return np.asarray(pooled / pooled.sum(axis=1, keepdims=True))
-
-
-def text_features(train: Sequence[str], *others: Sequence[str]) -> list[Any]:
-    """Return sparse (N, V) TF-IDF of the words of texts; words and weights are those of the first.
-
-    Where words aren't written apart, runs of characters stand for them.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    settings: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-    characters = {"analyzer": "char", "ngram_range": RUNS}
-    words: dict[str, Any] = {"min_df": LEAST_DOCUMENTS}
-    for options in ([{**words, **characters}] if is_unspaced(train) else [words]) + [characters]:
-        vectorizer = TfidfVectorizer(**settings, **options)
-        try:
-            return [vectorizer.fit_transform(train), *(vectorizer.transform(texts) for texts in others)]
-        except ValueError:  # no word is left
-            continue
-    from scipy.sparse import csr_matrix
-
-    return [csr_matrix((len(texts), 1), dtype=np.float32) for texts in (train, *others)]
 
 
 def word_features(sentences: Sequence[Sequence[str]]) -> Any:

@@ -28,7 +28,7 @@ __all__ = [
 SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
 SUSPECTS = ("split", "row", "given", "suggested", "score")  # columns of the labels that are likely wrong
-FLOORS = ("floor", "split", "metric", "value", "low", "high", "examples")  # columns of the scores to be beaten
+FLOORS = ("floor", "reads", "split", "metric", "value", "low", "high", "examples")  # columns of the scores to be beaten
 COLUMNS = ("severity", "check", "split", "value", "bound", "bound_from", "rows", "detail", "remedy")
 
 

@@ -117,7 +117,7 @@ def load_probing(folder: Path) -> Probing:
         raise RunError(
             f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
         )
-    text = ("split", "label", "text", "given", "suggested")
+    text = ("split", "label", "text", "given", "suggested", "reads")
     tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""})
               for name in TABLES}  # fmt: skip
     saved = read_json(folder / "neighbours.json")

@@ -14,12 +14,12 @@ from ftkit.data.spelling import Spelling
 from ftkit.data.tagging import to_bio
 from ftkit.engine.metrics import primary_metric, score_regression, score_single_label
 from ftkit.engine.neighbours import find_neighbours, flatten
+from ftkit.engine.ngrams import choose_reading, text_features
 from ftkit.engine.probes import (
     fit_probe,
     judge_out_of_fold,
     make_folds,
     pool_opinions,
-    text_features,
     word_features,
 )
 from ftkit.engine.scoring import THRESHOLD, Predictions, mark_labels, number_groups, score_predictions
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PROBES", "Judged", "judge_splits"]
 
 PROBES = ("words_linear", "frozen_linear")
+STATES = "the frozen encoder's states"
 FEWEST = 30  # labelled texts of train from which a probe is worth asking
 DOUBTED, SURE = 0.05, 0.9  # probabilities of the given and of another label at which any text is a suspect
 FAR = 4.0  # robust standard deviations of a residual, in regression
@@ -88,7 +89,8 @@ def judge_splits(
     kind: dict[str, Any] = {"problem_type": embedded.splits.problem_type, "classes": len(embedded.splits.labels)}
     opinions: dict[str, list[Any]] = {split: [] for split in labelled}
     dealt = make_folds(_strata(targets["train"]), _groups(embedded), folds=folds, seed=seed)
-    for features in (_word_columns(embedded, labelled), embedded.words if embedded.tagging else embedded.vectors):
+    plain, columns = _read_plainly(embedded, targets["train"], dealt, labelled, seed=seed, **kind)
+    for features in (columns, embedded.words if embedded.tagging else embedded.vectors):
         opinions["train"].append(judge_out_of_fold(features["train"], targets["train"], dealt, **kind))
         probe = fit_probe(features["train"], targets["train"], **kind)
         for split in labelled[1:]:
@@ -99,7 +101,8 @@ def judge_splits(
     suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
     return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
-                  floors=_score_floors(embedded, opinions, labelled[1:], resampling), withheld=withheld)  # fmt: skip
+                  floors=_score_floors(embedded, opinions, labelled[1:], (plain, STATES), resampling),
+                  withheld=withheld)  # fmt: skip
 
 
 def _doubt_probes(targets: npt.NDArray[Any], judged: Any, resampling: Mapping[str, Any]) -> str:
@@ -135,11 +138,18 @@ def _read_targets(embedded: Embedded, split: str) -> npt.NDArray[Any]:
     return np.asarray(data["label"], dtype=np.float64 if splits.problem_type == "regression" else np.int64)
 
 
-def _word_columns(embedded: Embedded, labelled: list[str]) -> dict[str, Any]:
-    """Return what plain words say, a sparse row for each text or word."""
+def _read_plainly(
+    embedded: Embedded, targets: npt.NDArray[Any], folds: npt.NDArray[np.int64], labelled: list[str], *,
+    problem_type: str, classes: int, seed: int,
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """Return what is read of plain text, and a sparse row for each text or word."""
     if embedded.tagging:
-        return {split: word_features(embedded.splits.datasets[split]["words"]) for split in labelled}
-    return dict(zip(labelled, text_features(*(embedded.texts[split] for split in labelled)), strict=True))
+        columns = {split: word_features(embedded.splits.datasets[split]["words"]) for split in labelled}
+        return "each word, its ends, its shape and its neighbours", columns
+    reading = choose_reading(embedded.texts["train"], targets, folds, problem_type=problem_type, classes=classes,
+                             seed=seed)  # fmt: skip
+    found = text_features(reading, *(embedded.texts[split] for split in labelled))
+    return reading, dict(zip(labelled, found, strict=True))
 
 
 def _strata(targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -288,19 +298,20 @@ def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[s
 
 
 def _score_floors(
-    embedded: Embedded, opinions: Mapping[str, list[Any]], names: list[str], resampling: Mapping[str, Any]
-) -> pd.DataFrame:
+    embedded: Embedded, opinions: Mapping[str, list[Any]], names: list[str], reads: tuple[str, str],
+    resampling: Mapping[str, Any],
+) -> pd.DataFrame:  # fmt: skip
     """Score each probe alone on the splits that it was not fitted on."""
     import pandas as pd
 
     splits, rows = embedded.splits, []
     metric = primary_metric(splits.task, splits.problem_type, splits.tag_scheme)
     for split in names:
-        for floor, judged in zip(PROBES, opinions[split], strict=True):
+        for floor, read, judged in zip(PROBES, reads, opinions[split], strict=True):
             scores = score_predictions(Predictions(predicted=_decide(embedded, split, judged), loss=float("nan")),
                                        splits.datasets[split], splits, **resampling)  # fmt: skip
             interval = scores.metrics[metric]
-            rows.append({"floor": floor, "split": split, "metric": metric, "value": interval.value,
+            rows.append({"floor": floor, "reads": read, "split": split, "metric": metric, "value": interval.value,
                          "low": interval.low, "high": interval.high, "examples": scores.examples})  # fmt: skip
     return pd.DataFrame(rows, columns=list(FLOORS))
 

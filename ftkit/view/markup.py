@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftkit.view.style import BLUE, GREEN, MUTED, ORANGE, PALE, clean
 
-__all__ = ["CLASSES", "bars", "block", "examples", "tagged_words", "text"]
+__all__ = ["CLASSES", "bars", "block", "direction", "examples", "isolate", "tagged_words", "text"]
 
 # JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a part alone.
 CLASSES = "tex2jax_ignore mathjax_ignore"
@@ -21,7 +23,24 @@ def text(value: object, limit: int = 160) -> str:
     >>> text("<b>a</b>\n")
     '&lt;b&gt;a&lt;/b&gt;'
     """
-    return html.escape(clean(value, limit))
+    return isolate(clean(value, limit))
+
+
+def isolate(said: str) -> str:
+    """Return text escaped; what is written from right to left gets that direction, and no neighbour is turned round.
+
+    >>> isolate("a < b"), isolate("كتاب!")
+    ('a &lt; b', '<bdi dir="rtl">كتاب!</bdi>')
+    """
+    safe, way = html.escape(said), direction(said)
+    return f'<bdi dir="{way}">{safe}</bdi>' if way else safe
+
+
+def direction(said: str) -> str:
+    """Return `rtl` for text mostly written from right to left, `ltr` for text with some of it, and "" for all other."""
+    kinds = Counter(map(unicodedata.bidirectional, said))
+    turned = kinds["R"] + kinds["AL"]
+    return ("rtl" if turned > kinds["L"] else "ltr") if turned else ""
 
 
 def block(content: str, style: str = "") -> str:
@@ -63,7 +82,8 @@ def tagged_words(words: Sequence[str], tags: Sequence[str], *, gold: Sequence[st
             f'padding:0 3px;margin:1px;vertical-align:top">{text(word, 60)}'
             f'<span style="display:block;font-size:75%;color:{MUTED};min-height:1.1em">{shown}</span></span>'
         )
-    return "".join(parts)
+    way = direction("".join(words))
+    return f'<span dir="{way}" style="display:inline-block">{"".join(parts)}</span>' if way else "".join(parts)
 
 
 def examples(rows: Sequence[Mapping[str, Any]]) -> str:

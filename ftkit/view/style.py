@@ -8,6 +8,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,10 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9AA3AE"
 INK, MUTED, PALE = "#1F2933", "#66717F", "#E4E8ED"
 SPLIT_COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 WIDTH = 9.0  # inches
+JOINERS = "\u200c\u200d"  # of letters of Persian and Hindi, and of emoji: invisible, and not to be left out
 DPI = 110
 
 STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
     "font.size": 9.5,
     "text.color": INK,
     "text.parse_math": False,  # labels come from data: `$\frac` is text, not a formula
@@ -64,6 +65,27 @@ STYLE: dict[Any, Any] = {
 }
 
 
+# Other scripts than matplotlib's own font has, as the common systems name fonts for them; which of them are there is
+# looked up, and each glyph is taken from the first that has it.
+FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Source Han Sans SC",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Heiti TC",
+    "Microsoft YaHei", "SimHei", "Yu Gothic", "MS Gothic", "Malgun Gothic", "Apple SD Gothic Neo",
+    "Noto Sans Devanagari", "Nirmala UI", "Kohinoor Devanagari", "Lohit Devanagari", "Mangal",
+    "Noto Sans Thai", "Leelawadee UI", "Thonburi", "Noto Sans Arabic", "Noto Sans Hebrew", "Arial Unicode MS",
+    "Noto Emoji", "Segoe UI Emoji", "Symbola",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def find_families() -> list[str]:
+    """Return the fonts of the pictures: matplotlib's own, then those for other scripts that are installed."""
+    from matplotlib import font_manager
+
+    there = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in FONTS if name in there)]
+
+
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw in the house style, whatever the user's own matplotlib settings are."""
@@ -76,6 +98,7 @@ def house_style() -> Iterator[None]:
         mpl.rcdefaults()
         for name, value in STYLE.items():
             mpl.rcParams[name] = value
+        mpl.rcParams["font.family"] = find_families()
         yield
 
 
@@ -134,7 +157,8 @@ def clean(text: object, limit: int = 40) -> str:
     '(empty)'
     """
     whole = " ".join(str(text)[: 4 * limit].split()) or "(empty)"
-    whole = "".join(sign if unicodedata.category(sign)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for sign in whole)
+    whole = "".join(sign if sign in JOINERS or unicodedata.category(sign)[0] != "C" else "\N{REPLACEMENT CHARACTER}"
+                    for sign in whole)  # fmt: skip
     return shorten(whole, limit)
 
 

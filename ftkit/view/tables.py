@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import shorten
 from ftkit.stages.verdict import FLOOR_NAMES, name_baseline
+from ftkit.view import markup
 from ftkit.view.style import clean
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def floors_table(floors: pd.DataFrame) -> Table:
     """Return what two cheap models score with their intervals."""
     return Table(
         [
-            {"model": FLOOR_NAMES.get(row["floor"], row["floor"]), "split": row["split"], "metric": row["metric"],
+            {"model": FLOOR_NAMES.get(row["floor"], row["floor"]), "reads": row["reads"], "split": row["split"],
+             "metric": row["metric"],
              "score": f"{row['value']:.4f}", "interval": f"{row['low']:.4f} to {row['high']:.4f}",
              "examples": row["examples"]}
             for row in floors.to_dict("records")
@@ -376,7 +378,7 @@ def _share_width(widths: Sequence[int]) -> int:
 def _html_cell(value: Any, name: str, form: str) -> str:
     text = _write(value, name, form)
     return (f'<td style="text-align:{_align(value)};vertical-align:top">'
-            f"{html.escape(shorten(text, SHOWN_CHARACTERS))}</td>")  # fmt: skip
+            f"{markup.isolate(shorten(text, SHOWN_CHARACTERS))}</td>")  # fmt: skip
 
 
 def _align(value: Any) -> str:

@@ -127,6 +127,34 @@ def test_imdb_unsup_is_left_out_and_said(load_folder):
     assert any("unsup is left out" in told for told in splits.decisions)
 
 
+def test_a_file_for_each_class_has_a_text_a_line(tiny):
+    splits = load_splits(Data(source=str(tiny / "class_files")))
+    assert splits.labels == ("bad", "good")
+    rows = sorted(all_rows(splits), key=lambda row: row["row"])
+    assert (len(rows), rows[3]["text"], rows[4]["text"]) == (8, "poor acting, poor jokes", "a warm and funny story")
+    assert any("one file a class (bad, good)" in told for told in splits.decisions)
+    assert any("1 blank line(s) skipped" in told for told in splits.decisions)
+
+
+@pytest.mark.parametrize("names", [("pos.txt", "neg.txt"), ("rt-polarity.pos", "rt-polarity.neg"), ("pos", "neg")])
+def test_class_files_are_found_by_themselves(load_folder, names):
+    texts = {name: "".join(f"{name} text {at}, so to say\n" for at in range(9)) for name in names}
+    splits = load_folder({**texts, "README.txt": "about the data"})
+    assert splits.labels == ("neg", "pos")
+    assert sum(map(len, splits.datasets.values())) == 18
+
+
+def test_class_files_may_lie_below_their_splits(load_folder):
+    files = {f"{split}/{c}.txt": f"{c} {split} text\n" * 9 for split in ("train", "test") for c in ("neg", "pos")}
+    splits = load_folder(files)
+    assert {name: len(rows) for name, rows in splits.datasets.items()}["test"] == 18
+
+
+def test_files_of_another_format_are_no_class_files(load_folder):
+    with pytest.raises(DataError, match="class_files"):
+        load_folder({f"{name}.txt": "EU B-ORG\nrejects O\n\nPeter B-PER\nspoke O\n" * 9 for name in ("a", "b")})
+
+
 def test_several_fasttext_labels_are_multi_label(load):
     lines = ["__label__a __label__b one", "__label__a two", "__label__b three", "__label__c __label__a four"] * 3
     splits = load("x.txt", "\n".join(lines))

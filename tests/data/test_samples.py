@@ -29,7 +29,7 @@ from ftkit.resources import catalogue_path
 
 NAMES = [
     "minilm", "reuters-r8", "reuters-r52", "newsgroups", "tweets", "movie-snippets", "product-snippets", "editorials",
-    "tweet-entities",
+    "tweet-entities", "chinese-reviews",
 ]  # fmt: skip
 CONTENT = {"toy/data/train.txt": b"good\tyes\nbad\tno\n", "toy/data/other.txt": b"something else\n"}
 

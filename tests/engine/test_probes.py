@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from ftkit.engine.probes import fit_probe, judge_out_of_fold, make_folds, pool_opinions, text_features, word_features
+from ftkit.engine.probes import fit_probe, judge_out_of_fold, make_folds, pool_opinions, word_features
 
 
 def clouds(count: int = 90, classes: int = 3, seed: int = 0):
@@ -101,23 +101,6 @@ def test_what_one_opinion_rules_out_stays_improbable():
 
 
 class TestFeatures:
-    def test_words_of_one_text_alone_are_left_out(self):
-        train, other = text_features(["a good film", "a good book"], ["good film", "unheard of"])
-
-        assert train.shape == (2, 1)
-        assert other.toarray()[:, 0].tolist() == [1.0, 0.0]
-
-    def test_texts_without_words_are_described_by_their_characters(self):
-        train, other = text_features(["电影院", "电影票"], ["电"])
-
-        assert train.shape[1] > 1
-        assert other.nnz
-
-    def test_empty_texts_have_features_too(self):
-        train, other = text_features(["", " "], [""])
-
-        assert (train.shape[0], other.shape[0]) == (2, 1)
-
     def test_a_word_is_told_from_the_same_word_beside_others(self):
         features = word_features([["Paris", "fell"], ["Paris", "Hilton"], []]).toarray()
 

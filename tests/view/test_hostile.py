@@ -16,8 +16,8 @@ from ftkit.view.tryout import TryOut
 
 from .conftest import HOSTILE, doubt
 
-OWN_TAGS = {"div", "span", "b", "s", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "caption"}
-OWN_ATTRIBUTES = {"class", "style"}
+OWN_TAGS = {"div", "span", "b", "s", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "caption", "bdi"}
+OWN_ATTRIBUTES = {"class", "style", "dir"}
 
 
 class Reader(HTMLParser):
