@@ -49,7 +49,7 @@ class Reader(HTMLParser):
 def test_no_value_becomes_markup(values):
     read = Reader(Table([{"text": value} for value in values]).to_html())
     assert read.tags <= {"table", "thead", "tbody", "tr", "th", "td", "bdi"}
-    assert read.attributes <= {"class", "style"}
+    assert read.attributes <= {"class", "style", "dir"}
     assert len(read.cells) == len(values) + 1
 
 
