@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.engine.control import Mailbox
 from ftkit.engine.encoders import find_revision
 from ftkit.engine.events import EventLog, read_events
+from ftkit.engine.layers import find_layers
 from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
@@ -73,10 +74,10 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     started = int(resume and (folder / "head_phase" / "steps.json").is_file())
     solution = None if started else _solve(run, model, encoded, precision, log)
     phases = plan_phases(run, read_column(encoded.datasets["train"], "length"), solved=solution is not None)
-    done, steering = 0, None
+    done, steering, held = 0, None, solution.held if solution else ()
     for number, phase in enumerate(phases):
         if number < started:
-            model, done = _load_phase(folder, model), int(read_json(folder / "head_phase" / "steps.json"))
+            model, done, held = _load_phase(folder, model)
             continue
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
@@ -84,6 +85,9 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         if number:
             set_seed(recipe.training.seed)  # the same whether the phase before ended now or before a resume
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
+        if phase.tune == "full":
+            for name in held:
+                model.get_parameter(name).requires_grad_(False)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
         with (
@@ -106,7 +110,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         if steering.reason == "hand":
             break  # the phase isn't marked as finished: it can go on
         if number + 1 < len(phases):
-            _save_phase(folder, model, done)
+            _save_phase(folder, model, done, held)
     assert steering is not None
     save_model(run, model, encoded)
     return _summarize(steering, meter, precision, phases[-1], solution, steps=done, begun=begun)
@@ -122,8 +126,7 @@ def _solve(run: Run, model: Any, encoded: Any, precision: str, log: EventLog) ->
         log.append("status", state="encoding", detail=said)
 
     return solve_head(model, encoded, recipe, head.new_parameters(run), precision,
-                      _make_loss(recipe, encoded).class_weights, tell,
-                      keep_pooler=recipe.head.tune == "head_then_full")  # fmt: skip
+                      _make_loss(recipe, encoded).class_weights, tell)  # fmt: skip
 
 
 def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
@@ -332,16 +335,24 @@ def _load_weights(model: Any, path: Path) -> None:
         model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
 
 
-def _save_phase(folder: Path, model: Any, steps: int) -> None:
+def _save_phase(folder: Path, model: Any, steps: int, held: tuple[str, ...]) -> None:
     model.save_pretrained(folder / "head_phase" / "model")
-    write_json(folder / "head_phase" / "steps.json", steps)
+    write_json(folder / "head_phase" / "held.json", held)
+    write_json(folder / "head_phase" / "steps.json", steps)  # last: it says that all is there
 
 
-def _load_phase(folder: Path, model: Any) -> Any:
+def _load_phase(folder: Path, model: Any) -> tuple[Any, int, tuple[str, ...]]:
+    """Return a model as a finished phase left it, its steps, and the parameters that are held from then on."""
     from safetensors.torch import load_file
 
-    model.load_state_dict(load_file(folder / "head_phase" / "model" / "model.safetensors"), strict=False)
-    return model
+    from ftkit.engine.meanlayer import add_mean_layer
+
+    place = folder / "head_phase"
+    if read_json(place / "model" / "config.json").get("num_hidden_layers", 0) > len(find_layers(model)) > 0:
+        add_mean_layer(model)
+    model.load_state_dict(load_file(place / "model" / "model.safetensors"), strict=False)
+    held = place / "held.json"
+    return model, int(read_json(place / "steps.json")), tuple(read_json(held)) if held.is_file() else ()
 
 
 def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ftkit.engine.frozen import FIRST, MEAN, POOLED, replaying
-from ftkit.engine.layers import LAYER, is_head_parameter
+from ftkit.engine.layers import LAYER, find_layers, is_head_parameter
 from ftkit.engine.linear import LinearFit, choose_strength, fit_linear
 from ftkit.engine.losses import IGNORE_INDEX
 from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
@@ -45,17 +45,19 @@ class Solution:
     Attributes:
         frozen: the splits as states.
         new: parameters that belong to the head from now on.
+        held: parameters that make a line of what stands before the output layer; where other layers are trained next,
+            they stay as they are: a step that is small for others would tear a line of slope ε apart.
         facts: what it reads, how strongly weights are held down, out-of-fold loss, examples, seconds.
     """
 
     frozen: Frozen
     new: tuple[str, ...]
+    held: tuple[str, ...]
     facts: dict[str, Any]
 
 
 def solve_head(
-    model: Any, encoded: Any, recipe: Recipe, new: Collection[str], precision: str, weights: Tensor | None, tell: Tell,
-    *, keep_pooler: bool = False,
+    model: Any, encoded: Any, recipe: Recipe, new: Collection[str], precision: str, weights: Tensor | None, tell: Tell
 ) -> Solution | None:  # fmt: skip
     """Fit the output layer of a model, and put it there; None where the model's head can't be solved.
 
@@ -67,7 +69,6 @@ def solve_head(
         precision: of the frozen layers.
         weights: (C,) of the labels in the loss.
         tell: is told how far it is.
-        keep_pooler: what stands between encoder and output layer stays, since all of it is trained next.
     """
     begun = time.monotonic()
     frozen = freeze_splits(model, encoded, ("train", "validation"), tune="head", top_layers=1, new=new,
@@ -80,7 +81,7 @@ def solve_head(
     fitting: dict[str, Any] = {"problem_type": encoded.splits.problem_type, "classes": len(encoded.splits.labels),
                                "weights": None if weights is None else weights.numpy()}  # fmt: skip
     tried = {}
-    for name, features in problem.readings(keep_pooler=keep_pooler).items():
+    for name, features in problem.readings().items():
         tried[name] = (*choose_strength(features, problem.targets, groups=problem.groups, seed=recipe.training.seed,
                                         **fitting), features)  # fmt: skip
     if not tried:
@@ -95,7 +96,7 @@ def solve_head(
              "seconds": round(time.monotonic() - begun, 2)}  # fmt: skip
     tell(f"the output layer is solved on {len(features):,} states; it reads {reads}, chosen by cross-validation")
     return Solution(frozen=replace(frozen, place=problem.place, precision="fp32"), facts=facts,
-                    new=(*new, *problem.linear_names))  # fmt: skip
+                    new=(*new, *problem.linear_names), held=problem.held)  # fmt: skip
 
 
 @contextmanager
@@ -118,12 +119,13 @@ class _Problem:
         self.state, self.name = (MEAN, "the mean of the tokens") if mean else (FIRST, "the first token")
         self.dense = None if self.tagging else _find_dense(model, output)
         self.linear_names: tuple[str, ...] = ()
+        self.held: tuple[str, ...] = ()
         self.given = self.place = frozen.place
         self.mean: Any = None
         self._slope = 1.0
         self.first, self.targets, self.groups, self._pick = self._read()
 
-    def readings(self, *, keep_pooler: bool) -> dict[str, npt.NDArray[np.float32]]:
+    def readings(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the (N, H) states that the output layer could read, by name."""
         found = {}
         own = _find_names(self.model, self.output)
@@ -131,7 +133,7 @@ class _Problem:
                   if is_head_parameter(self.model, name, self.new) and name not in own]  # fmt: skip
         if not others:  # nothing random stands before it
             found["what stands before it"] = self._capture()
-        if self.dense is not None and not keep_pooler and self._find_scale():
+        if self.dense is not None and self._find_scale():
             found[self.name] = self.first
             if self.mean is not None:
                 found[ADDED] = read_mean(torch.from_numpy(self.first), torch.from_numpy(self.mean)).numpy()
@@ -156,6 +158,9 @@ class _Problem:
         if np.abs(said - wanted).max() <= AGREEMENT * max(float(np.abs(wanted).max()), 1e-3):
             if reads == ADDED:
                 add_mean_layer(self.model)
+                self.held = _find_names(self.model, find_layers(self.model)[-1])
+            if self.linear_names:
+                self.held = (*self.held, *self.linear_names, *_find_names(self.model, self.output))
             return True
         self.model.load_state_dict(kept, strict=False)
         self.linear_names, self.place = (), self.given
