@@ -293,6 +293,11 @@ class Training(Section):
     patience: int = setting(
         0, "evaluations without improvement before it stops; 0: never", low=0, high=1000, span=(0, 20)
     )
+    keep: str = setting(
+        "auto",
+        "what is kept: weights of the best evaluation, or the last; auto: the last where validation is small",
+        choices=("auto", "best", "last"),
+    )
     evaluations: int = setting(
         1, "evaluations on validation in each epoch", unit="per epoch", low=1, high=100, span=(1, 20)
     )

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
-QUICK = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "threads": 1}
+QUICK = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "threads": 1,
+         "keep": "best"}  # fmt: skip
 
 SEED = 13
 MAX_LENGTH = 64

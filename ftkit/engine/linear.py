@@ -50,8 +50,10 @@ class LinearFit:
 def choose_strength(
     features: npt.NDArray[Any], targets: npt.NDArray[Any], *, problem_type: str, classes: int,
     groups: npt.NDArray[np.int64] | None = None, weights: npt.NDArray[Any] | None = None, seed: int = 0,
-) -> tuple[float, float]:  # fmt: skip
-    """Return the inverse strength with the lowest loss on examples that weren't fitted, and that loss.
+) -> tuple[float, Array]:  # fmt: skip
+    """Return the inverse strength with the lowest loss on examples that weren't fitted, and (M,) losses of those.
+
+    Where there are many examples M of them are tried, the same for all features.
 
     Args:
         features: (N, H) states.
@@ -69,14 +71,14 @@ def choose_strength(
     dealt = targets if problem_type == "single_label" else np.zeros(len(features), dtype=np.int64)
     folds = make_folds(dealt, groups, folds=FOLDS, seed=seed)
     grid = RIDGES if problem_type == "regression" else STRENGTHS
-    losses = np.zeros(len(grid))
+    losses = np.zeros((len(grid), len(features)))
     for fold in np.unique(folds):
         known, unknown = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         fits = _path(features[known], targets[known], grid, problem_type=problem_type, classes=classes, weights=weights)
-        losses += [len(unknown) * _loss(fit(features[unknown]), targets[unknown], problem_type, weights)
-                   for fit in fits]  # fmt: skip
-    best = int(losses.argmin())
-    return grid[best], float(losses[best] / len(features))
+        for at, fit in enumerate(fits):
+            losses[at, unknown] = _losses(fit(features[unknown]), targets[unknown], problem_type, weights)
+    best = int(losses.mean(axis=1).argmin())
+    return grid[best], losses[best]
 
 
 def fit_linear(
@@ -153,16 +155,16 @@ def _unscale(coefficients: Array, biases: Array, middle: Array, spread: Array) -
     return LinearFit(weight=weight, bias=biases - weight @ middle)
 
 
-def _loss(logits: Array, targets: npt.NDArray[Any], problem_type: str, weights: npt.NDArray[Any] | None) -> float:
-    """Return the mean loss."""
+def _losses(logits: Array, targets: npt.NDArray[Any], problem_type: str, weights: npt.NDArray[Any] | None) -> Array:
+    """Return the (N,) losses."""
     from scipy.special import logsumexp
 
     if problem_type == "regression":
-        return float(np.square(logits[:, 0] - targets).mean())
+        return np.asarray(np.square(logits[:, 0] - targets))
     if problem_type == "multi_label":
         positive = 1.0 if weights is None else weights
         miss = targets * positive * np.logaddexp(0, -logits) + (1 - targets) * np.logaddexp(0, logits)
-        return float(miss.mean())
+        return np.asarray(miss.mean(axis=1))
     ids = targets.astype(np.int64)
     surprise = np.minimum(logsumexp(logits, axis=1) - logits[np.arange(len(ids)), ids], -np.log(LEAST))
-    return float(surprise.mean() if weights is None else np.average(surprise, weights=weights[ids]))
+    return np.asarray(surprise if weights is None else surprise * weights[ids])

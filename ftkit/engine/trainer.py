@@ -220,6 +220,7 @@ class Steering(TrainerCallback):
         patience: evaluations without a better one before it stops; 0: never.
         first_step: steps of an earlier phase, added to the numbers shown.
         later_steps: steps of the phases to come.
+        keep: `best`: the weights of the best evaluation are kept; `last`: those of the last one.
 
     Attributes:
         outcome: `done`, `stopped` or `suspended`.
@@ -228,7 +229,8 @@ class Steering(TrainerCallback):
     """
 
     def __init__(self, *, log: EventLog, mailbox: Mailbox, meter: Meter, metric: str, evaluations: int, patience: int,
-                 first_step: int = 0, later_steps: int = 0) -> None:  # fmt: skip
+                 first_step: int = 0, later_steps: int = 0, keep: str = "best") -> None:  # fmt: skip
+        self.keep = keep
         self.log, self.mailbox, self.meter, self.metric = log, mailbox, meter, metric
         self.evaluations, self.patience, self.first_step, self.later_steps = (
             evaluations, patience, first_step, later_steps)  # fmt: skip
@@ -261,7 +263,8 @@ class Steering(TrainerCallback):
         before = (state.global_step - 1) * self.evaluations / per_epoch
         last = state.global_step >= state.max_steps
         if last or int(place + 1e-9) > int(before + 1e-9):
-            control.should_evaluate = control.should_save = True
+            control.should_evaluate = True
+            control.should_save = last or self.keep == "best"
         if time.monotonic() - self._saved > SAVE_EVERY:
             control.should_save = True
         return control
@@ -298,7 +301,9 @@ class Steering(TrainerCallback):
         scores = {name.removeprefix("eval_"): value for name, value in metrics.items()}
         value, loss = scores.get(self.metric), scores.pop("loss", None)
         details = {name: scores.pop(name) for name in ("per_label", "examples") if name in scores}
-        better = value is not None and (self.best is None or _beats(value, self.best, self.metric))
+        better = self.keep == "last" or (
+            value is not None and (self.best is None or _beats(value, self.best, self.metric))
+        )
         if better:
             self.best, self.best_step, self.stale = value, state.global_step, 0
         else:

@@ -15,7 +15,7 @@ from ftkit.engine.encoders import find_revision
 from ftkit.engine.events import EventLog, read_events
 from ftkit.engine.layers import find_layers
 from ftkit.engine.quiet import quietly
-from ftkit.recipe import Recipe
+from ftkit.recipe import Recipe, Training
 from ftkit.run import Run, read_json, write_json
 from ftkit.stages import head, preprocessing
 from ftkit.stages.solving import Solution, solve_head, solved_through
@@ -27,6 +27,7 @@ __all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint",
 
 NEVER = 10**9
 KEPT = 2  # checkpoints: the best and the newest
+FEWEST_TO_CHOOSE = 100  # examples of validation: with them an accuracy is known to ten points up or down
 LOGGED_LABELS = 40  # whose scores each evaluation logs, the most frequent ones
 
 
@@ -81,7 +82,8 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             continue
         later = sum(item.steps for item in phases[number + 1 :])
         steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
-        steering.stale = _count_stale(read_events(folder / "events.jsonl"), after=done) if resume else 0
+        events = read_events(folder / "events.jsonl") if resume else []
+        steering.stale = _count_stale(events, after=done)
         if number:
             set_seed(recipe.training.seed)  # the same whether the phase before ended now or before a resume
         model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
@@ -99,7 +101,9 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision)
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
-            if not (checkpoint and _is_whole_phase(trainer, checkpoint)):
+            if checkpoint and _is_whole_phase(trainer, checkpoint):
+                _recall_last(steering, events)
+            else:
                 with quietly():
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
@@ -233,7 +237,15 @@ def _make_steering(recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox
     metric = choose_metric(settings.metric, task=splits.task, problem_type=splits.problem_type,
                            tag_scheme=splits.tag_scheme)  # fmt: skip
     return Steering(log=log, mailbox=mailbox, meter=meter, metric=metric, evaluations=settings.evaluations,
-                    patience=settings.patience, first_step=first, later_steps=later)  # fmt: skip
+                    patience=settings.patience, first_step=first, later_steps=later,
+                    keep=_choose_kept(settings, len(splits.datasets["validation"])))  # fmt: skip
+
+
+def _choose_kept(settings: Training, validated: int) -> str:
+    """Return whether the weights of the best evaluation are kept, or the last ones: few examples can't choose."""
+    if settings.keep != "auto":
+        return settings.keep
+    return "last" if validated < FEWEST_TO_CHOOSE and not settings.patience else "best"
 
 
 def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steering: Any, meter: Any,
@@ -355,6 +367,14 @@ def _load_phase(folder: Path, model: Any) -> tuple[Any, int, tuple[str, ...]]:
     return model, int(read_json(place / "steps.json")), tuple(read_json(held)) if held.is_file() else ()
 
 
+def _recall_last(steering: Any, events: list[dict[str, Any]]) -> None:
+    """Tell a phase that was put down whole what its last evaluation said, where the last weights are kept."""
+    scored = [event for event in events if event["kind"] == "evaluation"]
+    if steering.keep == "last" and scored:
+        steering.best = scored[-1]["metrics"].get(steering.metric)
+        steering.best_step = scored[-1]["step"] - steering.first_step
+
+
 def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
     """Return how many evaluations of a phase came since its best one: patience goes on where it was put down.
 
@@ -383,6 +403,7 @@ def _summarize(steering: Any, meter: Any, precision: str, phase: Phase, solution
         "precision": precision,
         "peak_memory_bytes": peak_memory(),
         "metric": steering.metric,
+        "keep": steering.keep,
         "best": steering.best,
         "best_step": steering.first_step + steering.best_step,
         "learning_rate": phase.rate,

@@ -9,7 +9,7 @@ encoder gets one more layer, see `ftkit.engine.meanlayer`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +36,8 @@ STRAIGHT = 1e-4  # farthest from a line, relative to the largest state
 AGREEMENT = 1e-3  # of the model with what was fitted, relative to the largest logit
 CHECKED = 16  # rows
 ADDED = "the mean of the tokens, through one more layer"
+PLAIN, AVERAGED, BEGIN = "what stands before it", "the mean of the tokens", "the first token"
+PREFERRED = (ADDED, AVERAGED, BEGIN, PLAIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +88,29 @@ def solve_head(
                                         **fitting), features)  # fmt: skip
     if not tried:
         return None
-    reads = min(tried, key=lambda name: tried[name][1])
-    strength, loss, features = tried[reads]
+    reads = _choose_reading({name: losses for name, (_, losses, _) in tried.items()})
+    strength, losses, features = tried[reads]
     fit = fit_linear(features, problem.targets, strength, **fitting)
     if not problem.put(reads, fit, features[:CHECKED]):
         tell("the output layer can't be solved: this model doesn't say what was fitted")
         return None
-    facts = {"reads": reads, "strength": strength, "loss_out_of_fold": round(loss, 4), "examples": len(features),
-             "seconds": round(time.monotonic() - begun, 2)}  # fmt: skip
+    facts = {"reads": reads, "strength": strength, "loss_out_of_fold": round(float(losses.mean()), 4),
+             "examples": len(features), "seconds": round(time.monotonic() - begun, 2)}  # fmt: skip
     tell(f"the output layer is solved on {len(features):,} states; it reads {reads}, chosen by cross-validation")
     return Solution(frozen=replace(frozen, place=problem.place, precision="fp32"), facts=facts,
                     new=(*new, *problem.linear_names), held=problem.held)  # fmt: skip
+
+
+def _choose_reading(losses: Mapping[str, npt.NDArray[np.float64]]) -> str:
+    """Return what is read: the mean before the first token before the rest, unless another is better beyond chance.
+
+    Frozen states tell most in their mean, and few examples can't say which reading is best: another one has to have a
+    loss out of fold that is lower by more than a standard error of the difference.
+    """
+    usual = next(name for name in PREFERRED if name in losses)
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    behind = losses[usual] - losses[best]
+    return best if behind.mean() > behind.std() / np.sqrt(len(behind)) else usual
 
 
 @contextmanager
@@ -116,7 +130,7 @@ class _Problem:
         self.tagging = frozen.encoded.splits.task == "token-classification"
         assert frozen.place is not None
         mean = frozen.place.pooling == "mean"
-        self.state, self.name = (MEAN, "the mean of the tokens") if mean else (FIRST, "the first token")
+        self.state, self.name = (MEAN, AVERAGED) if mean else (FIRST, BEGIN)
         self.dense = None if self.tagging else _find_dense(model, output)
         self.linear_names: tuple[str, ...] = ()
         self.held: tuple[str, ...] = ()
@@ -132,7 +146,7 @@ class _Problem:
         others = [name for name, _ in self.model.named_parameters()
                   if is_head_parameter(self.model, name, self.new) and name not in own]  # fmt: skip
         if not others:  # nothing random stands before it
-            found["what stands before it"] = self._capture()
+            found[PLAIN] = self._capture()
         if self.dense is not None and self._find_scale():
             found[self.name] = self.first
             if self.mean is not None:

@@ -44,7 +44,7 @@ def format_progress(event: Mapping[str, Any]) -> str:
     if event["kind"] == "evaluation":
         scores = "  ".join(f"{name} {_number(value)}" for name, value in event["metrics"].items())
         said = f"step {event['step']}  validation loss {_number(event['loss'])}  {scores}"
-        return said + ("  (best so far)" if event["best"] else "")
+        return said + ("  (kept so far)" if event["best"] else "")
     if event["kind"] == "status":
         return f"{event['state']} {event.get('detail', '')}".strip()
     return ""
@@ -71,8 +71,8 @@ def describe_outcome(summary: Mapping[str, Any]) -> str:
     """Return how a training ended, in one line."""
     cut = f" of {summary['steps_total']}" if summary["steps"] < summary.get("steps_total", 0) else ""
     how = "stopped by hand" if summary.get("reason") == "hand" else summary["status"]
-    return (f"{how} after {summary['steps']}{cut} steps: best {summary['metric']} on validation "
-            f"{_number(summary['best'])} at step {summary['best_step']}, "
+    return (f"{how} after {summary['steps']}{cut} steps: kept is step {summary['best_step']}, "
+            f"{summary['metric']} {_number(summary['best'])} on validation, "
             f"{summary['examples_per_second']:.1f} examples/s")  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ftkit.engine.linear import choose_strength, fit_linear
 from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
 from ftkit.recipe import Recipe
 from ftkit.run import Run
-from ftkit.stages import chain
+from ftkit.stages import chain, solving
 from ftkit.stages.head import is_solved
 from ftkit.stages.prediction import Predictor
 from ftkit.stages.solving import ADDED
@@ -69,13 +69,13 @@ def test_the_strength_is_that_of_the_lowest_loss_out_of_fold() -> None:
     features, targets = make_blobs(3)
     noise = np.random.default_rng(0).normal(size=(len(features), 60)).astype(np.float32)
     kinds: dict[str, Any] = {"problem_type": "single_label", "classes": 3}
-    clear = choose_strength(features, targets, **kinds)
-    drowned = choose_strength(np.hstack([features[:40], noise[:40]]), targets[:40], **kinds)
-    guessed = choose_strength(noise, targets, **kinds)
+    clear = choose_strength(features, targets, **kinds)[1]
+    drowned = choose_strength(np.hstack([features[:40], noise[:40]]), targets[:40], **kinds)[1]
+    strength, guessed = choose_strength(noise, targets, **kinds)
 
-    assert clear[1] < drowned[1] < guessed[1]
-    assert guessed[0] == 0.001  # of nothing but noise the weights are held down as far as it goes
-    assert guessed[1] == pytest.approx(np.log(3), rel=0.1)
+    assert clear.mean() < drowned.mean() < guessed.mean()
+    assert strength == 0.001  # of nothing but noise the weights are held down as far as it goes
+    assert guessed.mean() == pytest.approx(np.log(3), rel=0.1)
 
 
 @pytest.mark.parametrize(("sections", "solved"), [
@@ -148,21 +148,37 @@ def test_tags_are_solved_in_every_architecture(
         assert "solved" in json.loads((run.path / "training" / "summary.json").read_text())
 
 
-def test_all_layers_are_trained_from_a_solved_head_whose_pooler_is_the_encoders_own(
-    make_run: Callable[..., Run], tiny_encoder_dir: Path
+@pytest.mark.parametrize("reads", [ADDED, "the first token", "what stands before it"])
+def test_all_layers_are_trained_from_a_solved_head_and_what_makes_a_line_is_held(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, reads: str
 ) -> None:
     from safetensors.torch import load_file
 
+    monkeypatch.setattr(solving, "PREFERRED", (reads,))
+    monkeypatch.setattr(solving, "_choose_reading", lambda losses: reads)
     run = make_run("topics.tsv", head={"tune": "head_then_full"}, training={"optimizer": "auto", "epochs": 1.0})
     chain.make(run, "training")
 
     summary = json.loads((run.path / "training" / "summary.json").read_text())
-    before = load_file(run.path / "training" / "head_phase" / "model" / "model.safetensors")
-    given = load_file(tiny_encoder_dir / "model.safetensors")
-    assert summary["solved"]["reads"] == "what stands before it"
+    before, after = (
+        load_file(run.path / place / "model.safetensors") for place in ("training/head_phase/model", "model")
+    )
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert summary["solved"]["reads"] == reads
     assert summary["steps"] > 1
-    name = "pooler.dense.weight"
-    assert torch.equal(before[f"bert.{name}"], given[name if name in given else f"bert.{name}"])
+    assert "bert.encoder.layer.0.output.dense.weight" in moved
+    held = {"classifier.weight", "bert.pooler.dense.weight"} | {name for name in before if "encoder.layer.2" in name}
+    assert (held & moved == set()) == (reads != "what stands before it")
+    assert ("bert.encoder.layer.2.output.dense.weight" in before) == (reads == ADDED)
+
+
+def test_what_is_read_is_the_mean_unless_another_is_better_beyond_chance() -> None:
+    losses = np.random.default_rng(0).exponential(size=400)
+    noise = np.random.default_rng(1).normal(size=400)
+
+    assert solving._choose_reading({"what stands before it": losses - 0.01 + noise, ADDED: losses}) == ADDED
+    assert solving._choose_reading({"what stands before it": losses - 0.5 + noise, ADDED: losses}) != ADDED
+    assert solving._choose_reading({"what stands before it": losses}) == "what stands before it"
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "deberta-v2", "distilbert", "modernbert"])
