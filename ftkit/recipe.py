@@ -295,7 +295,7 @@ class Training(Section):
     )
     keep: str = setting(
         "auto",
-        "what is kept: weights of the best evaluation, or the last; auto: the last where validation is small",
+        "weights kept: of the best evaluation, or the last; auto: the last where validation is small",
         choices=("auto", "best", "last"),
     )
     evaluations: int = setting(

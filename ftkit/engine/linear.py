@@ -21,6 +21,7 @@ __all__ = ["LinearFit", "choose_strength", "fit_linear"]
 Array: TypeAlias = npt.NDArray[np.float64]
 
 STRENGTHS = (0.001, 0.005, 0.025, 0.125, 0.6, 3.0)  # inverse, of logistic regression on standardised states
+LEAST_SAID = 0.5  # inverse strength times examples, below which little but the share of each label is left
 RIDGES = (0.001, 0.01, 0.1, 1.0)  # inverse, of ridge regression on them, a share of the examples
 FOLDS = 3
 TRIED = 4000  # examples on which the strength is chosen
@@ -70,7 +71,9 @@ def choose_strength(
         features, targets, groups = features[some], targets[some], groups[some]
     dealt = targets if problem_type == "single_label" else np.zeros(len(features), dtype=np.int64)
     folds = make_folds(dealt, groups, folds=FOLDS, seed=seed)
-    grid = RIDGES if problem_type == "regression" else STRENGTHS
+    grid = RIDGES if problem_type == "regression" else tuple(
+        strength for strength in STRENGTHS if strength * len(features) >= LEAST_SAID or strength == max(STRENGTHS)
+    )  # fmt: skip
     losses = np.zeros((len(grid), len(features)))
     for fold in np.unique(folds):
         known, unknown = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

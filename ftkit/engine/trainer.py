@@ -114,6 +114,7 @@ class FineTuner(Trainer):
         self.optimizer: Any
         self.lr_scheduler: Any
         self.control: Any
+        _unwrap(model)
         super().__init__(model=model, args=args, train_dataset=train_data, data_collator=collator, callbacks=callbacks)
         self.model_accepts_loss_kwargs = False  # the mean over a batch is ours; Trainer divides by the accumulation
         self._weight: torch.Tensor | None = None
@@ -206,6 +207,13 @@ class FineTuner(Trainer):
         classes = 1 if kind == "regression" else int(self.model.config.num_labels)
         shape = labels.shape if kind == "multi_label" else (*labels.shape, classes)
         return self.batch_loss.parts(torch.zeros(shape), labels)[1]
+
+
+def _unwrap(model: Any) -> None:
+    """Take off what the trainer before put round a model: the next one may compute in another number format."""
+    model._is_accelerate_prepared = False
+    if (plain := model.__dict__.pop("_original_forward", None)) is not None:
+        model.forward = plain
 
 
 class Steering(TrainerCallback):

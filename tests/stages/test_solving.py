@@ -74,7 +74,7 @@ def test_the_strength_is_that_of_the_lowest_loss_out_of_fold() -> None:
     strength, guessed = choose_strength(noise, targets, **kinds)
 
     assert clear.mean() < drowned.mean() < guessed.mean()
-    assert strength == 0.001  # of nothing but noise the weights are held down as far as it goes
+    assert strength == 0.005  # of nothing but noise the weights are held down as far as it goes
     assert guessed.mean() == pytest.approx(np.log(3), rel=0.1)
 
 
@@ -175,6 +175,7 @@ def test_all_layers_are_trained_from_a_solved_head_and_what_makes_a_line_is_held
 def test_what_is_read_is_the_mean_unless_another_is_better_beyond_chance() -> None:
     losses = np.random.default_rng(0).exponential(size=400)
     noise = np.random.default_rng(1).normal(size=400)
+    noise -= noise.mean()
 
     assert solving._choose_reading({"what stands before it": losses - 0.01 + noise, ADDED: losses}) == ADDED
     assert solving._choose_reading({"what stands before it": losses - 0.5 + noise, ADDED: losses}) != ADDED

@@ -432,6 +432,52 @@ def test_a_stop_in_the_head_phase_can_go_on_inside_it(make_run, monkeypatch):
     assert [event["loss"] for event in steps(run)] == [event["loss"] for event in steps(straight)]
 
 
+def test_all_layers_are_trained_in_the_number_format_that_the_head_before_them_did_not_have(make_run, monkeypatch):
+    seen = set()
+    plain = torch.nn.Linear.forward
+
+    def spy(layer, given):
+        out = plain(layer, given)
+        if torch.is_grad_enabled() and layer.weight.requires_grad:
+            seen.add(out.dtype)
+        return out
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", spy)
+    run = make_run(head={"tune": "head_then_full"}, training={"learning_rate": 0.0, "optimizer": "auto",
+                                                              "precision": "bf16"})  # fmt: skip
+    assert chain.make(run, "training").summary["solved"]
+    assert torch.bfloat16 in seen
+
+
+@pytest.mark.parametrize(("keep", "patience", "kept"), [("auto", 0, "last"), ("best", 0, "best"), ("auto", 9, "best"),
+                                                        ("last", 9, "last")])  # fmt: skip
+def test_few_examples_do_not_choose_among_evaluations(make_run, keep, patience, kept):
+    run = make_run(training={"epochs": 3.0, "keep": keep, "patience": patience, "learning_rate": 0.05})
+    fitted = chain.make(run, "training")
+    evaluated = [event for event in fitted.events if event["kind"] == "evaluation"]
+    values = [event["metrics"]["accuracy"] for event in evaluated]
+
+    assert fitted.summary["keep"] == kept
+    if kept == "last":
+        assert fitted.summary["best_step"] == fitted.summary["steps"]
+        assert fitted.summary["best"] == values[-1]
+        assert [event["best"] for event in evaluated] == [True] * 3
+    else:
+        assert fitted.summary["best"] == max(values)
+
+
+def test_last_weights_are_kept_also_by_a_training_that_was_put_down_in_its_last_step(make_run, monkeypatch):
+    run = make_run(training={"keep": "last"})
+    straight = make_run(name="straight", training={"keep": "last"})
+    wanted = chain.make(straight, "training").summary
+    object.__setattr__(run, "seen", [])
+    interrupt_at(run, wanted["steps"], "suspend", monkeypatch)
+    again = chain.make(run, "training").summary
+    assert [again[name] for name in ("best", "best_step", "steps")] == [
+        wanted[name] for name in ("best", "best_step", "steps")]  # fmt: skip
+    assert same(weights(straight), weights(run))
+
+
 def test_what_is_repeated_takes_the_recorded_choices_without_timing(make_run, monkeypatch):
     monkeypatch.setattr("ftkit.engine.precision.choose_precision", lambda wanted: pytest.fail("timed"))
     monkeypatch.setattr("ftkit.engine.attention.choose_attention", lambda *_, **__: pytest.fail("timed"))
