@@ -105,12 +105,12 @@ def _choose_reading(losses: Mapping[str, npt.NDArray[np.float64]]) -> str:
     """Return what is read: the mean before the first token before the rest, unless another is better beyond chance.
 
     Frozen states tell most in their mean, and few examples can't say which reading is best: another one has to have a
-    loss out of fold that is lower by more than a standard error of the difference.
+    loss out of fold that is lower by more than two standard errors of the difference.
     """
     usual = next(name for name in PREFERRED if name in losses)
     best = min(losses, key=lambda name: float(losses[name].mean()))
     behind = losses[usual] - losses[best]
-    return best if behind.mean() > behind.std() / np.sqrt(len(behind)) else usual
+    return best if behind.mean() > 2 * behind.std() / np.sqrt(len(behind)) else usual
 
 
 @contextmanager
