@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ftkit.data.reading import plural
 from ftkit.engine.neighbours import find_neighbours, find_similar, flatten
 from ftkit.engine.probes import judge_out_of_fold, make_folds
+from ftkit.stages.curve import describe_curve
 from ftkit.stages.embedding import Embedded
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.suspects import Judged
@@ -53,6 +54,11 @@ def check_suspects(embedded: Embedded, judged: Judged) -> Iterator[Finding]:
             f"{number:,} of {size:,} {what} that is likely wrong, in the eyes of probes that have not seen it",
             "Review them below, or read inspection/suspects.csv, the most suspect first.",
         )  # fmt: skip
+
+
+def check_more_labels(_: Embedded, judged: Judged) -> Iterable[Finding]:
+    """Tell which score is likely with more labels."""
+    return [] if judged.withheld else describe_curve(judged.curve)
 
 
 def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
@@ -198,6 +204,7 @@ def check_sample(embedded: Embedded, _: Judged) -> Iterator[Finding]:
 
 
 ENCODER_CHECKS: tuple[Check, ...] = (
+    check_more_labels,
     check_unknown,
     check_fertility,
     check_suspects,

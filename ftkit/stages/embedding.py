@@ -57,6 +57,10 @@ class Embedded:
         """Return `vectors` at length 1, for cosines."""
         return {split: to_unit(vectors) for split, vectors in self.vectors.items()}
 
+    def word_counts(self, split: str) -> npt.NDArray[np.int64]:
+        """Return (N,) numbers of words, in tagging."""
+        return np.array([len(words) for words in self.splits.datasets[split]["words"]], dtype=np.int64)
+
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Return (N,) rows in the source."""
         return np.asarray(self.splits.datasets[split]["row"], dtype=np.int64)

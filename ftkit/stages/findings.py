@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "CURVE",
     "FLOORS",
     "SEVERITIES",
     "SUSPECTS",
@@ -29,6 +30,7 @@ SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
 SUSPECTS = ("split", "row", "given", "suggested", "score")  # columns of the labels that are likely wrong
 FLOORS = ("floor", "reads", "split", "metric", "value", "low", "high", "examples")  # columns of the scores to be beaten
+CURVE = ("examples", "measured", "metric", "value", "low", "high")  # columns of what more labels would bring
 COLUMNS = ("severity", "check", "split", "value", "bound", "bound_from", "rows", "detail", "remedy")
 
 

@@ -14,7 +14,7 @@ from ftkit.errors import ModelError, RunError, SampleError, shorten
 from ftkit.recipe import Recipe
 from ftkit.run import read_json, write_json
 from ftkit.spreadsheets import read_table, write_table
-from ftkit.stages.findings import FLOORS, SUSPECTS, Finding, make_finding
+from ftkit.stages.findings import CURVE, FLOORS, SUSPECTS, Finding, make_finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ LENGTHS = (16, 32, 64, 128, 256, 512)
 MAP_CHARACTERS = 200  # of a text
 MAP = ("x", "y", "split", "row", "label", "suspect", "text")
 CUTS = ("max_length", "split", "texts", "tokens", "entities")
-TABLES = ("suspects", "floors", "map", "cuts")
+TABLES = ("suspects", "floors", "map", "cuts", "curve")
 
 
 def _empty(columns: Iterable[str]) -> Callable[[], pd.DataFrame]:
@@ -53,6 +53,7 @@ class Probing:
         neighbours: see `Judged`.
         floors: see `Judged`.
         map: columns x, y, split, row, label, suspect, text: a sample of texts, those that are alike near each other.
+        curve: see `Judged`.
         cuts: columns max_length, split, texts, tokens, entities: the share that a plain cut there would take.
     """
 
@@ -62,6 +63,7 @@ class Probing:
     floors: pd.DataFrame = field(default_factory=_empty(FLOORS))
     map: pd.DataFrame = field(default_factory=_empty(MAP))
     cuts: pd.DataFrame = field(default_factory=_empty(CUTS))
+    curve: pd.DataFrame = field(default_factory=_empty(CURVE))
 
 
 def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[str], None]) -> Probing:
@@ -88,12 +90,13 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
         return _not_encoded(str(error))
     if embedded is None:
         return _not_encoded("this encoder can't be run without its head, or there is no room for its states")
-    tell("judging the labels")
+    tell("judging the labels, and what more of them would bring")
     decided = decided_rows(recipe.data, embedded.splits)
     judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling=RESAMPLING)
     tell("looking for near copies, strays and drift, and drawing the map")
     return Probing(
         findings=run_encoder_checks(embedded, judged), suspects=judged.suspects, floors=judged.floors,
+        curve=judged.curve,
         neighbours=judged.neighbours, map=_draw_map(embedded, judged.suspects), cuts=_count_cuts(embedded),
     )  # fmt: skip
 
@@ -117,13 +120,13 @@ def load_probing(folder: Path) -> Probing:
         raise RunError(
             f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
         )
-    text = ("split", "label", "text", "given", "suggested", "reads")
+    text = ("split", "label", "text", "given", "suggested", "reads", "metric")
     tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""})
               for name in TABLES}  # fmt: skip
     saved = read_json(folder / "neighbours.json")
     neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
     return Probing(neighbours=neighbours, suspects=tables["suspects"], floors=tables["floors"], map=tables["map"],
-                   cuts=tables["cuts"])  # fmt: skip
+                   cuts=tables["cuts"], curve=tables["curve"])  # fmt: skip
 
 
 def _not_encoded(why: str) -> Probing:

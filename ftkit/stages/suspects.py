@@ -24,8 +24,9 @@ from ftkit.engine.probes import (
 )
 from ftkit.engine.scoring import THRESHOLD, Predictions, mark_labels, number_groups, score_predictions
 from ftkit.errors import shorten
+from ftkit.stages.curve import decide, draw_curve
 from ftkit.stages.embedding import Embedded
-from ftkit.stages.findings import FLOORS, SUSPECTS
+from ftkit.stages.findings import CURVE, FLOORS, SUSPECTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,12 +53,14 @@ class Judged:
             of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
         floors: columns `FLOORS`.
+        curve: columns `CURVE`: what more labels would bring.
         withheld: why no label is called suspect; empty where the probes can be asked.
     """
 
     suspects: pd.DataFrame
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]]
     floors: pd.DataFrame
+    curve: pd.DataFrame
     withheld: str = ""
 
 
@@ -84,7 +87,7 @@ def judge_splits(
                 and len(embedded.splits.datasets[split])]  # fmt: skip
     if "train" not in labelled or len(embedded.splits.datasets["train"]) < FEWEST:
         return Judged(suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={},
-                      floors=pd.DataFrame(columns=list(FLOORS)))  # fmt: skip
+                      floors=pd.DataFrame(columns=list(FLOORS)), curve=pd.DataFrame(columns=list(CURVE)))  # fmt: skip
     targets = {split: _read_targets(embedded, split) for split in labelled}
     kind: dict[str, Any] = {"problem_type": embedded.splits.problem_type, "classes": len(embedded.splits.labels)}
     opinions: dict[str, list[Any]] = {split: [] for split in labelled}
@@ -102,7 +105,8 @@ def judge_splits(
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
     return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
                   floors=_score_floors(embedded, opinions, labelled[1:], (plain, STATES), resampling),
-                  withheld=withheld)  # fmt: skip
+                  curve=draw_curve(embedded, targets["train"], dealt, seed=seed, confidence=resampling["confidence"],
+                                   **kind), withheld=withheld)  # fmt: skip
 
 
 def _doubt_probes(targets: npt.NDArray[Any], judged: Any, resampling: Mapping[str, Any]) -> str:
@@ -172,11 +176,7 @@ def _groups(embedded: Embedded) -> npt.NDArray[np.int64]:
         texts = join_groups(texts + 1, number_groups(data["group"]) + 1)
     if not embedded.tagging:
         return texts
-    return np.repeat(texts, _word_counts(embedded, "train"))
-
-
-def _word_counts(embedded: Embedded, split: str) -> npt.NDArray[np.int64]:
-    return np.array([len(words) for words in embedded.splits.datasets[split]["words"]], dtype=np.int64)
+    return np.repeat(texts, embedded.word_counts("train"))
 
 
 def _pool(embedded: Embedded, opinions: list[Any]) -> Any:
@@ -254,7 +254,7 @@ def _find_sets(embedded: Embedded, split: str, targets: Any, judged: Any) -> lis
 def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
     """Return sentences with a suspect word: all given tags, and those with the suspect ones replaced."""
     rows, spelling, labels = embedded.rows(split).tolist(), Spelling.of(embedded.splits), embedded.splits.labels
-    sizes = _word_counts(embedded, split)
+    sizes = embedded.word_counts(split)
     begins, owner = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
     # What the probes have never met they hold to be what most words are; only where a word is less likely to have its
     # tag than any word is, something speaks against the tag.
@@ -307,21 +307,11 @@ def _score_floors(
     splits, rows = embedded.splits, []
     metric = primary_metric(splits.task, splits.problem_type, splits.tag_scheme)
     for split in names:
+        counts = embedded.word_counts(split) if embedded.tagging else None
         for floor, read, judged in zip(PROBES, reads, opinions[split], strict=True):
-            scores = score_predictions(Predictions(predicted=_decide(embedded, split, judged), loss=float("nan")),
+            scores = score_predictions(Predictions(predicted=decide(embedded, judged, counts), loss=float("nan")),
                                        splits.datasets[split], splits, **resampling)  # fmt: skip
             interval = scores.metrics[metric]
             rows.append({"floor": floor, "reads": read, "split": split, "metric": metric, "value": interval.value,
                          "low": interval.low, "high": interval.high, "examples": scores.examples})  # fmt: skip
     return pd.DataFrame(rows, columns=list(FLOORS))
-
-
-def _decide(embedded: Embedded, split: str, judged: Any) -> Any:
-    splits = embedded.splits
-    if embedded.tagging:
-        names = [splits.labels[tag] for tag in judged.argmax(axis=1)]
-        ends = np.cumsum(_word_counts(embedded, split)).tolist()
-        return [names[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
-    if splits.problem_type == "regression":
-        return judged[:, 0]
-    return judged >= THRESHOLD if splits.problem_type == "multi_label" else judged.argmax(axis=1)

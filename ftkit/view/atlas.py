@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["TextMap", "cut_shares", "text_map"]
+__all__ = ["TextMap", "cut_shares", "more_labels", "text_map"]
 
 # Okabe and Ito (2008); what has no colour of its own is grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A3D9A")
@@ -172,4 +172,32 @@ def cut_shares(cuts: pd.DataFrame) -> Figure:
         axes.set(xlabel="max_length, tokens", ylim=(0, None))
         axes.legend(frameon=False)
         add_title(axes, "What a plain cut would take of train", "windows (tagging, and by choice) lose nothing")
+    return figure
+
+
+def more_labels(curve: pd.DataFrame) -> Figure:
+    """Draw the score of a linear model over the number of labelled texts, as measured and as it is likely to go on.
+
+    Args:
+        curve: columns examples, measured, metric, value, low, high.
+    """
+    if curve.empty:
+        return empty_figure("What more labels would bring")
+    measured = curve["measured"].astype(bool)
+    with house_style():
+        figure, axes = new_figure(2.8)
+        parts = ((curve[measured], "#0072B2", "-", "measured on folds of train"), (curve[~measured], "#D55E00", "--",
+                                                                               "likely"))  # fmt: skip
+        for part, colour, line, said in parts:
+            places, low, high = (part[name].to_numpy(dtype=float) for name in ("examples", "low", "high"))
+            axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(places, part["value"].to_numpy(dtype=float), line, color=colour, marker="o", markersize=4,
+                      linewidth=1.6, label=said)  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(curve["examples"], [f"{number:,}" for number in curve["examples"]], rotation=30)
+        axes.set_xticks([], minor=True)
+        metric = clean(str(curve["metric"].iloc[0]).replace("_", " "), 40)
+        axes.set(xlabel="labelled texts", ylabel=metric)
+        axes.legend(frameon=False, loc="lower right")
+        add_title(axes, "What more labels would bring", "a linear model on frozen states; a fine-tuned one lies above")
     return figure

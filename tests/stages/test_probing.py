@@ -136,6 +136,35 @@ class TestFloors:
         assert ((floors["low"] <= floors["value"]) & (floors["value"] <= floors["high"])).all()
 
 
+class TestMoreLabels:
+    def test_the_curve_goes_on_from_what_was_measured_and_is_told(self, clear_run):
+        run = clear_run(clear_rows(120))
+        report = chain.make(run, "inspection")
+        curve = report.probing.curve
+
+        assert curve["measured"].tolist() == sorted(curve["measured"], reverse=True)
+        ahead = curve[~curve["measured"]]
+        train = len(report.splits.datasets["train"])
+        assert ahead["examples"].tolist() == [train, 2 * train, 4 * train]
+        assert (curve["low"] <= curve["value"]).all()
+        assert (curve["value"] <= curve["high"]).all()
+        assert ahead["value"].is_monotonic_increasing
+        told = next(finding for finding in report.findings if finding.check == "more_labels")
+        assert f"{2 * train:,}" in told.detail
+        again = chain.make(run, "inspection").probing.curve
+        assert again.round(9).equals(curve.round(9))
+
+    def test_sentences_are_counted_where_words_are_labelled(self, make_run, tmp_path):
+        path = tmp_path / "visits.conll"
+        lines = [f"he O\nvisits O\n{('london', 'paris')[at % 2]} B-LOC" for at in range(90)]
+        path.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+        report = chain.make(make_run(data={"source": str(path)}), "inspection")
+
+        curve = report.probing.curve
+        assert set(curve["metric"]) == {"entity_f1"}
+        assert curve[~curve["measured"]]["examples"].iloc[0] == len(report.splits.datasets["train"])
+
+
 class TestEncoding:
     def test_large_splits_are_sampled_and_said(self, clear_run):
         run = clear_run(clear_rows(400), encoded_texts=100)
