@@ -156,7 +156,7 @@ class TestMoreLabels:
 
     def test_sentences_are_counted_where_words_are_labelled(self, make_run, tmp_path):
         path = tmp_path / "visits.conll"
-        lines = [f"he O\nvisits O\n{('london', 'paris')[at % 2]} B-LOC" for at in range(90)]
+        lines = [f"w{at} O\nvisits O\n{('london', 'paris')[at % 2]} B-LOC" for at in range(90)]
         path.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
         report = chain.make(make_run(data={"source": str(path)}), "inspection")
 
