@@ -84,6 +84,10 @@ def run(
     exact: Annotated[
         bool, typer.Option("--exact", help="Take the number format and the like that the recipe's run recorded.")
     ] = False,
+    unlabelled: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A pool of texts: write which of them to label next.")
+    ] = None,
+    label_next: Annotated[int, typer.Option(metavar="N", help="How many of the pool.", min=1)] = 50,
 ) -> None:
     """Run recipes headless.
 
@@ -97,6 +101,8 @@ def run(
     if until not in STAGES:
         raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
     plans = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir, exact=exact)
+    if unlabelled is not None:
+        _check_pool(unlabelled, until)
     done, codes = [], []
     for plan in plans:
         typer.echo(f"{plan.run_dir}: {plan.recipe.data.source}")
@@ -108,7 +114,35 @@ def run(
         if code == STOPPED_EXIT:
             break
     _report_runs(done)
+    if unlabelled is not None and max(codes) == 0:
+        for outcome in done:
+            _write_next(outcome.run, unlabelled, label_next)
     raise typer.Exit(STOPPED_EXIT if STOPPED_EXIT in codes else max(codes))
+
+
+def _check_pool(file: Path, until: str) -> None:
+    if not file.is_file():
+        raise DataError(f"--unlabelled {file}: there is no such file",
+                        remedy="Give texts one a line, or a CSV, JSON Lines or Parquet file.")  # fmt: skip
+    if until not in ("training", "evaluation"):
+        raise RecipeError("--unlabelled", expected="a training", found=f"--until {until}",
+                          remedy="Leave --until out: the trained model says what it is unsure of.")  # fmt: skip
+
+
+def _write_next(run: Run, file: Path, count: int) -> None:
+    """Write which texts of a pool to label next, beside the run's other files."""
+    from ftkit.batch.texts import read_texts
+    from ftkit.spreadsheets import write_table
+    from ftkit.stages.machine import lent_machine
+    from ftkit.stages.selection import choose_texts
+
+    typer.echo(f"{run.path}: looking for texts of {file} that would teach most")
+    with lent_machine():
+        table = choose_texts(run, read_texts(file, run.recipe.data, say=_complain), count)
+    target = run.path / "to_label.csv"
+    write_table(target, table)
+    typer.echo(f"  to label   {target}: {len(table)} texts that the model is unsure of, unlike each other; fill in the "
+               "column label, add them to the data, and run again")  # fmt: skip
 
 
 @app.command()

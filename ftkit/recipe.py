@@ -245,6 +245,9 @@ class Training(Section):
     epochs: float = setting(
         0.0, "passes over the training split; 0: as many as their number asks for", unit="epochs", low=0.0, high=1000.0,
         basic=True, automatic=0, span=(0.5, 20.0))  # fmt: skip
+    minutes: float = setting(
+        0.0, "most minutes of training with epochs 0, as timed steps tell; 0: no bound", unit="minutes", low=0.0,
+        high=10**5, span=(0.0, 120.0))  # fmt: skip
     head_epochs: float = setting(
         1.0, "passes of the head alone before all layers, with tune head_then_full", unit="epochs", low=0.001,
         high=1000.0, span=(0.5, 5.0))  # fmt: skip

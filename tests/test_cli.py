@@ -194,8 +194,8 @@ def test_ctrl_c_ends_all_runs_with_130_and_says_how_to_go_on(stub: Any) -> None:
     [
         (
             [],
-            "ftkit run: expected a recipe or --data SOURCE, got neither. Shipped recipes: reuters_topics, "
-            "tweet_entities. With your own file: ftkit run --data FILE.",
+            "ftkit run: expected a recipe or --data SOURCE, got neither. Shipped recipes: "
+            f"{', '.join(shipped_recipes())}. With your own file: ftkit run --data FILE.",
         ),
         (["x.toml"], "x.toml: there is no such recipe, neither a file nor shipped."),
         (["reuters_topics", "--until", "traning"],

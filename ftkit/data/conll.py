@@ -22,8 +22,13 @@ CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "depre
 DOCSTART = "-DOCSTART-"
 BLANKS = re.compile(r"[ \t]+")
 
+NEWDOC = "# newdoc"  # CoNLL-U
+FEWEST_DOCUMENTS = 10  # of a file, from which on they are units of splitting and resampling
+
 Cells: TypeAlias = tuple[int, list[str]]
 """(line from 1, its cells)"""
+Sentence: TypeAlias = tuple[int, list[Cells]]
+"""(documents begun before it, its words)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,7 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
     """
     parts: list[Part] = []
     model: Layout | None = None
+    grouped = _has_documents(files, DOCSTART, notes)
     for split, file in files.items():
         layout = _find_layout(file, settings, split=split, model=model)
         model = model or layout
@@ -53,9 +59,10 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
         apart = "tabs" if layout.tabs else "blanks"
         head = ", a header line" if layout.header else ""
         notes.say(f"{file.path.name}: columns apart by {apart}{head}, words in column {layout.word}, {tag} (from 0).")
-        stream = partial(_examples, partial(_conll_sentences, file, layout, notes), layout.word, layout.tag)
+        stream = partial(_examples, partial(_conll_sentences, file, layout, notes), layout.word, layout.tag,
+                         document=split if grouped else "")  # fmt: skip
         parts.append(Part(split=split, path=file.path, examples=stream))
-    return Reading(parts=tuple(parts), task="token-classification")
+    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
 
 
 def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
@@ -65,6 +72,7 @@ def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> 
         DataError: there is no such column, or (while streaming) a line has other than ten columns.
     """
     parts = []
+    grouped = _has_documents(files, NEWDOC, notes)
     for split, file in files.items():
         where = str(file.path)
         word = find_column(settings.text_column or "form", CONLLU_COLUMNS, where=where, setting="text_column")
@@ -72,9 +80,10 @@ def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> 
         assert word is not None
         assert tag is not None
         notes.say(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
-        stream = partial(_examples, partial(_conllu_sentences, file, notes), word, tag, missing="_")
+        stream = partial(_examples, partial(_conllu_sentences, file, notes), word, tag, missing="_",
+                         document=split if grouped else "")  # fmt: skip
         parts.append(Part(split=split, path=file.path, examples=stream))
-    return Reading(parts=tuple(parts), task="token-classification")
+    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
 
 
 def split_cells(line: str, *, tabs: bool) -> list[str]:
@@ -86,6 +95,16 @@ def split_cells(line: str, *, tabs: bool) -> list[str]:
     if tabs:
         return [cell.strip(" ") for cell in line.rstrip("\r\n").split("\t")]
     return BLANKS.split(line.strip(" \t\r\n"))
+
+
+def _has_documents(files: Mapping[str, TextFile], mark: str, notes: Notes) -> bool:
+    """Tell whether files say where documents begin, and have enough of them to keep each whole."""
+    counts = [sum(line.startswith(mark) for line in file.lines()) for file in files.values()]
+    if min(counts) < FEWEST_DOCUMENTS:
+        return False
+    notes.say(f"{sum(counts):,} lines {mark} begin documents: each is kept on one side of splits that are made, and "
+              "intervals resample whole documents.")  # fmt: skip
+    return True
 
 
 def _find_layout(file: TextFile, settings: Data, *, split: str, model: Layout | None) -> Layout:
@@ -154,25 +173,27 @@ def _word_column(rows: list[list[str]]) -> int:
 
 
 def _examples(
-    sentences: Callable[[], Iterator[list[Cells]]], word: int, tag: int | None, *, missing: str = ""
+    sentences: Callable[[], Iterator[Sentence]], word: int, tag: int | None, *, missing: str = "", document: str = ""
 ) -> Iterator[Example]:
-    for row, sentence in enumerate(sentences()):
+    for row, (number, sentence) in enumerate(sentences()):
         words = [cells[word] for _, cells in sentence]
         tags = None if tag is None else [cells[tag] for _, cells in sentence]
         if tags is not None and missing and all(name == missing for name in tags):
             tags = None
-        yield Example(row, sentence[0][0], words, None, tags)
+        yield Example(row, sentence[0][0], words, None, tags, f"{document} document {number}" if document else None)
 
 
-def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[list[Cells]]:
+def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[Sentence]:
     sentence: list[Cells] = []
+    document = 0
     for number, line in enumerate(file.lines(), 1):
         if not line.strip():
             if sentence:
-                yield sentence
+                yield document, sentence
                 sentence = []
             continue
         if line.startswith(DOCSTART):
+            document += 1
             notes.count(f"{DOCSTART} line(s) skipped", f"{file.path.name}, line {number}")
             continue
         if number == layout.header:
@@ -191,7 +212,7 @@ def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[l
             notes.count("empty word(s) kept", f"{file.path.name}, line {number}")
         sentence.append((number, cells))
     if sentence:
-        yield sentence
+        yield document, sentence
 
 
 def _width_error(file: TextFile, number: int, line: str, found: int, width: int) -> DataError:
@@ -203,15 +224,17 @@ def _width_error(file: TextFile, number: int, line: str, found: int, width: int)
     )
 
 
-def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[list[Cells]]:
+def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[Sentence]:
     sentence: list[Cells] = []
+    document = 0
     for number, line in enumerate(file.lines(), 1):
         if not line.strip():
             if sentence:
-                yield sentence
+                yield document, sentence
                 sentence = []
             continue
         if line.startswith("#"):
+            document += line.startswith(NEWDOC)
             continue
         cells = line.rstrip("\r\n").split("\t")
         if len(cells) != len(CONLLU_COLUMNS):
@@ -221,4 +244,4 @@ def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[list[Cells]]:
             continue
         sentence.append((number, cells))
     if sentence:
-        yield sentence
+        yield document, sentence

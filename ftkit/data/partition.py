@@ -148,8 +148,8 @@ def _tell_groups(groups: Any, staged: Staged, settings: Data, notes: Notes) -> N
     if not several:
         return
     kind = "with the same or nearly the same text"
-    if settings.group_column:
-        kind = f"of one {settings.group_column}, or {kind}"
+    if staged.grouped:
+        kind = f"of one {settings.group_column or 'document'}, or {kind}"
     count = len(np.unique(groups))
     notes.say(f"{staged.part.path.name}: {plural(held, 'example')} {kind} are {plural(several, 'group')}; with the "
               f"others these are {count:,} groups, each kept on one side of the splits.")  # fmt: skip

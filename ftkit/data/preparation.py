@@ -74,7 +74,7 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
         staged = {
             part.split: stage_part(
                 part, folder / f"{part.split}.staged", tagging=tagging, pairs=reading.pairs,
-                grouped=bool(settings.group_column), notes=notes, progress=progress,
+                grouped=reading.grouped, notes=notes, progress=progress,
             )
             for part in reading.parts
         }  # fmt: skip

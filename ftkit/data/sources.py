@@ -17,7 +17,7 @@ from ftkit.recipe import Data
 
 __all__ = ["Source", "find_split_files", "fingerprint_source", "resolve_source", "split_of_name", "visible"]
 
-READER_VERSION = 3  # raised when the same files would be read differently: older cached splits are then not used
+READER_VERSION = 4  # raised when the same files would be read differently: older cached splits are then not used
 BLOCK = 1 << 20
 SPLIT_WORDS = {
     "train": "train", "training": "train", "trn": "train",

@@ -50,6 +50,8 @@ class Staged:
     count: int
     lists: bool
     """Whether some labels are lists."""
+    grouped: bool = False
+    """Whether there is a column of what examples belong to."""
 
 
 def pack_label(label: Label) -> str | None:
@@ -100,7 +102,7 @@ def stage_part(
     if blank == count:
         remedy = "Name the right column in data.text_column."
         raise DataError(str(part.path), expected="texts", found=f"{count:,} empty ones", remedy=remedy)
-    return Staged(part=part, path=path, count=count, lists=lists)
+    return Staged(part=part, path=path, count=count, lists=lists, grouped=grouped)
 
 
 def read_staged(staged: Staged) -> Iterator[pa.RecordBatch]:

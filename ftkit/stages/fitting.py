@@ -74,7 +74,8 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
     started = int(resume and (folder / "head_phase" / "steps.json").is_file())
     solution = None if started else _solve(run, model, encoded, precision, log)
-    phases = plan_phases(run, read_column(encoded.datasets["train"], "length"), solved=solution is not None)
+    lengths = read_column(encoded.datasets["train"], "length")
+    phases = plan_phases(run, lengths, solved=solution is not None, pace=_find_pace(run, resume=resume))
     done, steering, held = 0, None, solution.held if solution else ()
     for number, phase in enumerate(phases):
         if number < started:
@@ -139,10 +140,23 @@ def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
     return {setting: revision for setting, revision in found.items() if revision}
 
 
-def plan_phases(run: Run, lengths: Any, *, solved: bool = False) -> list[Phase]:
+def _find_pace(run: Run, *, resume: bool) -> float:
+    """Return how fast this will train, where that bounds the epochs; one that goes on keeps what it began with."""
+    from ftkit.stages.outlook import Forecast
+
+    if run.recipe.training.epochs or not run.recipe.training.minutes:
+        return 0.0
+    path = run.folder("training") / "pace.json"
+    if not (resume and path.is_file()):
+        write_json(path, Forecast(run).pace(run.recipe))
+    return float(read_json(path))
+
+
+def plan_phases(run: Run, lengths: Any, *, solved: bool = False, pace: float = 0.0) -> list[Phase]:
     """Return the phases of a training on rows of (N,) lengths: one, or the head and then all layers.
 
-    A head that is solved has a phase of one step at rate 0, which scores and saves it as any other.
+    A head that is solved has a phase of one step at rate 0, which scores and saves it as any other. With a bound in
+    minutes the pace, in tokens a second, tells how many epochs fit in.
     """
     from ftkit.stages.training import choose_epochs, count_steps
 
@@ -156,7 +170,7 @@ def plan_phases(run: Run, lengths: Any, *, solved: bool = False) -> list[Phase]:
         return Phase(tune=tune, epochs=epochs, steps=steps, rate=rate, folder=folder / place)
 
     last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune,
-                 choose_epochs(lengths, recipe.training), "checkpoints")  # fmt: skip
+                 choose_epochs(lengths, recipe.training, pace=pace), "checkpoints")  # fmt: skip
     if recipe.head.tune != "head_then_full":
         return [last]
     return [phase("head", recipe.training.head_epochs, "checkpoints/head"), last]

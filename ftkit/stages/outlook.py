@@ -97,6 +97,11 @@ class Forecast:
         speed = step * (1 + BACKWARD) / (1 + backward)
         return Speed(tokens_per_second=speed, overhead=1.1, source="a few timed steps")
 
+    def pace(self, recipe: Recipe) -> float:
+        """Return tokens a second with evaluations and all else that belongs to training; 0 where it isn't known."""
+        speed = self.speed(recipe)
+        return speed.tokens_per_second / speed.overhead if speed else 0.0
+
     def count(self, recipe: Recipe) -> tuple[int, int]:
         """Return how many parameters would be trained, and how many there are."""
         settings = recipe.head
@@ -162,7 +167,7 @@ class Forecast:
             return Outlook(facts={"steps": "none: the output layer is solved on states that are computed once",
                                   **self._duration(recipe)})  # fmt: skip
         lengths = _input_lengths(self.encoded)
-        epochs = choose_epochs(lengths, settings)
+        epochs = choose_epochs(lengths, settings, pace=self.pace(recipe))
         total, each = (count_steps(lengths, settings, epochs=passes) for passes in (epochs, 1))
         facts = {
             "steps": f"{total:,}, {each:,} in each of {epochs:g} epochs",
@@ -180,7 +185,7 @@ class Forecast:
         if speed is None:
             return {}
         lengths = _input_lengths(self.encoded)
-        epochs = choose_epochs(lengths, recipe.training)
+        epochs = choose_epochs(lengths, recipe.training, pace=self.pace(recipe))
         if (
             recipe.head.tune == "head" and recipe.training.cache_features
         ):  # the encoder is run once, the head is nothing

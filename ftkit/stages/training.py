@@ -376,22 +376,30 @@ def _trim(path: Path, step: int) -> None:
         write_text(path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept))
 
 
-def choose_epochs(lengths: Any, settings: Training) -> float:
+def choose_epochs(lengths: Any, settings: Training, *, pace: float = 0.0) -> float:
     """Return the passes over the training split: as set, or so many that few examples make steps enough.
+
+    With a bound in minutes they are no more than fit in, be it part of one.
 
     Args:
         lengths: (N,) tokens of each encoded row.
-        settings: epochs, and what makes a step.
+        settings: epochs, minutes, and what makes a step.
+        pace: tokens a second with all that belongs to training; 0: not known.
 
     >>> [choose_epochs([7] * rows, Training()) for rows in (80, 400, 2000, 20000)]
     [20.0, 16.0, 3.0, 3.0]
     >>> choose_epochs([7] * 400, Training(epochs=1.5))
     1.5
+    >>> choose_epochs([60] * 1000, Training(minutes=2), pace=1000)
+    2.0
     """
     if settings.epochs:
         return settings.epochs
     each = count_steps(lengths, settings, epochs=1.0)
-    return float(min(max(round(ENOUGH_STEPS / each), FEWEST_EPOCHS), MOST_EPOCHS))
+    wanted = float(min(max(round(ENOUGH_STEPS / each), FEWEST_EPOCHS), MOST_EPOCHS))
+    if not (settings.minutes and pace):
+        return wanted
+    return min(wanted, max(60 * settings.minutes * pace / float(sum(lengths)), 1 / each))
 
 
 def count_steps(lengths: Any, settings: Training, *, epochs: float) -> int:

@@ -121,8 +121,8 @@ def test_a_file_of_corrections_is_looked_for_as_the_source_is(here: Path, tmp_pa
     [
         (
             {"recipes": []},
-            "ftkit run: expected a recipe or --data SOURCE, got neither. Shipped recipes: reuters_topics, "
-            "tweet_entities. With your own file: ftkit run --data FILE.",
+            "ftkit run: expected a recipe or --data SOURCE, got neither. Shipped recipes: "
+            f"{', '.join(shipped_recipes())}. With your own file: ftkit run --data FILE.",
         ),
         (
             {"recipes": ["reuters_topics", "tweet_entities"], "run_dir": Path("one")},

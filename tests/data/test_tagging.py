@@ -90,6 +90,26 @@ def test_docstart_comments_blank_lines_of_tabs_and_hashtags(load):
     assert any(told.startswith("8 comment line(s) skipped") for told in splits.decisions)
 
 
+@pytest.mark.parametrize(("name", "mark", "word"), [
+    ("x.conll", "-DOCSTART-\tO\n\n", "w{0}\tB-loc\nfell\tO\n\n"),
+    ("x.conllu", "# newdoc id = {0}\n", "1\tw{0}\t_\tNOUN\t_\t_\t0\tx\t_\t_\n2\tis\t_\tVERB\t_\t_\t1\tx\t_\t_\n\n"),
+])  # fmt: skip
+def test_documents_are_kept_whole_where_there_are_enough(load, name, mark, word):
+    lines = "".join(mark.format(at) + "".join(word.format(f"{at}.{more}") for more in range(5)) for at in range(20))
+    splits = load(name, lines)
+    assert any(told.startswith("20 lines") and "begin documents" in told for told in splits.decisions)
+    sides = [{row["group"] for row in data} for data in splits.datasets.values()]
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 20
+    few = load(f"few-{name}", lines[: len(lines) // 4])
+    assert all("group" not in data.column_names for data in few.datasets.values())
+
+
+def test_documents_of_given_splits_are_not_taken_for_each_other(load_folder):
+    lines = "".join(f"-DOCSTART- O\n\nw{at} B-loc\nfell O\n\n" for at in range(12))
+    splits = load_folder({f"{split}.txt": lines.replace("w", split) for split in ("train", "valid", "test")})
+    assert len({row["group"] for row in all_rows(splits)}) == 36
+
+
 def test_any_column_can_be_words_or_tags(load):
     lines = "1 NN Rome NP B-loc\n2 VB is VP O\n\n1 PR It NP O\n2 VB rains VP O\n\n" * 4
     ner = load("x.conll", lines, text_column="2")
