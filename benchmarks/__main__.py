@@ -10,7 +10,7 @@ from importlib import import_module
 
 from benchmarks.rounds import QUICK
 
-ALL = ("latency", "training", "steps", "busy", "frozen", "prediction", "growth", "quality", "board")
+ALL = ("latency", "training", "steps", "busy", "frozen", "prediction", "growth", "quality", "few", "scores", "board")
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)

@@ -139,3 +139,34 @@ def describe_machine(peers: Sequence[str] = ()) -> str:
 
 def _peer_version(name: str) -> str:
     return next(iter(metadata.distributions(name=name, path=[str(PEERS)]))).version
+
+
+class Record:
+    """What was measured so far, one JSON object a line beside the tables: a long comparison goes on where it ended.
+
+    Args:
+        name: of the script.
+        quick: nothing is read or kept.
+    """
+
+    def __init__(self, name: str, *, quick: bool = False) -> None:
+        self.path, self.quick = RESULTS / f"{name}.jsonl", quick
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() and not quick else []
+        self._known = {self._key(entry["settings"]): entry["found"] for entry in map(json.loads, lines)}
+
+    def measure(self, module: str, way: str, settings: Mapping[str, Any]) -> Result:
+        """Return what a way found with these settings: known, or measured now, and kept."""
+        key = self._key({"way": way, **settings})
+        if key not in self._known:
+            begun = time.monotonic()
+            self._known[key] = run_way(module, way, settings)
+            print(f"{module}, {way}, {json.dumps(settings)}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+            entry = {"settings": {"way": way, **settings}, "found": self._known[key], "on": describe_machine()}
+            if not self.quick:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        return self._known[key]
+
+    @staticmethod
+    def _key(settings: Mapping[str, Any]) -> str:
+        return json.dumps(settings, sort_keys=True)

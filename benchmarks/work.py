@@ -34,8 +34,12 @@ def make_run(settings: Mapping[str, Any], **sections: Mapping[str, Any]) -> Run:
     }
     for name, values in sections.items():
         known[name] = {**known.get(name, {}), **values}
-    folder = Path(settings.get("folder") or tempfile.mkdtemp()) / "run"
-    return Run.create(folder, Recipe().replace(known))
+    return Run.create(make_folder(settings.get("folder", "")), Recipe().replace(known))
+
+
+def make_folder(below: str = "") -> Path:
+    """Return where a run may lie: in a folder, or in a temporary one of its own."""
+    return Path(below or tempfile.mkdtemp()) / "run"
 
 
 def find_encoder(name: str) -> str:

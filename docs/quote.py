@@ -35,7 +35,7 @@ def find_stale(text: str) -> list[str]:
 
 def read_quote(name: str) -> str:
     """Return what stands between the markers of a name."""
-    path = SCORES if name == "scores" else RESULTS / f"{name}.md"
+    path = SCORES if name == "run" else RESULTS / f"{name}.md"
     if not path.is_file():
         return ""
     lines = path.read_text(encoding="utf-8").strip().splitlines()

@@ -102,7 +102,8 @@ def test_a_recipe_is_printed_whole() -> None:
 def test_shipped_recipes_are_listed_with_their_first_line() -> None:
     lines = call("recipe", "--list")[1].splitlines()
     assert [line.split()[0] for line in lines] == list(shipped_recipes())
-    assert "Topic of a newswire text" in lines[0]
+    assert all("  " in line and line.split(maxsplit=1)[1] for line in lines)
+    assert any("Topic of a newswire text" in line for line in lines)
 
 
 def test_the_table_holds_every_setting() -> None:
@@ -114,7 +115,7 @@ def test_the_table_holds_every_setting() -> None:
 
 def test_an_unknown_recipe_is_refused() -> None:
     assert refuse("recipe", "reuters") == (
-        2, "reuters: there is no such recipe, neither a file nor shipped. Did you mean 'reuters_topics'?"
+        2, "reuters: there is no such recipe, neither a file nor shipped. Did you mean 'reuters_r52'?"
     )  # fmt: skip
 
 
@@ -528,3 +529,17 @@ def test_the_recipe_that_is_printed_can_be_run_again(here: Path, stub: Any) -> N
     assert call("run", "mine.toml")[0] == 0
     assert made.calls[0][0] == read_recipe(shipped_recipes()["tweet_entities"])
     assert write_recipe(made.calls[0][0]) == (here / "mine.toml").read_text()
+
+
+# --- what to label next ----------------------------------------------------------------------------------------
+
+
+def test_a_pool_is_looked_at_before_anything_is_run(stub: Any, tmp_path: Path) -> None:
+    made = stub("done")
+    code, error = refuse("run", "few_labels", "--unlabelled", str(tmp_path / "none.csv"))
+    assert (code, made.calls) == (1, [])
+    assert "there is no such file" in error
+    (tmp_path / "pool.txt").write_text("a text\n")
+    code, error = refuse("run", "few_labels", "--unlabelled", str(tmp_path / "pool.txt"), "--until", "head")
+    assert (code, made.calls) == (2, [])
+    assert "the trained model says what it is unsure of" in error

@@ -43,7 +43,7 @@ def test_the_readme_quotes_what_was_measured():
 def test_every_comparison_is_quoted_and_every_quote_is_a_comparison():
     every = re.search(r"^ALL = \((.*?)\)", (ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8"), re.M)[1]
     quoted = re.findall(r"<!-- quote: (\w+) -->", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert sorted(quoted) == sorted([*re.findall(r'"(\w+)"', every), "scores"])
+    assert sorted(quoted) == sorted([*re.findall(r'"(\w+)"', every), "run"])
 
 
 def test_a_result_is_quoted_without_its_heading(quote):
@@ -72,7 +72,7 @@ def test_scores_are_those_of_the_table_at_the_end_of_a_run(quote, tmp_path):
     for stage in STAGES:
         run.set_status(stage, StageStatus(state="done", seconds=1.0))
     write_json(run.path / "evaluation" / "metrics.json", METRICS)
-    quote.README.write_text(TEXT.replace("speed", "scores"), encoding="utf-8")
+    quote.README.write_text(TEXT.replace("speed", "run"), encoding="utf-8")
     assert quote.main(["--scores", str(run.path)]) == 0
     assert "| reviews | test accuracy | 0.9000 | 0.8000 to 0.9500 | 0.5000 |  |  |  | 20 |" in quote.README.read_text(
         encoding="utf-8"

@@ -613,3 +613,17 @@ def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path
     losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
     assert len(losses) == fitted.summary["steps_total"] >= 48
     assert sum(losses[-12:]) < 0.95 * sum(losses[:12])
+
+
+def test_a_bound_in_minutes_cuts_the_epochs_and_is_kept_where_a_training_goes_on(make_run, monkeypatch):
+    from ftkit.stages.outlook import Forecast
+
+    run = make_run(training={"epochs": 0.0, "minutes": 1.0})
+    lengths = chain.make(run, "preprocessing").datasets["train"].data.column("length").to_pylist()
+    monkeypatch.setattr(Forecast, "pace", lambda *_: 2.5 * sum(lengths) / 60)
+    whole = make_run(name="whole", training={"epochs": 0.0})
+    assert chain.make(whole, "training").summary["epochs"] == 20.0
+    object.__setattr__(run, "seen", [])
+    interrupt_at(run, 2, "suspend", monkeypatch)
+    monkeypatch.setattr(Forecast, "pace", lambda *_: 99.0 * sum(lengths))
+    assert chain.make(run, "training").summary["epochs"] == pytest.approx(2.5)
