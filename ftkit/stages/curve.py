@@ -22,12 +22,11 @@ __all__ = ["decide", "describe_curve", "draw_curve"]
 
 FURTHER = (1, 2, 4)  # times the labels there are
 FEWEST_POINTS = 3
-MANY, FEW_FOLDS = 4000, 3  # texts from which on fewer folds are enough
 
 
 def draw_curve(
-    embedded: Embedded, targets: npt.NDArray[Any], folds: npt.NDArray[np.int64], *, problem_type: str, classes: int,
-    confidence: float, seed: int,
+    embedded: Embedded, targets: npt.NDArray[Any], folds: npt.NDArray[np.int64], judged: npt.NDArray[Any], *,
+    problem_type: str, classes: int, confidence: float, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Score probes of growing shares of train out of fold, and draw the curve on to more labels than there are.
 
@@ -35,6 +34,7 @@ def draw_curve(
         embedded: the splits.
         targets: of train, (N,) or (N, C), in tagging (W,) of all words.
         folds: (N,) or (W,) fold of each.
+        judged: (N, C) or (W, C) what the probe says of each that was fitted to all the other folds.
         problem_type: `single_label`, `multi_label` or `regression`.
         classes: C.
         confidence: coverage of the intervals.
@@ -53,8 +53,11 @@ def draw_curve(
 
     def score(known: npt.NDArray[np.int64], unknown: npt.NDArray[np.int64]) -> float:
         rows, others = (_spread(at, begins, counts) if embedded.tagging else at for at in (known, unknown))
-        judged = fit_probe(features[rows], targets[rows], problem_type=problem_type, classes=classes)(features[others])
-        predicted = decide(embedded, judged, counts[unknown] if embedded.tagging else None)
+        said = judged[others]
+        if len(rows) + len(others) < len(targets):
+            probe = fit_probe(features[rows], targets[rows], problem_type=problem_type, classes=classes)
+            said = probe(features[others])
+        predicted = decide(embedded, said, counts[unknown] if embedded.tagging else None)
         scores = score_predictions(Predictions(predicted=predicted, loss=math.nan), data.select(unknown), splits,
                                    resamples=0)  # fmt: skip
         return float(np.nan_to_num(scores.metrics[metric].value))
@@ -63,8 +66,7 @@ def draw_curve(
     dealt = folds[begins[texts]]
     plain = problem_type == "single_label" and not embedded.tagging
     strata = targets[texts] if plain else np.zeros(len(texts), dtype=np.int64)
-    sizes, scores = measure_curve(lambda known, unknown: score(texts[known], texts[unknown]), strata,
-                                  dealt if len(texts) < MANY else dealt % FEW_FOLDS, seed=seed)  # fmt: skip
+    sizes, scores = measure_curve(lambda known, unknown: score(texts[known], texts[unknown]), strata, dealt, seed=seed)
     if len(sizes) < FEWEST_POINTS or len(scores) < 2:
         return pd.DataFrame(columns=list(CURVE))
     whole = round(len(texts) * embedded.whole["train"] / max(len(data), 1))

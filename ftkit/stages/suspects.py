@@ -105,8 +105,8 @@ def judge_splits(
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
     return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
                   floors=_score_floors(embedded, opinions, labelled[1:], (plain, STATES), resampling),
-                  curve=draw_curve(embedded, targets["train"], dealt, seed=seed, confidence=resampling["confidence"],
-                                   **kind), withheld=withheld)  # fmt: skip
+                  curve=draw_curve(embedded, targets["train"], dealt, opinions["train"][-1], seed=seed,
+                                   confidence=resampling["confidence"], **kind), withheld=withheld)  # fmt: skip
 
 
 def _doubt_probes(targets: npt.NDArray[Any], judged: Any, resampling: Mapping[str, Any]) -> str:
