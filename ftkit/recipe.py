@@ -218,6 +218,9 @@ class Head(Section):
     layer_decay: float = setting(
         1.0, "learning rate of each layer relative to the layer above it", low=0.3, high=1.0, basic=True
     )
+    reinit_layers: int = setting(
+        0, "top layers that begin at random weights, not pretrained ones; all must be trained", unit="layers",
+        low=0, high=96, span=(0, 6))  # fmt: skip
     dropout: float = setting(
         -1.0, "dropout of hidden states; -1: as the checkpoint says", low=-1.0, high=0.9, automatic=-1, span=(0.0, 0.5)
     )

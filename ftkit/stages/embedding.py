@@ -103,7 +103,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     shutil.rmtree(folder, ignore_errors=True)
     try:
         encoded = encode_splits(sample, Preprocessing(max_length=length), encoder, folder)
-        model, new, _ = build_model(sample, replace(recipe.head, tune="head"))
+        model, new, _ = build_model(sample, replace(recipe.head, tune="head", reinit_layers=0))
         with lent_machine(recipe.training.threads):
             frozen = freeze_splits(model, encoded, list(encoded.datasets), tune="head", top_layers=1, new=new,
                                    precision=prepare_machine(recipe).name, tell=tell)  # fmt: skip

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.reading import plural
 from ftkit.data.splits import Splits
 from ftkit.engine.encoders import load_config, resolve_encoder
 from ftkit.engine.quiet import quietly
-from ftkit.errors import FtkitError, ModelError
+from ftkit.errors import FtkitError, ModelError, RecipeError
 from ftkit.recipe import Head, Recipe
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages.first_pass import pass_first_batch
@@ -25,6 +26,7 @@ __all__ = [
     "read_spread", "read_width",
 ]  # fmt: skip
 
+INITIAL = 0.02  # standard deviation of BERT's weights at the beginning
 ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
 
 
@@ -63,6 +65,7 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
 
     Raises:
         ModelError: the encoder can't be loaded, or has no class for the task.
+        RecipeError: layers that begin anew would not be trained.
     """
     from ftkit.engine.loading import load_with_head
 
@@ -70,13 +73,17 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     config = _configure(load_config(settings.encoder), splits, settings)
     try:
         source = resolve_encoder(settings.encoder)
-        return load_with_head(_model_class(splits.task), source, config, name=settings.encoder, labels=splits.labels,
-                              stored=stored, seed=settings.seed)  # fmt: skip
+        model, new, notes = load_with_head(_model_class(splits.task), source, config, name=settings.encoder,
+                                           labels=splits.labels, stored=stored, seed=settings.seed)  # fmt: skip
     except (OSError, ValueError) as error:
         raise ModelError(f"head.encoder {settings.encoder!r} can't be loaded for {splits.task}",
                          found=str(error).strip().splitlines()[0][:300],
                          remedy="Choose an encoder that transformers has this head for, saved as safetensors, or a hub "
                          "id where the hub can be reached.") from error  # fmt: skip
+    if settings.reinit_layers:
+        _begin_anew(model, settings)
+        notes = [*notes, f"the top {plural(settings.reinit_layers, 'layer')} of the encoder begin at random weights"]
+    return model, new, notes
 
 
 def freeze(model: Any, settings: Head, new: Sequence[str], *, tune: str) -> Any:
@@ -276,6 +283,40 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: fl
     grouped = pd.DataFrame(rows).groupby(keys, sort=False)[["parameters"]].sum().reset_index()
     table = grouped.sort_values(["depth", "state"], kind="stable").reset_index(drop=True)
     return table[["group", "depth", "parameters", "state", "learning_rate"]]
+
+
+def _begin_anew(model: Any, settings: Head) -> None:
+    """Give top layers of an encoder random weights, drawn as BERT's were.
+
+    The top layers know most of what the encoder was pretrained for, and least of what a task needs (Zhang et al.,
+    "Revisiting Few-sample BERT Fine-tuning", 2021).
+
+    Raises:
+        RecipeError: some of the layers would not be trained, or there are fewer.
+    """
+    import torch
+
+    from ftkit.engine.layers import find_layers
+
+    layers, count = find_layers(model), settings.reinit_layers
+    trained = {"full": len(layers), "top": settings.top_layers}.get(settings.tune, 0)
+    if count > min(trained, len(layers)):
+        raise RecipeError("head.reinit_layers", expected=f"at most {min(trained, len(layers))} with head.tune "
+                          f"{settings.tune}", found=str(count), remedy="Layers that begin anew have to be trained.",
+                          )  # fmt: skip
+    width = float(getattr(model.config, "initializer_range", INITIAL))
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        inside: list[Any] = [module for layer in list(layers)[-count:] for module in layer.modules()]
+        for module in inside:
+            if isinstance(module, torch.nn.Linear):
+                module.weight.normal_(0.0, width)
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif hasattr(module, "weight") and not list(module.children()):  # a normalisation
+                module.weight.fill_(1.0)
+                if getattr(module, "bias", None) is not None:
+                    module.bias.zero_()
 
 
 def _configure(config: Any, splits: Splits, settings: Head) -> Any:

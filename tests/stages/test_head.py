@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftkit.engine.layers import layer_depth
 from ftkit.engine.optimizers import HIGHEST_RATE, OUTPUT_STEP, default_learning_rate
-from ftkit.errors import ModelError
+from ftkit.errors import ModelError, RecipeError
 from ftkit.run import read_json
 from ftkit.stages import chain, head
 
@@ -153,3 +154,31 @@ def test_a_previous_run_with_the_same_labels_keeps_its_head(make_run):
     trained = weights(head.load_model(str(first.path / "model"), "text-classification"))
     assert torch.equal(weights(prepared.model)["classifier.weight"], trained["classifier.weight"])
     assert prepared.notes == ["kept: the checkpoint's head, made for the same labels (2)"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_top_layers_can_begin_anew_by_the_seed(make_run, make_tiny_encoder, architecture):
+    encoder = str(make_tiny_encoder(architecture))
+
+    def build(name, **settings):
+        prepared = chain.make(make_run(name=name, head={"encoder": encoder, **settings}), "head")
+        return prepared, dict(prepared.model.named_parameters())
+
+    _, plain = build("plain")
+    prepared, anew = build("anew", reinit_layers=1)
+    _, again = build("again", reinit_layers=1)
+    _, other = build("other", reinit_layers=1, seed=7)
+    moved = {name for name in plain if not torch.equal(plain[name], anew[name])}
+
+    assert moved
+    assert {layer_depth(name, 2) for name in moved} == {2}
+    assert all(torch.equal(anew[name], again[name]) for name in anew)
+    assert any(not torch.equal(anew[name], other[name]) for name in moved)
+    assert any("begin at random weights" in note for note in prepared.notes)
+
+
+@pytest.mark.parametrize("settings", [{"tune": "head"}, {"tune": "top", "top_layers": 1, "reinit_layers": 2},
+                                  {"tune": "lora"}, {"reinit_layers": 3}, {"tune": "head_then_full"}])  # fmt: skip
+def test_layers_that_are_not_trained_cannot_begin_anew(make_run, settings):
+    with pytest.raises(RecipeError, match=r"head\.reinit_layers: expected at most"):
+        chain.make(make_run(head={"reinit_layers": 1, **settings}), "head")
