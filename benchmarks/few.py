@@ -114,19 +114,19 @@ def _count_steps(labels: list[str]) -> int:
 def main(*, quick: bool = False) -> None:
     """Compare both on all data, with few and more labels."""
     record, rows = Record("few", quick=quick), []
+    seeds, scored, most = (2, 50, QUICK_STEPS) if quick else (SEEDS, SCORED, MOST_STEPS)
     for source in DATA[:1] if quick else DATA:
         for each in EACH[:1] if quick else EACH:
             found: dict[str, list[Result]] = {way: [] for way in WAYS}
-            for seed in range(2 if quick else SEEDS):
-                settings = {"source": source, "each": each, "seed": seed, "scored": 50 if quick else SCORED,
-                            "steps": QUICK_STEPS if quick else MOST_STEPS}  # fmt: skip
+            for seed in range(seeds):
+                settings = {"source": source, "each": each, "seed": seed, "scored": scored, "steps": most}
                 for way, results in found.items():
                     results.append(record.measure("benchmarks.few", way, settings))
             ours, theirs = found["ftkit"], found["setfit"]
             times = [b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True)]
             scores = [[item["accuracy"] for item in results] for results in (ours, theirs)]
             usual = theirs[0]["usual_steps"]
-            cut = "" if usual <= MOST_STEPS else f", {MOST_STEPS} of {usual:,} steps"
+            cut = "" if usual <= most else f", {most} of {usual:,} steps"
             rows.append([
                 f"{source}, {each} a class", *(f"{100 * statistics.mean(item):.1f}" for item in scores),
                 describe_difference(*scores), f"{statistics.median(item['seconds'] for item in ours):.0f}",
@@ -135,9 +135,9 @@ def main(*, quick: bool = False) -> None:
             ])  # fmt: skip
     write_table(
         "few", "Few labels",
-        f"Accuracy in percent on {SCORED:,} test texts, means of {SEEDS} draws of texts and seeds; the difference is "
+        f"Accuracy in percent on {scored:,} test texts, means of {seeds} draws of texts and seeds; the difference is "
         "draw by draw, with its 95 % interval by a paired t-test. Recipe `few_labels` beside SetFit with its defaults "
-        f"and at most {MOST_STEPS} steps; {MAX_LENGTH} tokens of a text for both.",
+        f"and at most {most} steps; {MAX_LENGTH} tokens of a text for both.",
         ["data", "ftkit", "SetFit", "difference", "seconds, ftkit", "seconds, SetFit", "ftkit is faster"], rows,
         quick=quick, peers=("setfit", "sentence-transformers"),
     )  # fmt: skip

@@ -88,22 +88,30 @@ def load_collator(splits: Any, folder: str) -> Any:
     return kind(tokenizer)
 
 
-def score_model(model: Any, encoded: Any, split: str = "test") -> float:
+def score_model(model: Any, encoded: Any, split: str = "test", *, decoding: str = "viterbi") -> float:
     """Return the first score that ftkit gives a model on an encoded split: whoever trained it, by the same code.
 
     Args:
         model: scored in fp32.
         encoded: what preprocessing makes.
         split: that is scored.
+        decoding: of tags.
     """
+    from ftkit.engine.scoring import score_predictions
+
+    predictions = predict(model, encoded, split, decoding=decoding)
+    scores = score_predictions(predictions, encoded.splits.datasets[split], encoded.splits, resamples=0)
+    return float(next(iter(scores.metrics.values())).value)
+
+
+def predict(model: Any, encoded: Any, split: str = "test", *, decoding: str = "viterbi") -> Any:
+    """Return what a model says of an encoded split; see `score_model`."""
     from ftkit.engine.losses import build_loss
-    from ftkit.engine.scoring import predict_split, score_predictions
+    from ftkit.engine.scoring import predict_split
     from ftkit.stages.fitting import make_collator
 
     splits, data = encoded.splits, encoded.splits.datasets[split]
     words = data["words"] if splits.task == "token-classification" else None
-    rows, loss = encoded.datasets[split], build_loss(splits.problem_type)
-    predictions = predict_split(model, rows, splits, make_collator(encoded), loss, words=words, batch_size=0,
-                                precision="fp32")  # fmt: skip
-    scores = score_predictions(predictions, data, splits, resamples=0)
-    return float(next(iter(scores.metrics.values())).value)
+    return predict_split(model, encoded.datasets[split], splits, make_collator(encoded),
+                         build_loss(splits.problem_type), words=words, batch_size=0, precision="fp32",
+                         decoding=decoding)  # fmt: skip
