@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ftkit.data.scripts import is_unspaced
 from ftkit.data.staging import Progress
 from ftkit.engine.spans import entity_spans
 from ftkit.recipe import Inspection
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Report", "compute", "inspect_splits", "load"]
 
 SHOWN_CHARACTERS = 600
+LOOKED_AT = 200  # texts that tell how a data set is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Report:
         findings: verdicts, the most severe first; see `run_checks`.
         label_counts: index label (entity type in BIO tagging, range of numbers in regression), a column per split;
             the most frequent in train first, ranges in their order.
-        lengths: split to (N,) words of each text, of both texts of a pair.
+        lengths: split to (N,) words of each text, of both texts of a pair; see `unit`.
         examples: columns label, split, row, text; a few of train for each label.
         adequacy: how sure a score on each split can be; columns split, label (empty: all), examples, metric,
             half_width, detectable_difference.
@@ -53,6 +55,14 @@ class Report:
     adequacy: pd.DataFrame
     splits: Splits
     probing: Probing = field(default_factory=Probing)
+
+    @property
+    def unit(self) -> str:
+        """Return what lengths count: words, or characters where no blanks are written between them."""
+        train = self.splits.datasets["train"]
+        if "text" not in train.column_names:
+            return "words"
+        return "characters" if is_unspaced(train.select(range(min(LOOKED_AT, len(train))))["text"][:]) else "words"
 
     @property
     def suspects(self) -> pd.DataFrame:

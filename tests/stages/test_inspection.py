@@ -492,3 +492,12 @@ def test_long_work_is_spoken_of(monkeypatch):
     inspect_splits(make_splits(), Inspection(), progress=said.append)
     assert "train: 2 of 2 texts measured" in said
     assert "train: tokens of 2 of 2 texts counted" in said
+
+
+@pytest.mark.parametrize(("text", "unit"), [("这本书很好看第{}次", "characters"), ("a good book, number {}", "words")])
+def test_lengths_are_in_characters_where_no_blanks_are_written(make_run, tmp_path, text, unit):
+    path = tmp_path / "books.csv"
+    path.write_text("text,label\n" + "".join(f'"{text.format(at)}",{"ab"[at % 2]}\n' for at in range(40)))
+    report = chain.make(make_run(data={"source": str(path)}, inspection={"encode": False}), "inspection")
+    assert report.unit == unit
+    assert report.lengths["train"].min() >= 5
