@@ -18,7 +18,7 @@ from ftkit.engine.spans import entity_spans
 from ftkit.errors import RunError
 from ftkit.recipe import Inspection, Recipe
 from ftkit.run import Run
-from ftkit.stages import checks, checks_giveaways, facts, inspection
+from ftkit.stages import chain, checks, checks_giveaways, facts, inspection
 from ftkit.stages.findings import COLUMNS, SEVERITIES, Finding, read_findings
 from ftkit.stages.inspection import inspect_splits
 
