@@ -88,7 +88,6 @@ class FeatureStore:
     def __init__(self, name: str, *, meaning: str, width: int, dtype: torch.dtype) -> None:
         self.folder, self.width, self.dtype = features_dir() / name, width, dtype
         self.kind, self.meaning = KINDS[str(dtype).removeprefix("torch.")], meaning
-        self._make_folder()
         self._numbers: dict[str, int] = {}  # of the shards that were ever seen here, by name
         self._open_shards: list[tuple[Any, Any]] = []  # states and offsets by number; readable even if trimmed away
         self._keys = np.zeros((0, 2), dtype=np.uint64)
@@ -133,7 +132,7 @@ class FeatureStore:
         """
         if (self.find(keys)[:, 0] < 0).any():
             with _lock(self.folder):
-                self._make_folder()  # another process may have trimmed it away
+                self._make_folder()  # here, where nobody trims it away
                 self._look()
                 for part in self._shares(keys, lengths):
                     self._write(keys, sizes, part, compute)
