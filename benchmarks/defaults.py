@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.quality import CONFIDENCE
+from benchmarks.quality import CONFIDENCE, half_width
 from benchmarks.rounds import Record, Result, answer, write_table
 from benchmarks.work import FEW
 
@@ -80,13 +80,8 @@ WAYS = {"ftkit": train}
 
 def describe_differences(differences: Sequence[float]) -> str:
     """Return the mean difference in points, with its interval by Student's t over data sets."""
-    from scipy import stats
-
-    mean = 100 * statistics.mean(differences)
-    if len(differences) < 2:
-        return f"{mean:+.1f}"
-    half = 100 * stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * stats.sem(differences)
-    return f"{mean:+.1f} ± {half:.1f}"
+    mean = f"{100 * statistics.mean(differences):+.1f}"
+    return mean if len(differences) < 2 else f"{mean} ± {100 * half_width(differences):.1f}"
 
 
 def main(*, quick: bool = False) -> None:

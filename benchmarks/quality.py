@@ -111,6 +111,15 @@ def describe_scores(scores: Sequence[float]) -> str:
     return f"{100 * sum(scores) / len(scores):.2f} ({100 * min(scores):.2f} to {100 * max(scores):.2f})"
 
 
+def half_width(values: Sequence[float]) -> float:
+    """Return how far the interval of a mean reaches up or down, by Student's t; 0 of a single value."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return 0.0
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+
+
 def describe_difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Return the mean difference with the interval of the paired t-test, in points."""
     from scipy import stats

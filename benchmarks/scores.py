@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality import CONFIDENCE
+from benchmarks.quality import CONFIDENCE, half_width
 from benchmarks.rounds import ROUNDS, Record, Result, answer, write_table
 from benchmarks.work import FEW
 
@@ -78,11 +78,8 @@ WAYS = {"ftkit": train}
 
 def describe_seeds(scores: Sequence[float]) -> tuple[str, str]:
     """Return mean and its interval by Student's t over seeds, and the range, in percent."""
-    from scipy import stats
-
     mean = statistics.mean(scores)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * stats.sem(scores) if len(scores) > 1 else 0.0
-    return f"{100 * mean:.2f} ± {100 * half:.2f}", f"{100 * min(scores):.2f} to {100 * max(scores):.2f}"
+    return f"{100 * mean:.2f} ± {100 * half_width(scores):.2f}", f"{100 * min(scores):.2f} to {100 * max(scores):.2f}"
 
 
 def describe_decoding(found: Sequence[Result]) -> str:

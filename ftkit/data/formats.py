@@ -166,9 +166,8 @@ def _open_split_folders(splits: Mapping[str, Path], settings: Data, notes: Notes
 def _reads_as_class_files(folder: Path) -> bool:
     """Tell whether a folder holds a file of plain texts for each class, and nothing that another format reads."""
     files = class_files(folder)
-    if len(files) < 2 or (len({path.suffix for path in files}) > 1 and len({path.stem for path in files}) > 1):
-        return False
-    if files[0].suffix not in ("", ".txt") and len({path.stem for path in files}) > 1:
+    stems, suffixes = {path.stem for path in files}, {path.suffix for path in files}
+    if len(files) < 2 or (len(stems) > 1 and suffixes not in ({""}, {".txt"})):
         return False
     try:
         return all(_is_plain(open_text(path, "", Notes())) for path in files)

@@ -11,8 +11,10 @@ from ftkit.run import write_bytes
 from ftkit.view import markup
 from ftkit.view.frontend import show_widget, somebody_watches
 from ftkit.view.style import (
+    BLUE,
     GREY,
     MUTED,
+    ORANGE,
     SPLIT_COLOURS,
     add_title,
     clean,
@@ -186,8 +188,7 @@ def more_labels(curve: pd.DataFrame) -> Figure:
     measured = curve["measured"].astype(bool)
     with house_style():
         figure, axes = new_figure(2.8)
-        parts = ((curve[measured], "#0072B2", "-", "measured on folds of train"), (curve[~measured], "#D55E00", "--",
-                                                                               "likely"))  # fmt: skip
+        parts = ((curve[measured], BLUE, "-", "measured on folds of train"), (curve[~measured], ORANGE, "--", "likely"))
         for part, colour, line, said in parts:
             places, low, high = (part[name].to_numpy(dtype=float) for name in ("examples", "low", "high"))
             axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)

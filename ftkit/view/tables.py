@@ -36,9 +36,6 @@ COUNTED = {"row": "row (from 0)", "rows": "rows (from 0)"}  # lines of a file ar
 SMALLEST = 5e-4  # what four digits behind the point would show as next to nothing
 NO_SUSPECTS = "No label is suspect, or the probes could not tell (see the findings): there is nothing to review."
 
-# JupyterLab typesets `$…$` in HTML outputs; both names tell MathJax (2 and 3) to leave a table alone.
-CLASSES = "tex2jax_ignore mathjax_ignore"
-
 
 @dataclass(frozen=True)
 class Table:
@@ -61,7 +58,7 @@ class Table:
     def to_html(self) -> str:
         """Return the table as HTML; every value is escaped."""
         if not self.rows:
-            return f'<p class="{CLASSES}">{html.escape(self.empty)}</p>'
+            return f'<p class="{markup.CLASSES}">{html.escape(self.empty)}</p>'
         forms = self._forms()
         heads = "".join(
             f'<th style="text-align:{_align(value)};white-space:nowrap">{html.escape(_head(name))}</th>'
@@ -71,7 +68,7 @@ class Table:
             "<tr>" + "".join(_html_cell(value, name, forms[name]) for name, value in row.items()) + "</tr>"
             for row in self.rows[:MOST_ROWS]
         )
-        return (f'<table class="{CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+        return (f'<table class="{markup.CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
                 f"{html.escape(self._rest())}")  # fmt: skip
 
     def to_text(self) -> str:
@@ -135,11 +132,11 @@ class Notice:
     def to_html(self) -> str:
         """Return a red box with each blocker; every value is escaped."""
         if not self.blockers:
-            return f'<p class="{CLASSES}">{html.escape(self.to_text())}</p>'
+            return f'<p class="{markup.CLASSES}">{html.escape(self.to_text())}</p>'
         items = "".join(
             f"<li><b>{html.escape(what)}</b><br>{html.escape(remedy)}</li>" for what, remedy in self.blockers
         )
-        return (f'<div class="{CLASSES}" style="border:3px solid #b3261e;padding:0.6em 1em">'
+        return (f'<div class="{markup.CLASSES}" style="border:3px solid #b3261e;padding:0.6em 1em">'
                 f'<b style="color:#b3261e">BLOCKED: a score on these data would mean nothing</b><ul>{items}</ul>'
                 "</div>")  # fmt: skip
 
