@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,19 @@ def test_settings_of_the_user_come_before_those_shipped(monkeypatch) -> None:
     assert (Path(second) / "labconfig" / "page_config.json").is_file()
 
 
+def ask_when_it_listens(address: str, *, until: float) -> Any:
+    """JupyterLab prints its address a moment before it listens there."""
+    while True:
+        try:
+            with urllib.request.urlopen(address) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except urllib.error.URLError:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_jupyterlab_listens_on_loopback_and_wants_its_token(tmp_path: Path) -> None:
     environment = {
@@ -94,8 +108,7 @@ def test_jupyterlab_listens_on_loopback_and_wants_its_token(tmp_path: Path) -> N
             time.sleep(0.2)
         port, token = found.groups()
         address = f"http://127.0.0.1:{port}/api/contents"
-        with urllib.request.urlopen(f"{address}?token={token}") as answer:
-            names = {item["name"] for item in json.load(answer)["content"]}
+        names = {item["name"] for item in ask_when_it_listens(f"{address}?token={token}", until=ends)["content"]}
         assert {"01_inspection.ipynb", "recipes"} <= names
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(address)
