@@ -11,7 +11,7 @@ from importlib import import_module
 from benchmarks.rounds import QUICK
 
 ALL = ("latency", "training", "steps", "busy", "frozen", "prediction", "growth", "quality", "defaults", "few", "scores",
-       "board")  # fmt: skip
+       "board", "gpu")  # fmt: skip
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)

@@ -156,12 +156,16 @@ class Record:
 
     def measure(self, module: str, way: str, settings: Mapping[str, Any]) -> Result:
         """Return what a way found with these settings: known, or measured now, and kept."""
-        key = self._key({"way": way, **settings})
+        return self.keep({"way": way, **settings}, lambda: run_way(module, way, settings))
+
+    def keep(self, settings: Mapping[str, Any], work: Callable[[], Result]) -> Result:
+        """Return what was found with these settings: known, or by the work given, and kept."""
+        key = self._key(settings)
         if key not in self._known:
             begun = time.monotonic()
-            self._known[key] = run_way(module, way, settings)
-            print(f"{module}, {way}, {json.dumps(settings)}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
-            entry = {"settings": {"way": way, **settings}, "found": self._known[key], "on": describe_machine()}
+            self._known[key] = work()
+            print(f"{json.dumps(settings)}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+            entry = {"settings": dict(settings), "found": self._known[key], "on": describe_machine()}
             if not self.quick:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(entry, ensure_ascii=False) + "\n")

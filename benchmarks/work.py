@@ -23,15 +23,16 @@ def make_run(settings: Mapping[str, Any], **sections: Mapping[str, Any]) -> Run:
     """Make a run in a temporary folder.
 
     Args:
-        settings: source, limit, max_length, batch_size and epochs; also encoder, and a folder for the run.
+        settings: source, limit, max_length, batch_size and epochs; also encoder, device, and a folder for the run.
         sections: more settings by section.
     """
     known: dict[str, dict[str, Any]] = {
         "data": {"source": settings["source"], "limit": settings["limit"]},
         "preprocessing": {"max_length": settings["max_length"]},
         "head": {"encoder": find_encoder(settings.get("encoder", "minilm"))},
-        "training": {"epochs": float(settings["epochs"]), "batch_size": settings["batch_size"], "learning_rate": 5e-5},
-    }
+        "training": {"epochs": float(settings["epochs"]), "batch_size": settings["batch_size"], "learning_rate": 5e-5,
+                     "device": settings.get("device", "cpu")},
+    }  # fmt: skip
     for name, values in sections.items():
         known[name] = {**known.get(name, {}), **values}
     return Run.create(make_folder(settings.get("folder", "")), Recipe().replace(known))
@@ -76,7 +77,7 @@ def load_model(splits: Any, folder: str) -> Any:
 
     kind = AutoModelForTokenClassification if splits.task == "token-classification" else (
         AutoModelForSequenceClassification)  # fmt: skip
-    return kind.from_pretrained(folder, num_labels=len(splits.labels))
+    return kind.from_pretrained(folder, num_labels=max(1, len(splits.labels)))  # of regression one
 
 
 def load_collator(splits: Any, folder: str) -> Any:

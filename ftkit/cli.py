@@ -133,11 +133,11 @@ def _write_next(run: Run, file: Path, count: int) -> None:
     """Write which texts of a pool to label next, beside the run's other files."""
     from ftkit.batch.texts import read_texts
     from ftkit.spreadsheets import write_table
-    from ftkit.stages.machine import lent_machine
+    from ftkit.stages.machine import choose_device, lent_machine
     from ftkit.stages.selection import choose_texts
 
     typer.echo(f"{run.path}: looking for texts of {file} that would teach most")
-    with lent_machine():
+    with lent_machine(choose_device(run.recipe)):
         table = choose_texts(run, read_texts(file, run.recipe.data, say=_complain), count)
     target = run.path / "to_label.csv"
     write_table(target, table)
@@ -218,7 +218,7 @@ def predict(
 
     texts = text or read_texts(path, settings, say=_complain)
     predictor = Predictor(opened)
-    with open_output(output) as stream, lent_machine():
+    with open_output(output) as stream, lent_machine(predictor.device):
         count = write_predictions(predictor.predict(texts), stream, form)
     if output:
         _complain(f"{count} predictions in {output}")

@@ -311,6 +311,16 @@ class Training(Section):
         "auto", "number format of the forward pass; auto: the faster, by a short timing", choices=("auto", "fp32",
         "bf16")
     )  # fmt: skip
+    device: str = setting(
+        "auto",
+        "what computes: a GPU where there is one (auto), or what is named",
+        choices=("auto", "cpu", "cuda", "mps", "xpu"),
+    )
+    speed: str = setting(
+        "auto",
+        "dropout, attention and graphs of a GPU in the faster way, or as in torch",
+        choices=("auto", "plain"),
+    )
     cache_features: bool = setting(
         True, "frozen layers are computed once for all epochs and runs; false: in each epoch"
     )

@@ -20,7 +20,7 @@ import pytest
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
 QUICK = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "threads": 1,
-         "keep": "best"}  # fmt: skip
+         "keep": "best", "device": "cpu"}  # fmt: skip
 
 SEED = 13
 MAX_LENGTH = 64
@@ -109,6 +109,14 @@ def tiny_tokenizer(tiny_encoder_dir: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_encoder_dir)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    import torch
+
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ftkit.engine.devices import device_of, is_accelerator
 from ftkit.engine.dropout import LaneDropout
 
 __all__ = ["PLAIN", "AttentionChoice", "attend", "choose_attention", "set_attention", "using_attention"]
 
 PLAIN, FUSED = "ftkit", "sdpa"
+UNREAD = "ftkit_sdpa"  # sdpa as it is best on a GPU; see `_register`
 CLEARLY = 0.9  # of the usual one's time: then the other is taken
 ROUNDS = 4
 SHORTEST_TIMED, LONGEST_TIMED = 16, 256  # tokens; a length is rounded up to a power of two, so that timings are reused
@@ -65,11 +67,26 @@ def attend(
 
 @lru_cache(maxsize=1)
 def _register() -> None:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
+
+    kept = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+    def attend_unread(*given: Any, **named: Any) -> Any:
+        """Do as `sdpa`, without cuDNN's attention: it plans a tenth of a second for each new shape, in each thread."""
+        with sdpa_kernel(kept):
+            return sdpa_attention_forward(*given, **named)
+
+    def unread_mask(*given: Any, **named: Any) -> Any:
+        """Make the mask of `sdpa`, without looking whether it hides anything: that would wait for the device."""
+        return sdpa_mask(*given, **{**named, "allow_is_bidirectional_skip": False})
 
     AttentionInterface.register(PLAIN, attend)
     AttentionMaskInterface.register(PLAIN, sdpa_mask)
+    AttentionInterface.register(UNREAD, attend_unread)
+    AttentionMaskInterface.register(UNREAD, unread_mask)
 
 
 def choose_attention(model: Any, *, batch_size: int, length: int, precision: str, training: bool) -> AttentionChoice:
@@ -83,8 +100,8 @@ def choose_attention(model: Any, *, batch_size: int, length: int, precision: str
         training: time the backward pass too.
     """
     own = _own(model)
-    if next(model.parameters()).device.type != "cpu":
-        return AttentionChoice(own, "not on the processor: as transformers chooses")
+    if is_accelerator(device_of(model)):
+        return AttentionChoice(UNREAD if own == FUSED else own, "not on the processor: as transformers chooses")
     config, backend = getattr(model, "config", None), bool(getattr(model, "_supports_attention_backend", False))
     heads, width = (getattr(config, name, None) for name in ("num_attention_heads", "hidden_size"))
     if not (backend and getattr(model, "_supports_sdpa", False) and heads and width):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ftkit.engine.columns import Columns, Ragged, to_columns
 from ftkit.engine.losses import IGNORE_INDEX
 
 __all__ = [
     "SCORED_TOKENS", "Augmentation", "Collator", "LengthBatches", "count_batches", "count_padding", "round_length",
-    "sort_batches",
+    "scored_tokens", "sort_batches",
 ]  # fmt: skip
 
 POOL = 50  # batches that are sorted together: the padding is a few percent, and the order stays random
 NOISE = 0.1  # of a length when rows are sorted for a budget of tokens, relative to it
-SCORED_TOKENS = 2048  # of a batch where nothing is learnt: more are no faster
+SCORED_TOKENS = 2048  # of a batch where nothing is learnt: more are no faster on a processor
+DEVICE_TOKENS = 32768  # the same on a GPU, which small batches leave idle
 STRIDE = 8  # tokens: matrix products are compiled anew, and kept, for every length that occurs
 
 
@@ -89,32 +91,41 @@ def count_batches(lengths: npt.NDArray[Any], batch_size: int, batch_tokens: int 
     return max(1, int(np.sum(lengths)) // max(batch_tokens, int(np.max(lengths, initial=1))))
 
 
-def sort_batches(lengths: npt.NDArray[Any], batch_size: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+def sort_batches(
+    lengths: npt.NDArray[Any], batch_size: int = 0, *, tokens: int = SCORED_TOKENS
+) -> Iterator[npt.NDArray[np.int64]]:
     """Yield row positions in batches of like length, the longest first, for scoring.
 
     Args:
         lengths: (N,) tokens of each row.
-        batch_size: rows of a batch; 0: as many as make SCORED_TOKENS with their padding.
+        batch_size: rows of a batch; 0: as many as make so many tokens with their padding.
+        tokens: see `batch_size`.
     """
     lengths = np.asarray(lengths)
     order, at = np.argsort(-lengths, kind="stable"), 0
     while at < len(order):
-        size = batch_size or max(1, SCORED_TOKENS // max(1, round_length(int(lengths[order[at]]))))
+        size = batch_size or max(1, tokens // max(1, round_length(int(lengths[order[at]]))))
         yield order[at : at + size]
         at += size
 
 
-def round_length(length: int, longest: int = 0) -> int:
-    """Return the next multiple of STRIDE, so that few lengths occur, but not more than the longest input may have.
+def scored_tokens(device: torch.device) -> int:
+    """Return the tokens of a batch that a device scores at its full speed."""
+    return SCORED_TOKENS if device.type == "cpu" else DEVICE_TOKENS
+
+
+def round_length(length: int, longest: int = 0, stride: int = STRIDE) -> int:
+    """Return the next multiple of a stride, so that few lengths occur, but not more than the longest input may have.
 
     Args:
         length: tokens.
         longest: tokens; 0: as many as wanted.
+        stride: tokens.
 
     >>> round_length(17), round_length(24), round_length(17, longest=20)
     (24, 24, 20)
     """
-    rounded = -(-length // STRIDE) * STRIDE
+    rounded = -(-length // stride) * stride
     return max(length, min(rounded, longest)) if longest else rounded
 
 
@@ -165,6 +176,7 @@ class Collator:
         problem_type: decides the type of the labels.
         classes: number of labels.
         longest: tokens that an input may have; below it, lengths of batches are rounded up. 0: they aren't rounded.
+        stride: to the multiples of which they are.
         augmentation: applied if given.
     """
 
@@ -173,57 +185,61 @@ class Collator:
     problem_type: str
     classes: int
     longest: int = 0
+    stride: int = STRIDE
     augmentation: Augmentation | None = None
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Columns | Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Return input_ids, attention_mask (B, T), labels, and token_type_ids where the rows have them.
 
         Rows that hold the states of a frozen encoder give inputs_embeds (B, T, H) in the place of ids.
+
+        Args:
+            rows: as columns, or one by one.
         """
-        if "states" in rows[0]:
-            return {**self._pad_states([row["states"] for row in rows]),
-                    "labels": self._labels([row["labels"] for row in rows])}  # fmt: skip
-        ids = [row["input_ids"] for row in rows]
+        columns = rows if isinstance(rows, Mapping) else to_columns(rows)
+        if "states" in columns:
+            found = self._pad_states(columns["states"])
+            return {**found, "labels": self._labels(columns["labels"], found["attention_mask"].shape[1])}
+        ids: Ragged = columns["input_ids"]
+        sizes = torch.from_numpy(ids.lengths)
+        length = self.round_length(int(sizes.max()))
         batch = {
-            "input_ids": self._pad(ids, self.pad_id),
-            "attention_mask": self._pad([[1] * len(item) for item in ids], 0),
-            "labels": self._labels([row["labels"] for row in rows]),
+            "input_ids": ids.pad(length, self.pad_id),
+            "attention_mask": (torch.arange(length) < sizes[:, None]).long(),
+            "labels": self._labels(columns["labels"], length),
         }
-        if "token_type_ids" in rows[0]:
-            batch["token_type_ids"] = self._pad([row["token_type_ids"] for row in rows], 0)
+        if "token_type_ids" in columns:
+            batch["token_type_ids"] = columns["token_type_ids"].pad(length, 0)
         return self.augmentation.apply(batch) if self.augmentation else batch
 
-    def _labels(self, labels: list[Any]) -> Tensor:
+    def _labels(self, labels: Any, length: int) -> Tensor:
         if self.task == "token-classification":
-            return self._pad(labels, IGNORE_INDEX)  # (B, T)
+            return labels.pad(length, IGNORE_INDEX)  # type: ignore[no-any-return]  # (B, T)
         if self.problem_type == "regression":
-            return torch.tensor(labels, dtype=torch.float32)  # (B,)
+            return torch.from_numpy(np.asarray(labels, dtype=np.float32))  # (B,)
         if self.problem_type == "multi_label":
-            gold = torch.zeros(len(labels), self.classes)  # (B, C)
-            for at, item in enumerate(labels):
-                gold[at, item or []] = 1.0
+            if not isinstance(labels, Ragged):  # none of the texts has a label
+                return torch.zeros(len(labels), self.classes)
+            gold = torch.zeros(len(labels.offsets) - 1, self.classes)  # (B, C)
+            gold[labels.places()[0], labels.values.astype(np.int64)] = 1.0
             return gold
-        return torch.tensor([label if label >= 0 else IGNORE_INDEX for label in labels])  # (B,)
+        ids = np.asarray(labels, dtype=np.int64)
+        return torch.from_numpy(np.where(ids >= 0, ids, IGNORE_INDEX))  # (B,)
 
-    def _pad(self, rows: Sequence[Sequence[int]], value: int) -> Tensor:
-        padded = np.full((len(rows), self._round(max(len(row) for row in rows))), value, dtype=np.int64)
-        for at, row in enumerate(rows):
-            padded[at, : len(row)] = row
-        return torch.from_numpy(padded)
-
-    def _pad_states(self, rows: list[Tensor]) -> dict[str, Tensor]:
+    def _pad_states(self, rows: Sequence[Tensor]) -> dict[str, Tensor]:
         sizes = torch.tensor([len(row) for row in rows])
         most = int(sizes.max())
         if self.task == "text-classification" and int(sizes.min()) == most:  # most often two or three states a text
-            return {"inputs_embeds": torch.stack(rows), "attention_mask": torch.ones(len(rows), most).long()}
-        length = self._round(most)
+            return {"inputs_embeds": torch.stack(list(rows)), "attention_mask": torch.ones(len(rows), most).long()}
+        length = self.round_length(most)
         states = rows[0].new_zeros(len(rows), length, rows[0].shape[-1])
         for at, row in enumerate(rows):
             states[at, : len(row)] = row
         return {"inputs_embeds": states, "attention_mask": (torch.arange(length) < sizes[:, None]).long()}
 
-    def _round(self, length: int) -> int:
-        return round_length(length, self.longest) if self.longest else length
+    def round_length(self, length: int) -> int:
+        """Return the length that a batch is padded to whose longest row has so many tokens."""
+        return round_length(length, self.longest, self.stride) if self.longest else length
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -19,10 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ftkit.engine.batching import sort_batches
-from ftkit.engine.inference import hurried
+from ftkit.engine.batching import scored_tokens, sort_batches
+from ftkit.engine.devices import device_of, is_accelerator
+from ftkit.engine.inference import hurried, move
 from ftkit.engine.layers import find_layers, layer_depth
 from ftkit.engine.meanlayer import read_mean
+from ftkit.engine.readings import fetch_later
 
 __all__ = [
     "FIRST", "MEAN", "POOLED", "Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen",
@@ -78,6 +80,7 @@ def fingerprint_frozen(model: Any, place: Place, new: Collection[str], *, precis
               if key not in NOT_OF_THE_STATES and "dropout" not in key}  # fmt: skip
     digest = hashlib.blake2b(digest_size=16)
     said = [type(model.base_model).__name__, config, place.kind, place.states, precision]
+    said += [device_of(model).type] if is_accelerator(device_of(model)) else []  # it rounds otherwise
     digest.update(json.dumps(said, sort_keys=True, default=str).encode())
     prefix = f"{model.base_model_prefix}."
     for name, value in sorted(model.base_model.state_dict().items()):
@@ -129,17 +132,25 @@ def encode_states(
     Yields:
         Some of the positions, and the (T, H) states of each.
     """
-    training, device = model.training, next(model.parameters()).device
+    training, waiting = model.training, None
+
+    def finish(part: npt.NDArray[np.int64], fetched: Callable[[], Tensor]) -> tuple[Any, list[Tensor]]:
+        sizes = [place.states or int(length) for length in lengths[part]]
+        found = part, [item[:size] for item, size in zip(fetched(), sizes, strict=True)]
+        if on_batch:
+            on_batch(len(part))
+        return found
+
     model.eval()
     try:
         with hurried(model, lengths[rows], precision=precision):
-            for part in (rows[at] for at in sort_batches(lengths[rows])):
-                batch = {name: value.to(device) for name, value in read(part).items()}
-                states = compute_states(model, batch, place, precision)
-                sizes = [place.states or int(length) for length in lengths[part]]
-                yield part, [item[:size] for item, size in zip(states, sizes, strict=True)]
-                if on_batch:
-                    on_batch(len(part))
+            for at in sort_batches(lengths[rows], tokens=scored_tokens(device_of(model))):
+                made = rows[at], fetch_later(compute_states(model, read(rows[at]), place, precision))
+                if waiting is not None:
+                    yield finish(*waiting)
+                waiting = made
+            if waiting is not None:
+                yield finish(*waiting)
     finally:
         model.train(training)
 
@@ -216,13 +227,14 @@ def _is_new_pooler(model: Any, new: Collection[str]) -> bool:
 
 def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[str], precision: str) -> Tensor | None:
     """Return the states of a batch if a replay of them gives the logits of the whole model."""
-    training = model.training
+    training, device = model.training, device_of(model)
+    batch = {name: value.to(device) for name, value in batch.items()}
     model.eval()
     try:
         with torch.inference_mode(), _autocast(model, precision):
             whole = model(**batch).logits.float()
         states = compute_states(model, batch, place, precision)
-        mask = batch["attention_mask"] if not place.states else torch.ones(states.shape[:2], dtype=torch.long)
+        mask = batch["attention_mask"] if not place.states else torch.ones_like(states[..., 0], dtype=torch.long)
         with replaying(model, place, new), torch.inference_mode(), _autocast(model, precision):
             replayed = model(inputs_embeds=states, attention_mask=mask).logits.float()
     finally:
@@ -237,7 +249,8 @@ def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[
 
 
 def compute_states(model: Any, batch: dict[str, Tensor], place: Place, precision: str) -> Tensor:
-    """Return (B, S, H) or (B, T, H) states of a batch."""
+    """Return (B, S, H) or (B, T, H) states of a batch, on the device of the model."""
+    batch = {name: move(value, device_of(model)) for name, value in batch.items()}
     with torch.inference_mode(), _autocast(model, precision):
         if place.layer >= 0:
             return _states_below(model, batch, place.layer)
@@ -294,7 +307,7 @@ def _returns_tuple(model: Any, layer: nn.Module) -> bool:
     """Tell whether a layer returns its states alone, or in front of attention weights."""
     found: list[bool] = []
     handle = layer.register_forward_hook(lambda _, __, output: found.append(isinstance(output, tuple)))
-    ids = torch.full((1, 3), int(model.config.pad_token_id or 0) + 1, device=next(model.parameters()).device)
+    ids = torch.full((1, 3), int(model.config.pad_token_id or 0) + 1, device=device_of(model))
     try:
         with torch.inference_mode():
             model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids))
@@ -304,4 +317,4 @@ def _returns_tuple(model: Any, layer: nn.Module) -> bool:
 
 
 def _autocast(model: Any, precision: str) -> Any:
-    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device_of(model).type, torch.bfloat16, enabled=precision == "bf16")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +13,18 @@ import torch
 from torch import Tensor
 
 from ftkit.engine.attention import choose_attention, using_attention
-from ftkit.engine.batching import SCORED_TOKENS, Collator, sort_batches
+from ftkit.engine.batching import Collator, scored_tokens, sort_batches
+from ftkit.engine.columns import BatchRows, Columns, Ragged, read_batch
 from ftkit.engine.decoding import PathDecoder
+from ftkit.engine.devices import device_of, is_out_of_memory, release_memory
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.losses import Loss
 from ftkit.engine.packing import packed_layers
 from ftkit.engine.precision import rounded_states
+from ftkit.engine.readings import fetch_later
+from ftkit.errors import ModelError
 
-__all__ = ["Chunk", "forward", "hurried", "predict_chunks", "read_column", "read_rows"]
+__all__ = ["Chunk", "forward", "hurried", "move", "predict_chunks", "read_column", "read_rows"]
 
 CHUNK = 4096  # rows encoded, scored and handed on together
 
@@ -55,7 +59,7 @@ def predict_chunks(
         data: encoded Arrow rows, the windows of a text one after the other.
         collator: makes batches.
         loss: summed up for labelled rows.
-        batch_size: rows of a forward pass; 0: as many as make about SCORED_TOKENS tokens.
+        batch_size: rows of a forward pass; 0: as many as the device scores at its full speed.
         precision: `fp32` or `bf16` (autocast).
         chunk: rows kept at a time; texts are never torn apart.
         decoder: of tags; None: each word has the tag that is most probable for itself.
@@ -63,13 +67,13 @@ def predict_chunks(
     Yields:
         Chunks in the order of the texts.
     """
-    training, device = model.training, next(model.parameters()).device
+    training = model.training
     model.eval()
     try:
         with _hurrying(model, data, batch_size, precision):
             for rows in _row_chunks(read_column(data, "text"), chunk):
                 yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
-                               device, decoder)  # fmt: skip
+                               decoder)  # fmt: skip
     finally:
         model.train(training)
 
@@ -94,21 +98,49 @@ def hurried(
         model: in eval mode.
         lengths: (N,) tokens of the inputs.
         precision: `fp32` or `bf16`.
-        batch_size: rows of a forward pass; 0: as many as make about SCORED_TOKENS tokens.
+        batch_size: rows of a forward pass; 0: as many as the device scores at its full speed.
     """
     length = max(1, int(np.median(lengths)))
-    attention = choose_attention(model, batch_size=batch_size or max(1, SCORED_TOKENS // length), length=length,
-                                 precision=precision, training=False)  # fmt: skip
+    rows = batch_size or max(1, scored_tokens(device_of(model)) // length)
+    attention = choose_attention(model, batch_size=rows, length=length, precision=precision, training=False)
     with using_attention(model, attention.name), packed_layers(model, precision):
         yield
 
 
-def forward(model: Any, batch: dict[str, Tensor], *, precision: str, device: torch.device) -> Tensor:
-    """Return the logits of a batch in float32, without gradient."""
-    inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits: Tensor = model(**inputs).logits
-    return logits.float().cpu()
+def forward(model: Any, batch: Mapping[str, Tensor], *, precision: str) -> Tensor:
+    """Return the logits of a batch in float32, without gradient, on the device of the model.
+
+    Where the device has no room for the batch, it is computed in halves.
+
+    Raises:
+        ModelError: there is no room for a single row.
+    """
+    device, rows = device_of(model), len(batch["labels"])
+    inputs = {name: move(value, device) for name, value in batch.items() if name != "labels"}
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits: Tensor = model(**inputs).logits.float()
+        return logits
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if rows == 1:
+            raise ModelError(
+                f"memory of the device ({device.type})", expected="room for a single example",
+                found=str(error).strip().splitlines()[0][:200],
+                remedy="Lower preprocessing.max_length, or take a smaller encoder.",
+            ) from error  # fmt: skip
+    release_memory(device)
+    middle = rows // 2
+    halves = [{name: value[part] for name, value in batch.items()} for part in (slice(middle), slice(middle, None))]
+    return torch.cat([forward(model, half, precision=precision) for half in halves])
+
+
+def move(values: Tensor, device: torch.device) -> Tensor:
+    """Bring a tensor to a device; a GPU is not waited for."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def read_column(rows: Any, name: str) -> npt.NDArray[Any]:
@@ -126,8 +158,25 @@ def _row_chunks(texts: npt.NDArray[np.int64], size: int) -> Iterator[range]:
         start = stop
 
 
+def _run_batches(
+    model: Any, rows: Any, collator: Collator, batch_size: int, precision: str
+) -> Iterator[tuple[npt.NDArray[np.int64], Columns, Tensor, Tensor]]:
+    """Yield positions, columns, labels and logits of batches, while the device works on the next one."""
+    waiting: tuple[Any, ...] | None = None
+    rows = BatchRows(rows).rows
+    for at in sort_batches(read_column(rows, "length"), batch_size, tokens=scored_tokens(device_of(model))):
+        picked = read_batch(rows, at)
+        batch = collator(picked)
+        made = at, picked, batch["labels"], fetch_later(forward(model, batch, precision=precision))
+        if waiting is not None:
+            yield *waiting[:3], waiting[3]()
+        waiting = made
+    if waiting is not None:
+        yield *waiting[:3], waiting[3]()
+
+
 def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str,
-             device: torch.device, decoder: PathDecoder | None) -> Chunk:  # fmt: skip
+             decoder: PathDecoder | None) -> Chunk:  # fmt: skip
     texts = read_column(rows, "text")
     positions, of = np.unique(texts, return_inverse=True)
     tagging = collator.task == "token-classification"
@@ -136,18 +185,15 @@ def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: 
     sums, windows = None, np.bincount(of, minlength=len(positions))
     total = weight = 0.0
     golds: list[Any] = [None] * len(positions)
-    for batch_rows in sort_batches(read_column(rows, "length"), batch_size):
-        picked = read_rows(rows, batch_rows)
-        batch = collator(picked)
-        logits = forward(model, batch, precision=precision, device=device)
+    for batch_rows, picked, labels, logits in _run_batches(model, rows, collator, batch_size, precision):
         if tagging:
-            part = loss.parts(logits, batch["labels"])
+            part = loss.parts(logits, labels)
             total, weight = total + float(part[0]), weight + float(part[1])
-            _collect_tags(logits, picked, of[batch_rows], tags, scores)
+            _collect_tags(logits, picked["words"], of[batch_rows], tags, scores)
             continue
         sums = np.zeros((len(positions), logits.shape[-1]), np.float32) if sums is None else sums
         np.add.at(sums, of[batch_rows], logits.numpy())
-        for text, gold in zip(of[batch_rows], batch["labels"], strict=True):
+        for text, gold in zip(of[batch_rows], labels, strict=True):
             golds[text] = gold
     if decoder and scores:
         for found, known in zip(tags, scores, strict=True):
@@ -172,16 +218,19 @@ def _probabilities(logits: Tensor, problem_type: str) -> npt.NDArray[np.float32]
     return (logits.sigmoid() if problem_type == "multi_label" else logits.softmax(-1)).numpy()
 
 
-def _collect_tags(logits: Tensor, rows: list[Any], of: Any, tags: list[dict[int, tuple[int, float]]],
+def _collect_tags(logits: Tensor, words: Ragged, of: Any, tags: list[dict[int, tuple[int, float]]],
                   scores: list[dict[int, Any]] | None) -> None:  # fmt: skip
     """Note label and log probabilities of each word at its first token in the window that owns it."""
-    probabilities, predicted = logits.softmax(-1).max(-1)  # (B, T)
-    best, ids = probabilities.numpy(), predicted.numpy()
-    all_scores = logits.log_softmax(-1).numpy() if scores is not None else None  # (B, T, C)
-    for at, (row, text) in enumerate(zip(rows, of, strict=True)):
-        seen = tags[text]
-        for position, word in enumerate(row["words"]):
-            if word != NO_WORD and word not in seen:
-                seen[word] = (int(ids[at, position]), float(best[at, position]))
-                if scores is not None and all_scores is not None:
-                    scores[text][word] = all_scores[at, position].copy()  # a view would keep the whole batch
+    windows, places = words.places()
+    owned = np.flatnonzero(words.values != NO_WORD)
+    windows, places = windows[owned], places[owned]
+    said = logits[torch.from_numpy(windows), torch.from_numpy(places)]  # (K, C)
+    probabilities, predicted = said.softmax(-1).max(-1)
+    logs = said.log_softmax(-1).numpy() if scores is not None else None
+    found = zip(of[windows].tolist(), words.values[owned].tolist(), predicted.tolist(), probabilities.tolist(),
+                strict=True)  # fmt: skip
+    for at, (text, word, label, probability) in enumerate(found):
+        if word not in tags[text]:
+            tags[text][word] = (label, probability)
+            if scores is not None and logs is not None:
+                scores[text][word] = logs[at]

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.engine.precision import count_cores
 from ftkit.engine.probes import make_folds
 
 __all__ = ["LinearFit", "choose_strength", "fit_linear"]
@@ -75,11 +78,15 @@ def choose_strength(
         strength for strength in STRENGTHS if strength * len(features) >= LEAST_SAID or strength == max(STRENGTHS)
     )  # fmt: skip
     losses = np.zeros((len(grid), len(features)))
-    for fold in np.unique(folds):
+
+    def judge(fold: int) -> None:
         known, unknown = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         fits = _path(features[known], targets[known], grid, problem_type=problem_type, classes=classes, weights=weights)
         for at, fit in enumerate(fits):
             losses[at, unknown] = _losses(fit(features[unknown]), targets[unknown], problem_type, weights)
+
+    with _single_threads(len(features)), ThreadPoolExecutor(min(FOLDS, count_cores())) as threads:
+        list(threads.map(judge, np.unique(folds).tolist()))
     best = int(losses.mean(axis=1).argmin())
     return grid[best], losses[best]
 
@@ -89,7 +96,21 @@ def fit_linear(
     weights: npt.NDArray[Any] | None = None,
 ) -> LinearFit:  # fmt: skip
     """Fit a linear model to all examples; arguments as of `choose_strength`."""
-    return next(_path(features, targets, (strength,), problem_type=problem_type, classes=classes, weights=weights))
+    with _single_threads(len(features)):
+        return next(_path(features, targets, (strength,), problem_type=problem_type, classes=classes, weights=weights))
+
+
+@contextmanager
+def _single_threads(examples: int) -> Iterator[None]:
+    """Let products inside the block have one thread each, where they are small, and nobody warn of iterations.
+
+    Threads that meet after each small product cost many times its time. Both hold for all threads of the process.
+    """
+    from threadpoolctl import threadpool_limits
+
+    limit = 1 if examples < MANY else None
+    with warnings.catch_warnings(action="ignore"), threadpool_limits(limit, user_api="blas"):
+        yield
 
 
 def _path(
@@ -132,11 +153,7 @@ def _fit_logistic(
         two = np.unique([*known, 0, 1])[:2] if len(known) == 0 or known[0] < 2 else known
         sure = np.where(np.isin(two, known), NEVER / 2, -NEVER / 2)
         return np.zeros((len(two), scaled.shape[1])), sure, two
-    from threadpoolctl import threadpool_limits
-
-    alone = 1 if len(scaled) < MANY else None  # threads that meet after each small product cost many times its time
-    with warnings.catch_warnings(action="ignore"), threadpool_limits(alone, user_api="blas"):
-        model.fit(scaled, ids, sample_weight=None if weights is None else weights[ids])
+    model.fit(scaled, ids, sample_weight=None if weights is None else weights[ids])
     if len(known) == 2:  # scikit-learn keeps the difference alone
         halves = np.array([-0.5, 0.5])
         return halves[:, None] * model.coef_, halves * model.intercept_, known

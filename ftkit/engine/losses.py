@@ -52,20 +52,25 @@ class Loss:
         part = {"single_label": self._softmax, "multi_label": self._sigmoid, "regression": self._squared}
         return part[self.problem_type](logits.float(), gold)
 
+    def to(self, device: torch.device) -> Loss:
+        """Return the same loss for logits on a device."""
+        weights = self.class_weights
+        return replace(self, class_weights=None if weights is None else weights.to(device))
+
     def _softmax(self, logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         size = logits.shape[-1]
         flat, labels = logits.reshape(-1, size), gold.reshape(-1)  # (N, C), (N,)
-        counted = labels != IGNORE_INDEX
-        flat, labels = flat[counted], labels[counted]
-        weights = _weights_like(self.class_weights, flat)
-        weight = weights[labels].sum()
+        counted = labels != IGNORE_INDEX  # not taken out: a GPU would have to be waited for to know how many remain
+        weights, known = _weights_like(self.class_weights, flat), labels.where(counted, 0)
+        weight = (weights[known] * counted).sum()
         if self.focal_gamma == 0:
-            total = F.cross_entropy(flat, labels, weight=weights, reduction="sum", label_smoothing=self.label_smoothing)
+            total = F.cross_entropy(flat, labels, weight=weights, reduction="sum", ignore_index=IGNORE_INDEX,
+                                    label_smoothing=self.label_smoothing)  # fmt: skip
             return total, weight
         surprise = -F.log_softmax(flat, dim=-1)
         focus = (-torch.expm1(-surprise)).clamp(min=SMALLEST_MISS) ** self.focal_gamma  # (1 - p) ** gamma
-        target = F.one_hot(labels, size) * (1 - self.label_smoothing) + self.label_smoothing / size
-        return (target * weights * focus * surprise).sum(), weight
+        target = F.one_hot(known, size) * (1 - self.label_smoothing) + self.label_smoothing / size
+        return (target * weights * focus * surprise * counted[:, None]).sum(), weight
 
     def _sigmoid(self, logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         counted = gold != IGNORE_INDEX
@@ -74,12 +79,13 @@ class Loss:
         # Through the logarithm: a power of an underflown probability would have an infinite slope.
         yes = target * _weights_like(self.class_weights, logits) * torch.exp(self.focal_gamma * log_no) * log_yes
         no = (1 - target) * torch.exp(self.focal_gamma * log_yes) * log_no
-        return -(yes + no)[counted].sum(), counted.sum().float()
+        return -(yes + no).where(counted, 0).sum(), counted.sum().float()
 
     def _squared(self, logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         values, numbers = logits.reshape(-1), gold.reshape(-1).float()  # (N,): (N, 1) would be broadcast to (N, N)
         counted = ~numbers.isnan()
-        return F.mse_loss(values[counted], numbers[counted], reduction="sum"), counted.sum().float()
+        wanted = numbers.where(counted, values.detach())
+        return F.mse_loss(values, wanted, reduction="sum"), counted.sum().float()
 
 
 def build_loss(

@@ -14,11 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ftkit.engine.devices import device_of, wait_for
+
 __all__ = [
     "Precision", "choose_precision", "count_cores", "pass_probe", "read_quota", "rounded_states", "rounded_weights",
 ]  # fmt: skip
 
 CGROUP = Path("/sys/fs/cgroup")
+PROCESSOR = torch.device("cpu")
 SHAPE = (1024, 384, 1536)  # rows, in, out: a feed-forward layer of a small encoder
 ROUNDS = 5
 PROBE = 4  # tokens of the input that shows what a model can
@@ -62,18 +65,19 @@ def read_quota(root: Path = CGROUP) -> float:
         return math.inf
 
 
-def choose_precision(wanted: str) -> Precision:
-    """Return the format asked for, or with `auto` the faster one on this machine.
+def choose_precision(wanted: str, device: torch.device = PROCESSOR) -> Precision:
+    """Return the format asked for, or with `auto` the faster one on a device of this machine.
 
     Args:
         wanted: `auto`, `fp32` or `bf16`.
+        device: that will compute.
     """
     if wanted != "auto":
         return Precision(wanted, "as set")
-    if torch.cuda.is_available():
-        supported = torch.cuda.is_bf16_supported()
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
         return Precision("bf16" if supported else "fp32", f"this GPU {'computes' if supported else 'lacks'} bf16")
-    ratio = _measure_ratio()
+    ratio = _measure_ratio(device)
     verdict = "worth it" if ratio >= WORTH else "not worth it"
     return Precision("bf16" if ratio >= WORTH else "fp32",
                      f"timed: bf16 multiplies matrices {ratio:.2f}× as fast as fp32 here, {verdict}")  # fmt: skip
@@ -113,7 +117,7 @@ def rounded_states(model: nn.Module, precision: str) -> Iterator[None]:
         return
     with embeddings.register_forward_hook(lambda _, __, states: states.bfloat16()) as handle:
         try:
-            with torch.inference_mode(), torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
+            with torch.inference_mode(), torch.autocast(device_of(model).type, torch.bfloat16):
                 pass_probe(model)
         except (AttributeError, RuntimeError, TypeError, ValueError):
             handle.remove()
@@ -122,20 +126,26 @@ def rounded_states(model: nn.Module, precision: str) -> Iterator[None]:
 
 def pass_probe(model: nn.Module) -> Tensor:
     """Return the first output of a model for a few tokens that any vocabulary has."""
-    ids = torch.arange(PROBE, device=next(model.parameters()).device)
+    ids = torch.arange(PROBE, device=device_of(model))
     output: Tensor = model(input_ids=ids.unsqueeze(0))[0]
     return output
 
 
-@lru_cache(maxsize=1)
-def _measure_ratio() -> float:
-    """Return speed of bf16 over fp32, best of interleaved rounds."""
+@lru_cache(maxsize=4)
+def _measure_ratio(device: torch.device) -> float:
+    """Return speed of bf16 over fp32, best of interleaved rounds; 0 where a device can't multiply them."""
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     rows, width, out = SHAPE
-    inputs = {kind: (torch.ones(rows, width, dtype=kind), torch.ones(out, width, dtype=kind)) for kind in best}
-    for _ in range(ROUNDS + 1):
-        for kind, (batch, weight) in inputs.items():
-            begun = time.perf_counter()
-            torch.nn.functional.linear(batch, weight)
-            best[kind] = min(best[kind], time.perf_counter() - begun)
+    try:
+        inputs = {kind: (torch.ones(rows, width, dtype=kind, device=device),
+                         torch.ones(out, width, dtype=kind, device=device)) for kind in best}  # fmt: skip
+        for _ in range(ROUNDS + 1):
+            for kind, (batch, weight) in inputs.items():
+                wait_for(device)
+                begun = time.perf_counter()
+                torch.nn.functional.linear(batch, weight)
+                wait_for(device)
+                best[kind] = min(best[kind], time.perf_counter() - begun)
+    except (RuntimeError, TypeError):
+        return 0.0
     return best[torch.float32] / best[torch.bfloat16]

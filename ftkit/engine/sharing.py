@@ -125,7 +125,8 @@ class CoreSharing:
     def report(self) -> dict[str, Any]:
         """Return what goes into environment.json: the user's settings of OpenMP, and what was shared."""
         settings = {name: os.environ[name] for name in SET if name in os.environ}
-        return {"settings": settings, "watched": self.watched, "other_trainings": self.others,
+        watched = self.watched and self._watcher is not None
+        return {"settings": settings, "watched": watched, "other_trainings": self.others,
                 "shared_seconds": round(self.shared, 1), "least_cores": self.least, "most_taken": round(self.taken, 2),
                 }  # fmt: skip
 

@@ -70,16 +70,20 @@ class Encoder:
     def _classification(self, examples: Mapping[str, Sequence[Any]]) -> Made:
         pairs, labels = examples.get("text_pair"), examples.get("label")
         encoded = self._texts(examples["text"], pairs)
-        names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
+        columns = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
         windows, records = [], []
-        for at, ids in enumerate(encoded["input_ids"]):
-            kept = self._keep(encoded[at], pair=pairs is not None)
-            label = labels[at] if labels is not None else -1
+        for at, ids in enumerate(columns["input_ids"]):
+            label, cut = labels[at] if labels is not None else -1, 0
+            if len(ids) <= self.max_length:
+                kept: list[Sequence[int]] = [range(len(ids))]
+            else:
+                kept = self._keep(encoded[at], pair=pairs is not None)
+                cut = len(ids) - len(set().union(*kept))
             windows.append([
-                {**{name: [encoded[name][at][i] for i in places] for name in names},
+                {**{name: _pick(column[at], places) for name, column in columns.items()},
                  "length": len(places), "labels": label} for places in kept
             ])  # fmt: skip
-            records.append({"tokens": len(ids), "tokens_cut": len(ids) - len(set().union(*kept)), "words_lost": 0})
+            records.append({"tokens": len(ids), "tokens_cut": cut, "words_lost": 0})
         return windows, records
 
     def _keep(self, encoding: Any, *, pair: bool) -> list[Sequence[int]]:
@@ -194,3 +198,7 @@ def _framed(window: dict[str, Any], prefix: list[int], suffix: list[int]) -> dic
     ignored = [IGNORE_INDEX] * len(prefix), [IGNORE_INDEX] * len(suffix)
     return {"input_ids": ids, "length": len(ids), "words": around[0] + window["words"] + around[1],
             "labels": ignored[0] + window["labels"] + ignored[1]}  # fmt: skip
+
+
+def _pick(ids: list[int], places: Sequence[int]) -> list[int]:
+    return ids if len(places) == len(ids) else [ids[at] for at in places]

@@ -93,7 +93,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     """
     from ftkit.recipe import Preprocessing
     from ftkit.stages.head import build_model
-    from ftkit.stages.machine import lent_machine, prepare_machine
+    from ftkit.stages.machine import choose_device, lent_machine, prepare_machine
     from ftkit.stages.preprocessing import encode_splits
     from ftkit.stages.states import freeze_splits
 
@@ -104,9 +104,10 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     try:
         encoded = encode_splits(sample, Preprocessing(max_length=length), encoder, folder)
         model, new, _ = build_model(sample, replace(recipe.head, tune="head", reinit_layers=0))
-        with lent_machine(recipe.training.threads):
-            frozen = freeze_splits(model, encoded, list(encoded.datasets), tune="head", top_layers=1, new=new,
-                                   precision=prepare_machine(recipe).name, tell=tell)  # fmt: skip
+        device = choose_device(recipe)
+        with lent_machine(device, recipe.training.threads):
+            frozen = freeze_splits(model.to(device), encoded, list(encoded.datasets), tune="head", top_layers=1,
+                                   new=new, precision=prepare_machine(recipe, device).name, tell=tell)  # fmt: skip
         if frozen.place is None:
             return None
         words, vectors = {}, {}

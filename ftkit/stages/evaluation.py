@@ -19,7 +19,7 @@ from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.card import write_model_card
 from ftkit.stages.fitting import make_collator
-from ftkit.stages.machine import lent_machine
+from ftkit.stages.machine import choose_device, lent_machine, recall_precision
 from ftkit.stages.states import seen_through
 from ftkit.stages.verdict import describe_verdict, read_floors
 
@@ -57,19 +57,18 @@ def compute(run: Run) -> Scored:
     Raises:
         DataError: the split has no labels to score against.
     """
-    import torch
-
     encoded, recipe, folder = preprocessing.load(run), run.recipe, run.folder("evaluation")
     split, splits = recipe.evaluation.split, encoded.splits
     if not splits.labelled[split]:
         raise DataError(f"{splits.source}, split {split}", expected="gold labels to score against", found="none",
                         remedy="Score validation: -p evaluation.split=validation.")  # fmt: skip
-    known = read_json(run.path / "environment.json")
-    precision, threads = known.get("precision", "fp32"), known.get("threads", torch.get_num_threads())
-    model = head.load_model(str(run.path / "model"), splits.task)
+    device = choose_device(recipe)
+    precision = recall_precision(run, device)
+    threads = int(read_json(run.path / "environment.json").get("threads", recipe.training.threads))
+    model = head.load_model(str(run.path / "model"), splits.task).to(device)
     writer = PredictionWriter(folder, encoded, split)
     tune, new = recipe.head.tune, head.new_parameters(run)
-    with lent_machine(threads), seen_through(model, encoded, (split,), recipe, tune, new, precision) as seen:
+    with lent_machine(device, threads), seen_through(model, encoded, (split,), recipe, tune, new, precision) as seen:
         predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
@@ -196,7 +195,7 @@ def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict
     data = splits.datasets[split]
     majority = score_predictions(majority_predictions(splits, split), data, splits, **_resampling(recipe))
     picked = _pick(len(data), recipe.evaluation.baseline_examples, recipe.data.split_seed)
-    rows, model = encoded.datasets[split], head.load_head_model(run)
+    rows, model = encoded.datasets[split], head.load_head_model(run).to(choose_device(recipe))
     kept = rows.select(np.flatnonzero(np.isin(read_column(rows, "text"), picked)))
     part = replace(encoded, datasets={split: kept})
     with seen_through(model, part, (split,), recipe, "head", head.new_parameters(run), precision) as seen:

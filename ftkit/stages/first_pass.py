@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ftkit.data.splits import Splits
 from ftkit.run import Run
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["FirstPass", "pass_first_batch"]
@@ -29,13 +30,16 @@ class FirstPass:
     Attributes:
         loss: mean of the examples.
         expected: what knowing nothing would score; nan where there is no such value.
-        speed: tokens a second, padding not counted, of a training step of all layers, in the format that is taken here.
+        speed: tokens a second, padding not counted, of a training step of all layers, in the format that is taken here;
+            0: not known.
+        room: bytes that each token of a batch takes on a device in such a step; 0: not known.
         spread: standard deviation of each input of the output layer, summed; 0 where the head has more layers.
     """
 
     loss: float
     expected: float
     speed: float
+    room: float
     spread: float
 
 
@@ -48,44 +52,92 @@ def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -
         run: whose recipe says how texts are encoded.
         new: names of the parameters that the checkpoint lacked.
     """
-    import torch
-
+    from ftkit.engine.devices import is_out_of_memory
     from ftkit.engine.inference import forward
     from ftkit.engine.losses import build_loss
+    from ftkit.stages.machine import choose_device
 
+    device = choose_device(run.recipe)
     batch, read, layer = _encode_examples(model, splits, run), [], _output_layer(model, new)
-    model.eval()
+    model.to(device).eval()
     with layer.register_forward_pre_hook(lambda _, given: read.append(given[0])) if layer else nullcontext():
-        logits = forward(model, batch, precision="fp32", device=torch.device("cpu"))
+        logits = forward(model, batch, precision="fp32").cpu()
+    loss = build_loss(splits.problem_type)
+    try:
+        speed, room = _time_steps(model, batch, loss.to(device), run)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        speed = room = 0.0  # a training computes in smaller parts
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.eval()
     expected = {"single_label": math.log(max(2, len(splits.labels))), "multi_label": math.log(2)}
     return FirstPass(
-        loss=float(build_loss(splits.problem_type)(logits, batch["labels"])),
+        loss=float(loss(logits, batch["labels"])),
         expected=expected.get(splits.problem_type, math.nan),
-        speed=_time_steps(model, batch, build_loss(splits.problem_type), run),
-        spread=_measure_spread(read[-1], batch["attention_mask"]) if read else 0.0,
+        speed=speed,
+        room=room,
+        spread=_measure_spread(read[-1].cpu(), batch["attention_mask"]) if read else 0.0,
     )
 
 
-def _time_steps(model: Any, batch: Any, loss: Any, run: Run) -> float:
-    """Return tokens a second of forward and backward passes, the fastest of a few; random state and weights stay."""
+def _time_steps(model: Any, batch: Any, loss: Any, run: Run) -> tuple[float, float]:
+    """Return tokens a second of forward and backward passes, the fastest of a few, and the bytes that a token takes.
+
+    Random state and weights stay. On a GPU the passes are replayed as a graph, as in a training.
+    """
     import torch
 
+    from ftkit.engine.attention import choose_attention, using_attention
+    from ftkit.engine.devices import device_of, is_accelerator, peak_device_memory, reset_peak, wait_for
+    from ftkit.engine.graphs import CudaCapture, decide_graphs
     from ftkit.stages.machine import lent_machine, prepare_machine
 
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
-    fastest, ends = math.inf, time.perf_counter() + TIMED
-    with torch.random.fork_rng(), lent_machine(run.recipe.training.threads):
-        precision = prepare_machine(run.recipe).name
-        model.train()
-        while fastest == math.inf or time.perf_counter() < ends:
-            begun = time.perf_counter()
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-                value = loss(model(**inputs).logits, batch["labels"])
-            value.backward()
-            fastest = min(fastest, time.perf_counter() - begun)
+    device = device_of(model)
+    precision = prepare_machine(run.recipe, device).name
+    inputs = {name: value.to(device) for name, value in batch.items()}
+    gold, tokens = inputs.pop("labels"), int(batch["attention_mask"].sum())
+
+    def step() -> None:
         model.zero_grad(set_to_none=True)
-        model.eval()
-    return int(batch["attention_mask"].sum()) / max(fastest, 1e-9)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            value = loss(model(**inputs).logits, gold)
+        value.backward()
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(lent_machine(device, run.recipe.training.threads))
+        if is_accelerator(device):
+            choice = choose_attention(model, batch_size=len(gold), length=LONGEST, precision=precision, training=True)
+            stack.enter_context(using_attention(model, choice.name))
+        model.train()
+        fastest = _time_once(step, device)
+        before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
+        reset_peak(device)
+        fastest = min(fastest, _time_once(step, device))
+        room = peak_device_memory(device).get("device_allocated_bytes", before) - before
+        if not decide_graphs(device, even=True, plain=run.recipe.training.speed == "plain"):
+            with suppress(RuntimeError):
+                capture = CudaCapture()
+                with capture.aside():
+                    step()
+                step = capture(step)
+        ends = time.perf_counter() + TIMED
+        while time.perf_counter() < ends:
+            fastest = min(fastest, _time_once(step, device))
+        wait_for(device)
+    return tokens / max(fastest, 1e-9), room / inputs["attention_mask"].numel()
+
+
+def _time_once(step: Callable[[], None], device: torch.device) -> float:
+    from ftkit.engine.devices import wait_for
+
+    wait_for(device)
+    begun = time.perf_counter()
+    step()
+    wait_for(device)
+    return time.perf_counter() - begun
 
 
 def _encode_examples(model: Any, splits: Splits, run: Run) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = ["Phase", "fit", "make_collator", "make_trainer", "newest_checkpoint",
 
 NEVER = 10**9
 KEPT = 2  # checkpoints: the best and the newest
+FEWER = "Set training.batch_size or preprocessing.max_length lower, or head.tune to top or head."
 FEWEST_TO_CHOOSE = 100  # examples of validation: with them an accuracy is known to ten points up or down
 LOGGED_LABELS = 40  # whose scores each evaluation logs, the most frequent ones
 
@@ -57,21 +59,23 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     from torch import get_num_threads
     from transformers import set_seed
 
+    from ftkit.engine.devices import describe_device, memory_explained, reset_peak
     from ftkit.engine.inference import read_column
-    from ftkit.engine.trainer import Meter
-    from ftkit.stages.machine import prepare_machine, recall_choices, speed_up
+    from ftkit.engine.steering import Meter
+    from ftkit.stages.machine import choose_device, prepare_machine, recall_choices, speed_up
     from ftkit.stages.states import seen_through
 
-    recipe, folder = run.recipe, run.folder("training")
+    recipe, folder, device = run.recipe, run.folder("training"), choose_device(run.recipe)
     encoded = preprocessing.load(run)
-    known = recall_choices(run, resume=resume)
-    chosen = prepare_machine(recipe, known)
+    known = recall_choices(run, device, resume=resume)
+    chosen = prepare_machine(recipe, device, known)
     precision = chosen.name
     run.write_environment(threads=get_num_threads(), precision=precision, precision_reason=chosen.reason,
                           seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint,
-                          revisions=_find_revisions(recipe, encoded.splits))  # fmt: skip
+                          revisions=_find_revisions(recipe, encoded.splits), **describe_device(device))  # fmt: skip
+    reset_peak(device)
     set_seed(recipe.training.seed)
-    model, meter, begun = head.load_head_model(run), Meter(), time.monotonic()
+    model, meter, begun = head.load_head_model(run).to(device), Meter(), time.monotonic()
     started = int(resume and (folder / "head_phase" / "steps.json").is_file())
     solution = None if started else _solve(run, model, encoded, precision, log)
     lengths = read_column(encoded.datasets["train"], "length")
@@ -99,13 +103,14 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             else seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen
         ):
             run.write_environment(**speed_up(model, recipe, seen.encoded, precision, known))
-            trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision)
+            trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision,
+                                   tell=lambda said: log.append("status", state="running", detail=said))  # fmt: skip
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
             if checkpoint and _is_whole_phase(trainer, checkpoint):
                 _recall_last(steering, events)
             else:
-                with quietly():
+                with quietly(), memory_explained(device, FEWER):
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         done += trainer.state.global_step
         if steering.outcome == "suspended":
@@ -189,9 +194,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return next((path for path in reversed(found) if is_whole(path)), None)
 
 
-def make_collator(encoded: Any, recipe: Recipe | None = None) -> Any:
-    """Make batches of encoded rows; with a recipe, augmented as it says."""
-    from ftkit.engine.batching import Augmentation, Collator
+def make_collator(encoded: Any, recipe: Recipe | None = None, *, stride: int = 0) -> Any:
+    """Make batches of encoded rows; with a recipe, augmented as it says.
+
+    Args:
+        encoded: the encoded splits.
+        recipe: settings of training.
+        stride: tokens to whose multiples batches are padded; 0: the usual one.
+    """
+    from ftkit.engine.batching import STRIDE, Augmentation, Collator
 
     tokenizer, augmentation = encoded.tokenizer, None
     if recipe and (recipe.training.token_masking or recipe.training.token_deletion):
@@ -202,7 +213,7 @@ def make_collator(encoded: Any, recipe: Recipe | None = None) -> Any:
         )  # fmt: skip
     return Collator(pad_id=tokenizer.pad_token_id, task=encoded.splits.task,
                     problem_type=encoded.splits.problem_type, classes=len(encoded.splits.labels),
-                    longest=encoded.max_length, augmentation=augmentation)  # fmt: skip
+                    longest=encoded.max_length, stride=stride or STRIDE, augmentation=augmentation)  # fmt: skip
 
 
 def save_model(run: Run, model: Any, encoded: Any) -> None:
@@ -245,7 +256,7 @@ def _count_labels(encoded: Any) -> list[int]:
 def _make_steering(recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox, meter: Any, first: int,
                    later: int) -> Any:  # fmt: skip
     from ftkit.engine.metrics import choose_metric
-    from ftkit.engine.trainer import Steering
+    from ftkit.engine.steering import Steering
 
     splits, settings = encoded.splits, recipe.training
     metric = choose_metric(settings.metric, task=splits.task, problem_type=splits.problem_type,
@@ -263,7 +274,7 @@ def _choose_kept(settings: Training, validated: int) -> str:
 
 
 def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steering: Any, meter: Any,
-                 precision: str) -> Any:  # fmt: skip
+                 precision: str, tell: Callable[[str], Any] = lambda said: None) -> Any:  # fmt: skip
     """Return the trainer of one phase.
 
     Args:
@@ -274,24 +285,30 @@ def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steerin
         steering: a callback that decides when to score and save, by its `metric`.
         meter: counts steps.
         precision: fp32 or bf16.
+        tell: is told how steps are computed, and what didn't fit.
     """
-    import torch
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
+    from ftkit.engine.devices import device_of
+    from ftkit.engine.graphs import graph_stride
+    from ftkit.engine.inference import read_column
     from ftkit.engine.metrics import higher_is_better
     from ftkit.engine.trainer import FineTuner
 
-    settings = recipe.training
+    settings, device, plain = recipe.training, device_of(model), recipe.training.speed == "plain"
+    rows = encoded.datasets["train"]
+    stride = 0 if plain or device.type != "cuda" else graph_stride(int(read_column(rows, "length").max()))
     args = TrainingArguments(
         output_dir=str(phase.folder), num_train_epochs=phase.epochs, per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation, max_grad_norm=settings.max_grad_norm,
-        bf16=precision == "bf16", use_cpu=not torch.cuda.is_available(), seed=settings.seed, data_seed=settings.seed,
-        save_strategy="steps", save_steps=NEVER, save_total_limit=KEPT, eval_strategy="no", logging_strategy="steps",
-        logging_steps=1, logging_nan_inf_filter=False, metric_for_best_model=steering.metric,
+        bf16=precision == "bf16", use_cpu=device.type == "cpu", seed=settings.seed, data_seed=settings.seed,
+        save_strategy="steps", save_steps=NEVER, save_total_limit=KEPT, eval_strategy="no", logging_strategy="no",
+        logging_nan_inf_filter=False, metric_for_best_model=steering.metric,
         greater_is_better=higher_is_better(steering.metric), report_to="none", disable_tqdm=True,
         remove_unused_columns=False, dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=device.type == "cuda", accelerator_config={"non_blocking": device.type == "cuda"},
     )  # fmt: skip
+    args._n_gpu = min(1, args.n_gpu)  # one device: Trainer would spread each batch over all there are
     loss = _make_loss(recipe, encoded)
     optimization = {
         "learning_rate": phase.rate, "weight_decay": settings.weight_decay,
@@ -299,9 +316,9 @@ def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steerin
         "momentum": settings.momentum, "schedule": settings.schedule, "warmup": settings.warmup,
     }  # fmt: skip
     trainer = FineTuner(
-        model, args, train_data=encoded.datasets["train"], collator=make_collator(encoded, recipe), loss=loss,
+        model, args, train_data=rows, collator=make_collator(encoded, recipe, stride=stride), loss=loss,
         optimization=optimization, score=partial(_score_validation, recipe, encoded, loss, precision), meter=meter,
-        callbacks=[steering], batch_tokens=settings.batch_tokens,
+        steering=steering, batch_tokens=settings.batch_tokens, plain=plain, tell=tell,
     )  # fmt: skip
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
@@ -402,6 +419,7 @@ def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
 
 def _summarize(steering: Any, meter: Any, precision: str, phase: Phase, solution: Solution | None, *, steps: int,
                begun: float) -> dict[str, Any]:  # fmt: skip
+    from ftkit.engine.devices import peak_device_memory
     from ftkit.engine.process import peak_memory
 
     per_second = 1 / meter.seconds if meter.seconds else 0.0
@@ -416,6 +434,7 @@ def _summarize(steering: Any, meter: Any, precision: str, phase: Phase, solution
         "tokens_per_second": round(meter.tokens * per_second, 3),
         "precision": precision,
         "peak_memory_bytes": peak_memory(),
+        **peak_device_memory(steering.tuner.args.device),
         "metric": steering.metric,
         "keep": steering.keep,
         "best": steering.best,

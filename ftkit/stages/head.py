@@ -210,7 +210,8 @@ def compute(run: Run) -> Prepared:
     write_text(folder / "parameters.csv", table.to_csv(index=False))
     write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first.loss, "new": new,
                                          "expected_loss": first.expected, "notes": notes, "spread": first.spread,
-                                         "step_tokens_per_second": first.speed})  # fmt: skip
+                                         "step_tokens_per_second": first.speed,
+                                         "bytes_per_token": first.room})  # fmt: skip
     return Prepared(model=model, parameters=table, first_loss=first.loss, expected_loss=first.expected,
                     trainable=trainable, total=total, notes=notes)  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a training is adapted to on this machine: threads, number format, attention, dropout, memory."""
+"""What a training is adapted to on this machine: device, threads, number format, attention, dropout, memory."""
 
 from __future__ import annotations
 
@@ -11,61 +11,101 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json
 
 if TYPE_CHECKING:
+    import torch
+
     from ftkit.engine.precision import Precision
     from ftkit.engine.sharing import CoreSharing
 
-__all__ = ["lent_machine", "prepare_machine", "recall_choices", "speed_up"]
+__all__ = ["choose_device", "lent_machine", "prepare_machine", "recall_choices", "recall_precision", "speed_up"]
+
+PROCESSOR = "cpu"
+
+
+def choose_device(recipe: Recipe) -> torch.device:
+    """Return the device that a recipe asks for.
+
+    Raises:
+        RecipeError: it isn't there.
+    """
+    from ftkit.engine.devices import choose_device as choose
+
+    return choose(recipe.training.device)
 
 
 @contextmanager
-def lent_machine(threads: int = 0, tell: Callable[[str], None] = lambda said: None) -> Iterator[CoreSharing]:
+def lent_machine(
+    device: torch.device, threads: int = 0, tell: Callable[[str], None] = lambda said: None
+) -> Iterator[CoreSharing]:
     """Adapt the process to hard work in the calling thread, and undo it all at the end of the block.
 
     Memory that is freed stays for the next step, threads don't spin beside others, and how many there were before is
-    how many there are afterwards.
+    how many there are afterwards. Where the processor only hands out work, it stays as it is.
 
     Args:
-        threads: that it computes with; 0: one on each core.
+        device: that computes.
+        threads: that a processor computes with; 0: one on each core.
         tell: called in another thread with a sentence when others begin to take cores, and an empty one when they end.
     """
     import torch
 
+    from ftkit.engine.devices import is_accelerator
     from ftkit.engine.precision import count_cores
     from ftkit.engine.process import freed_memory_kept, threads_restored
     from ftkit.engine.sharing import CoreSharing
 
     wanted = threads or count_cores()
+    if is_accelerator(device):
+        yield CoreSharing(wanted)
+        return
     with freed_memory_kept(), threads_restored(), CoreSharing(wanted, tell) as sharing:
         torch.set_num_threads(wanted)
         yield sharing
 
 
-def recall_choices(run: Run, *, resume: bool) -> Mapping[str, Any]:
+def recall_choices(run: Run, device: torch.device, *, resume: bool) -> Mapping[str, Any]:
     """Return what was chosen for a run before, so that a training goes on in the same numbers, or repeats another.
 
-    Two timings may choose differently, and then a resumed training would not be bit for bit that of one go.
+    Two timings may choose differently, and then a resumed training would not be bit for bit that of one go. What was
+    chosen for another device says nothing about this one.
 
     Args:
         run: whose training.
+        device: that will compute.
         resume: it goes on; else only what `ftkit run --exact` has put there counts.
     """
+    known = _read_environment(run)
+    wanted = resume or known.get("repeated")
+    return known if wanted and known.get("device", PROCESSOR) == device.type else {}
+
+
+def recall_precision(run: Run, device: torch.device) -> str:
+    """Return the number format of a trained run; where another device trained it, that which is chosen for this one."""
+    from ftkit.engine.precision import choose_precision
+
+    known = _read_environment(run)
+    if known.get("device", PROCESSOR) == device.type:
+        return str(known.get("precision", "fp32"))
+    return choose_precision(run.recipe.training.precision, device).name
+
+
+def _read_environment(run: Run) -> dict[str, Any]:
     path = run.path / "environment.json"
-    known = read_json(path) if path.is_file() else {}
-    return known if resume or known.get("repeated") else {}
+    return dict(read_json(path)) if path.is_file() else {}
 
 
-def prepare_machine(recipe: Recipe, known: Mapping[str, Any] = MappingProxyType({})) -> Precision:
+def prepare_machine(recipe: Recipe, device: torch.device, known: Mapping[str, Any] = MappingProxyType({})) -> Precision:
     """Return the number format.
 
     Args:
         recipe: precision.
+        device: that will compute.
         known: what was chosen before; see `recall_choices`.
     """
     from ftkit.engine.precision import Precision, choose_precision
 
     if recipe.training.precision == "auto" and known.get("precision"):
         return Precision(known["precision"], known.get("precision_reason", ""))
-    return choose_precision(recipe.training.precision)
+    return choose_precision(recipe.training.precision, device)
 
 
 def speed_up(
@@ -75,7 +115,7 @@ def speed_up(
 
     Args:
         model: that is trained next.
-        recipe: batch_size.
+        recipe: batch_size and speed.
         encoded: whose usual length the attention is timed at; a head that reads states has no attention.
         precision: `fp32` or `bf16`.
         known: what was chosen before; see `recall_choices`.
@@ -83,10 +123,14 @@ def speed_up(
     import numpy as np
 
     from ftkit.engine.attention import AttentionChoice, choose_attention, set_attention
+    from ftkit.engine.devices import device_of, is_accelerator
     from ftkit.engine.dropout import replace_dropout
     from ftkit.engine.inference import read_column
 
-    replace_dropout(model)
+    if recipe.training.speed == "plain":
+        return {"attention_reason": "as transformers chooses, as set (training.speed)"}
+    if not is_accelerator(device_of(model)):
+        replace_dropout(model)
     rows = encoded.datasets["train"]
     if "states" in rows.column_names and rows.place.layer < 0:
         return {}

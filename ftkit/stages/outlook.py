@@ -19,8 +19,11 @@ from ftkit.stages import chain, head, preprocessing
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Forecast", "Outlook", "Speed"]
+__all__ = ["Forecast", "Outlook", "Speed", "describe_room"]
 
+TIGHT = 0.9  # of a device's memory; what an estimate can't see has to fit in too
+FLOAT = 4  # bytes of a weight
+STATES = 3  # numbers beside each trained weight: its gradient, and two means of it
 BACKWARD = 2.0  # a backward pass through a layer costs about two forward passes
 
 
@@ -153,7 +156,7 @@ class Forecast:
             "peak learning rate": self._say_rate(recipe),
         }
         facts.update(self._duration(recipe))
-        return Outlook(facts=facts)
+        return Outlook(facts={**facts, **self._room(recipe)})
 
     def _training(self, recipe: Recipe) -> Outlook:
         from ftkit.engine.optimizers import schedule_curve
@@ -173,10 +176,30 @@ class Forecast:
             "steps": f"{total:,}, {each:,} in each of {epochs:g} epochs",
             "tokens per step": f"about {float(np.sum(lengths)) / each:,.0f}",
             **facts, "evaluations": f"{math.ceil(epochs * settings.evaluations)}", **self._duration(recipe),
+            **self._room(recipe),
         }  # fmt: skip
         steps, rates = schedule_curve(settings.schedule, warmup_steps=round(settings.warmup * total), total_steps=total,
                                       learning_rate=rate)  # fmt: skip
         return Outlook(facts=facts, steps=steps.tolist(), rates=rates.tolist())
+
+    def _room(self, recipe: Recipe) -> dict[str, str]:
+        """Return what of a device's memory a training would take; nothing where neither is known."""
+        from ftkit.engine.devices import choose_device, describe_device
+
+        path = self.run.path / "head" / "summary.json"
+        each = float(read_json(path).get("bytes_per_token") or 0.0) if path.is_file() else 0.0
+        same = recipe.head.encoder == self.run.recipe.head.encoder
+        if not each or not same or self.encoded is None:
+            return {}
+        whole = int(describe_device(choose_device(recipe.training.device)).get("device_memory_bytes", 0))
+        return describe_room(self._count_bytes(recipe, each), whole)
+
+    def _count_bytes(self, recipe: Recipe, each: float) -> float:
+        """Return the bytes of weights, gradients, optimizer and a batch of the longest inputs."""
+        settings, (trained, total) = recipe.training, self.count(recipe)
+        longest = int(_input_lengths(self.encoded).max(initial=0))
+        tokens = max(settings.batch_tokens, longest) if settings.batch_tokens else settings.batch_size * longest
+        return FLOAT * (total + STATES * trained) + each * tokens * trained / total
 
     def _duration(self, recipe: Recipe) -> dict[str, str]:
         from ftkit.stages.training import choose_epochs
@@ -212,6 +235,23 @@ def _measured_speed(path: Path, recipe: Recipe) -> Speed | None:
 
 def _input_lengths(encoded: Any) -> Any:
     return np.asarray(encoded.datasets["train"].data.column("length").to_numpy(), dtype=np.int64)
+
+
+def describe_room(needed: float, whole: float) -> dict[str, str]:
+    """Return in words whether a training is likely to fit into the memory of a device.
+
+    Args:
+        needed: bytes.
+        whole: bytes of the device; 0: not known.
+
+    >>> describe_room(3 * 2**30, 80 * 2**30)
+    {'memory of the device': 'about 3.0 of 80.0 GiB'}
+    """
+    if not whole:
+        return {}
+    said = f"about {needed / 2**30:.1f} of {whole / 2**30:.1f} GiB"
+    tight = " (batches that don't fit are computed in parts, with the same result)" if needed > TIGHT * whole else ""
+    return {"memory of the device": said + tight}
 
 
 def _share(part: float, whole: float) -> str:

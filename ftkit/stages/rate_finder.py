@@ -63,7 +63,7 @@ def find_learning_rate(
         RecipeError: the bounds make no range.
         RunError: the run is being trained.
     """
-    from ftkit.stages.machine import lent_machine
+    from ftkit.stages.machine import choose_device, lent_machine
     from ftkit.stages.training import hold
 
     if not (0 < low < high) or steps < 2 * SKIPPED:
@@ -72,7 +72,12 @@ def find_learning_rate(
     chain.make_upstream(run, "training")
     lock, wanted = hold(run), recipe or run.recipe
     try:
-        with lent_machine(wanted.training.threads), _random_state_kept(), tempfile.TemporaryDirectory() as folder:
+        device = choose_device(wanted)
+        with (
+            lent_machine(device, wanted.training.threads),
+            _random_state_kept(),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             losses = _raise_rate(run, wanted, Path(folder), low, high, steps, on_step)
     finally:
         lock.release()
@@ -119,16 +124,16 @@ def _raise_rate(
 ) -> list[float]:  # fmt: skip
     from ftkit.engine.inference import read_column
     from ftkit.engine.quiet import quietly
-    from ftkit.engine.trainer import Meter, RateRange
+    from ftkit.engine.steering import Meter, RateRange
     from ftkit.stages.fitting import Phase, make_trainer
-    from ftkit.stages.machine import prepare_machine, speed_up
+    from ftkit.stages.machine import choose_device, prepare_machine, speed_up
     from ftkit.stages.training import count_steps
 
-    encoded = preprocessing.load(run)
-    precision = prepare_machine(recipe)
+    encoded, device = preprocessing.load(run), choose_device(recipe)
+    precision = prepare_machine(recipe, device)
     tune = "full" if recipe.head.tune == "head_then_full" else recipe.head.tune
     each = count_steps(read_column(encoded.datasets["train"], "length"), recipe.training, epochs=1)
-    model = head.freeze(head.load_head_model(run), recipe.head, head.new_parameters(run), tune=tune)
+    model = head.freeze(head.load_head_model(run).to(device), recipe.head, head.new_parameters(run), tune=tune)
     speed_up(model, recipe, encoded, precision.name)
     watcher = RateRange(low=low, high=high, steps=steps, smoothing=SMOOTHING, exploded=EXPLODED, on_step=on_step)
     phase = Phase(tune=tune, epochs=steps / each, steps=steps, rate=high, folder=folder)
@@ -150,10 +155,10 @@ def _smooth(losses: Sequence[float]) -> list[float]:
 def _random_state_kept() -> Iterator[None]:
     import torch
 
-    kept: tuple[Any, ...] = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    kept: tuple[Any, ...] = (random.getstate(), np.random.get_state())
     try:
-        yield
+        with torch.random.fork_rng():
+            yield
     finally:
         random.setstate(kept[0])
         np.random.set_state(kept[1])
-        torch.set_rng_state(kept[2])

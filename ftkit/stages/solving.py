@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ftkit.engine.devices import device_of
 from ftkit.engine.frozen import FIRST, MEAN, POOLED, replaying
 from ftkit.engine.layers import LAYER, find_layers, is_head_parameter
 from ftkit.engine.linear import LinearFit, choose_strength, fit_linear
@@ -232,16 +233,17 @@ class _Problem:
             self._forward(torch.stack(states))
         finally:
             handle.remove()
-        return caught[0].reshape(len(states), -1)
+        return caught[0].reshape(len(states), -1).cpu()
 
     def _forward(self, states: Tensor) -> Tensor:
         training = self.model.training
         self.model.eval()
-        mask = torch.ones(states.shape[:2], dtype=torch.long)
+        states = states.float().to(device_of(self.model))
+        mask = torch.ones_like(states[..., 0], dtype=torch.long)
         try:
             with replaying(self.model, self.place, (*self.new, *self.linear_names)), torch.inference_mode():
-                logits: Tensor = self.model(inputs_embeds=states.float(), attention_mask=mask).logits
-            return logits
+                logits: Tensor = self.model(inputs_embeds=states, attention_mask=mask).logits
+            return logits.cpu()
         finally:
             self.model.train(training)
 

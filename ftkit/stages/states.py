@@ -14,10 +14,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ftkit.engine.batching import Collator
+from ftkit.engine.columns import Columns, read_batch
 from ftkit.engine.events import EventLog
 from ftkit.engine.features import FeatureStore, has_room, hash_inputs, trim_features
 from ftkit.engine.frozen import Place, compute_states, encode_states, find_place, fingerprint_frozen, replaying
-from ftkit.engine.inference import read_column, read_rows
+from ftkit.engine.inference import read_column
 from ftkit.engine.quiet import quietly
 from ftkit.recipe import Recipe
 
@@ -62,7 +63,8 @@ class StateRows:
         self.column_names = [*kept.column_names, "states"]
         flat = [name for name, feature in kept.features.items() if type(feature).__name__ == "Value"]
         self._columns = {name: read_column(kept, name) for name in flat}
-        self._lists = kept.select_columns([name for name in kept.column_names if name not in flat])
+        lists = kept.select_columns([name for name in kept.column_names if name not in flat])
+        self._lists = lists.with_format("arrow")
 
     @property
     def data(self) -> Any:
@@ -79,12 +81,16 @@ class StateRows:
         at = np.asarray(key, dtype=np.int64)
         found = {name: column[at].tolist() for name, column in self._columns.items()}
         if self._lists.column_names:
-            found |= self._lists[at.tolist()]
+            found |= self._lists[at.tolist()].to_pydict()
         return {**found, "states": self._read(at)}
 
-    def __getitems__(self, key: Sequence[int]) -> list[dict[str, Any]]:
-        """Return rows, as a DataLoader wants them."""
-        return read_rows(self, key)
+    def read_batch(self, key: Sequence[int] | npt.NDArray[np.int64]) -> Columns:
+        """Return some rows as columns."""
+        at = np.asarray(key, dtype=np.int64)
+        found = {name: column[at] for name, column in self._columns.items()}
+        if self._lists.column_names:
+            found |= read_batch(self._lists, at)
+        return {**found, "states": self._read(at)}
 
     def select(self, indices: Any) -> StateRows:
         """Return some of the rows."""
@@ -124,7 +130,8 @@ class ComputedRows(StateRows):
 
     def _read(self, at: npt.NDArray[np.int64]) -> list[Tensor]:
         lengths = self._columns["length"]
-        found = compute_states(self._model, _read_inputs(self.rows, at, self._collator), self.place, self._precision)
+        inputs = _read_inputs(self.rows, at, self._collator)
+        found = compute_states(self._model, inputs, self.place, self._precision).cpu()
         states = [item[: self.place.states or int(lengths[row])] for item, row in zip(found, at, strict=True)]
         return states if self.place.layer >= 0 else [item.float() for item in states]
 
@@ -270,7 +277,7 @@ def _sizes(place: Place, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
 
 
 def _read_inputs(data: Any, rows: npt.NDArray[np.int64], collator: Collator) -> dict[str, Tensor]:
-    batch = collator(read_rows(data, rows))
+    batch = collator(read_batch(data, rows))
     return {name: value for name, value in batch.items() if name != "labels"}
 
 

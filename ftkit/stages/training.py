@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from ftkit import archive
 from ftkit.engine.control import Mailbox, check_command, post_command
+from ftkit.engine.devices import choose_device, is_accelerator
 from ftkit.engine.events import EventLog, EventReader, read_events
 from ftkit.engine.process import freed_memory_kept, release_threads
 from ftkit.errors import RunError, Suspended
@@ -159,9 +160,10 @@ class TrainingRun:
         return self._result()
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
-        self._kept = ExitStack()
-        self._kept.enter_context(freed_memory_kept())  # before the thread has memory of its own
-        release_threads()
+        self._kept, self._device = ExitStack(), choose_device(self.run.recipe.training.device)
+        if not is_accelerator(self._device):
+            self._kept.enter_context(freed_memory_kept())  # before the thread has memory of its own
+            release_threads()
         self.mailbox = Mailbox(self.run.path / "training" / "control")
         self.fingerprint, self._ended = fingerprint, threading.Event()
         _here[self.run.path.resolve()] = self
@@ -172,11 +174,12 @@ class TrainingRun:
         from ftkit.stages.machine import lent_machine, recall_choices
 
         assert self._ended is not None
-        threads = self.run.recipe.training.threads or int(recall_choices(self.run, resume=resume).get("threads", 0))
+        recalled = recall_choices(self.run, self._device, resume=resume)
+        threads = self.run.recipe.training.threads or int(recalled.get("threads", 0))
         try:
             with (
                 self.run.working("training", fingerprint) as more,
-                lent_machine(threads) as sharing,
+                lent_machine(self._device, threads) as sharing,
             ):
                 try:
                     self._fitted = _fit(self.run, self.mailbox, resume=resume)

@@ -114,6 +114,7 @@ class Board:
         self.run, self._post = run, post or (lambda *command: post_command(run.path, *command))
         self.history, self.reader = History(), EventReader(run.path / "training" / "events.jsonl")
         self._restarts, self._redraw, self._noted = 0, True, 0
+        self._named, self._gpu = False, ""
         self._display: Any = None
         self._following: asyncio.Task[None] | None = None
         self._build(find_earlier(run))
@@ -278,13 +279,22 @@ class Board:
         self.examples.value = markup.block(markup.examples(newest.get("examples", ())))
         self._draw_numbers()
 
+    def _device(self) -> str:
+        """Return the name of a GPU that trains, once it is known."""
+        path = self.run.path / "environment.json"
+        if not self._named and self.history.step and path.is_file():
+            found = read_json(path)
+            self._named, self._gpu = True, str(found.get("device_name", ""))
+        return self._gpu
+
     def _draw_numbers(self) -> None:
         history, step = self.history, self.history.step
         total = step.get("steps_total") or 1
         self.progress.value = min(1.0, step.get("step", 0) / total)
         word = WORDS.get(history.state, history.state or "starting")
         self.state.value = markup.block(f"<b>{markup.text(word)}</b>", f"padding:0 8px;background:{PALE}")
-        said = history.detail if history.state == "encoding" else describe_step(step)
+        now = " · ".join(filter(None, [describe_step(step), self._device()]))
+        said = history.detail if history.state == "encoding" else now
         self.numbers.value = markup.block(markup.text(said, 300), "padding:0 8px")
         paused, ended = history.state == "paused", history.ended
         self.pause.description, self.pause.icon = ("Resume", "play") if paused else ("Pause", "pause")

@@ -61,6 +61,8 @@ def describe_step(step: Mapping[str, Any]) -> str:
     units = (("examples_per_second", 1, "examples/s"), ("tokens_per_second", 0, "tokens/s"))
     rates = [f"{step[name]:,.{digits}f} {unit}" for name, digits, unit in units if name in step]
     memory = [f"{step['memory_bytes'] / 2**30:.2f} GiB"] if "memory_bytes" in step else []
+    if "device_allocated_bytes" in step:
+        memory.append(f"{step['device_allocated_bytes'] / 2**30:.2f} GiB of the GPU")
     left = [f"{_minutes(step['seconds_left'])} left"] if "seconds_left" in step else []
     place = [f"step {step['step']:,} of {step['steps_total']:,}", f"epoch {step['epoch']:.2f}"]
     slow = [step["slow"]] if step.get("slow") else []

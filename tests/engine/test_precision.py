@@ -26,7 +26,7 @@ def test_what_is_set_is_taken_without_a_timing(monkeypatch, wanted):
     [(0.05, "fp32", "not worth it"), (1.1, "fp32", "not worth it"), (2.0, "bf16", "worth it")],
 )
 def test_the_faster_is_taken_where_it_is_worth_it_and_the_reason_said(cpu, monkeypatch, ratio, name, verdict):
-    monkeypatch.setattr(precision, "_measure_ratio", lambda: ratio)
+    monkeypatch.setattr(precision, "_measure_ratio", lambda device: ratio)
 
     assert choose_precision("auto") == Precision(
         name, f"timed: bf16 multiplies matrices {ratio:.2f}× as fast as fp32 here, {verdict}"
@@ -38,10 +38,9 @@ def test_the_faster_is_taken_where_it_is_worth_it_and_the_reason_said(cpu, monke
     [(True, Precision("bf16", "this GPU computes bf16")), (False, Precision("fp32", "this GPU lacks bf16"))],
 )
 def test_on_a_gpu_it_is_asked(monkeypatch, supported, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
 
-    assert choose_precision("auto") == expected
+    assert choose_precision("auto", torch.device("cuda")) == expected
 
 
 def test_the_timing_on_this_machine_gives_one_of_the_two_and_is_made_once(cpu):

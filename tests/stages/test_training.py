@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ftkit import archive
-from ftkit.engine import trainer
+from ftkit.engine import steering
 from ftkit.engine.batching import LengthBatches
 from ftkit.engine.control import post_command
 from ftkit.engine.events import read_events
@@ -336,19 +336,19 @@ FEW = {"epochs": 4.0, "evaluations": 2, "learning_rate": 3e-2, "schedule": "cons
 
 def interrupt_at(run, step, command, monkeypatch):
     """Train, with a command that arrives at a step; return what was logged of evaluations."""
-    real = trainer.Steering.on_log
+    real = steering.Steering.on_step_end
 
-    def on_log(self, args, state, control, logs=None, **more):
-        if logs and "loss" in logs and self._step(state) == step and not run.seen:
+    def on_step_end(self, args, state, control, **more):
+        if self._step(state) == step and not run.seen:
             run.seen.append(step)
             post_command(run.path, command)
             self.mailbox._looked = 0.0
-        return real(self, args, state, control, logs=logs, **more)
+        return real(self, args, state, control, **more)
 
-    monkeypatch.setattr(trainer.Steering, "on_log", on_log)
+    monkeypatch.setattr(steering.Steering, "on_step_end", on_step_end)
     with contextlib.suppress(training.Suspended):
         chain.make(run, "training")
-    monkeypatch.setattr(trainer.Steering, "on_log", real)
+    monkeypatch.setattr(steering.Steering, "on_step_end", real)
 
 
 def evaluations(run):
