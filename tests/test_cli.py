@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import ftkit
@@ -340,6 +341,8 @@ def model(here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run whose model calls everything `pos`."""
 
     class Predictor:
+        device = torch.device("cpu")
+
         def __init__(self, run: Run) -> None:
             self.run = run
 

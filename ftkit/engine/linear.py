@@ -7,7 +7,7 @@ cross-validation on train, as is what the layer reads, where a model can express
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ftkit.engine.precision import count_cores
 from ftkit.engine.probes import make_folds
 
-__all__ = ["LinearFit", "choose_strength", "fit_linear"]
+__all__ = ["LinearFit", "choose_strengths", "fit_linear"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -51,51 +51,58 @@ class LinearFit:
         return np.asarray(features @ self.weight.T + self.bias)
 
 
-def choose_strength(
-    features: npt.NDArray[Any], targets: npt.NDArray[Any], *, problem_type: str, classes: int,
+def choose_strengths(
+    readings: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any], *, problem_type: str, classes: int,
     groups: npt.NDArray[np.int64] | None = None, weights: npt.NDArray[Any] | None = None, seed: int = 0,
-) -> tuple[float, Array]:  # fmt: skip
-    """Return the inverse strength with the lowest loss on examples that weren't fitted, and (M,) losses of those.
+) -> dict[str, tuple[float, Array]]:  # fmt: skip
+    """Return of each reading the inverse strength with the lowest loss on examples that weren't fitted.
 
-    Where there are many examples M of them are tried, the same for all features.
+    Where there are many examples M of them are tried, the same for all readings. Each fold of each reading is a thread.
 
     Args:
-        features: (N, H) states.
+        readings: (N, H) states by name.
         targets: (N,) label ids, (N, C) of 0 and 1 for several labels, or (N,) numbers.
         problem_type: `single_label`, `multi_label` or `regression`.
         classes: C.
         groups: (N,) the same for examples that must not be apart.
         weights: (C,) of the labels in the loss.
         seed: of the folds, and of the examples where there are many.
+
+    Returns:
+        By name the strength, and the (M,) losses.
     """
-    groups = np.arange(len(features)) if groups is None else groups
-    if len(features) > TRIED:
-        some = np.sort(np.random.default_rng(seed).choice(len(features), TRIED, replace=False))
-        features, targets, groups = features[some], targets[some], groups[some]
-    dealt = targets if problem_type == "single_label" else np.zeros(len(features), dtype=np.int64)
+    some = np.arange(len(targets))
+    if len(targets) > TRIED:
+        some = np.sort(np.random.default_rng(seed).choice(len(targets), TRIED, replace=False))
+    targets, groups = targets[some], some if groups is None else groups[some]
+    dealt = targets if problem_type == "single_label" else np.zeros(len(targets), dtype=np.int64)
     folds = make_folds(dealt, groups, folds=FOLDS, seed=seed)
     grid = RIDGES if problem_type == "regression" else tuple(
-        strength for strength in STRENGTHS if strength * len(features) >= LEAST_SAID or strength == max(STRENGTHS)
+        strength for strength in STRENGTHS if strength * len(targets) >= LEAST_SAID or strength == max(STRENGTHS)
     )  # fmt: skip
-    losses = np.zeros((len(grid), len(features)))
+    losses = {name: np.zeros((len(grid), len(targets))) for name in readings}
 
-    def judge(fold: int) -> None:
-        known, unknown = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        fits = _path(features[known], targets[known], grid, problem_type=problem_type, classes=classes, weights=weights)
+    def judge(task: tuple[str, int]) -> None:
+        name, fold = task
+        features, known, unknown = readings[name], some[folds != fold], some[folds == fold]
+        fits = _path(features[known], targets[folds != fold], grid, problem_type=problem_type, classes=classes,
+                     weights=weights)  # fmt: skip
         for at, fit in enumerate(fits):
-            losses[at, unknown] = _losses(fit(features[unknown]), targets[unknown], problem_type, weights)
+            losses[name][at, folds == fold] = _losses(fit(features[unknown]), targets[folds == fold], problem_type,
+                                                      weights)  # fmt: skip
 
-    with _single_threads(len(features)), ThreadPoolExecutor(min(FOLDS, count_cores())) as threads:
-        list(threads.map(judge, np.unique(folds).tolist()))
-    best = int(losses.mean(axis=1).argmin())
-    return grid[best], losses[best]
+    tasks = [(name, fold) for name in readings for fold in np.unique(folds).tolist()]
+    with _single_threads(len(targets)), ThreadPoolExecutor(max(1, min(len(tasks), count_cores()))) as threads:
+        list(threads.map(judge, tasks))
+    best = {name: int(found.mean(axis=1).argmin()) for name, found in losses.items()}
+    return {name: (grid[best[name]], found[best[name]]) for name, found in losses.items()}
 
 
 def fit_linear(
     features: npt.NDArray[Any], targets: npt.NDArray[Any], strength: float, *, problem_type: str, classes: int,
     weights: npt.NDArray[Any] | None = None,
 ) -> LinearFit:  # fmt: skip
-    """Fit a linear model to all examples; arguments as of `choose_strength`."""
+    """Fit a linear model to all examples; arguments as of `choose_strengths`."""
     with _single_threads(len(features)):
         return next(_path(features, targets, (strength,), problem_type=problem_type, classes=classes, weights=weights))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ftkit.engine.devices import device_of, wait_for
+from ftkit.engine.devices import device_of, is_accelerator, wait_for
 
 __all__ = [
     "Precision", "choose_precision", "count_cores", "pass_probe", "read_quota", "rounded_states", "rounded_weights",
@@ -74,9 +74,13 @@ def choose_precision(wanted: str, device: torch.device = PROCESSOR) -> Precision
     """
     if wanted != "auto":
         return Precision(wanted, "as set")
+    from transformers.utils import is_torch_bf16_gpu_available
+
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
         return Precision("bf16" if supported else "fp32", f"this GPU {'computes' if supported else 'lacks'} bf16")
+    if is_accelerator(device) and not is_torch_bf16_gpu_available():
+        return Precision("fp32", "this device lacks bf16")
     ratio = _measure_ratio(device)
     verdict = "worth it" if ratio >= WORTH else "not worth it"
     return Precision("bf16" if ratio >= WORTH else "fp32",

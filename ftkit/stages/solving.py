@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ftkit.engine.devices import device_of
 from ftkit.engine.frozen import FIRST, MEAN, POOLED, replaying
 from ftkit.engine.layers import LAYER, find_layers, is_head_parameter
-from ftkit.engine.linear import LinearFit, choose_strength, fit_linear
+from ftkit.engine.linear import LinearFit, choose_strengths, fit_linear
 from ftkit.engine.losses import IGNORE_INDEX
 from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
 from ftkit.recipe import Recipe
@@ -83,14 +83,12 @@ def solve_head(
     problem = _Problem(model, frozen, output, new)
     fitting: dict[str, Any] = {"problem_type": encoded.splits.problem_type, "classes": len(encoded.splits.labels),
                                "weights": None if weights is None else weights.numpy()}  # fmt: skip
-    tried = {}
-    for name, features in problem.readings().items():
-        tried[name] = (*choose_strength(features, problem.targets, groups=problem.groups, seed=recipe.training.seed,
-                                        **fitting), features)  # fmt: skip
-    if not tried:
+    readings = problem.readings()
+    if not readings:
         return None
-    reads = _choose_reading({name: losses for name, (_, losses, _) in tried.items()})
-    strength, losses, features = tried[reads]
+    tried = choose_strengths(readings, problem.targets, groups=problem.groups, seed=recipe.training.seed, **fitting)
+    reads = _choose_reading({name: losses for name, (_, losses) in tried.items()})
+    (strength, losses), features = tried[reads], readings[reads]
     fit = fit_linear(features, problem.targets, strength, **fitting)
     if not problem.put(reads, fit, features[:CHECKED]):
         tell("the output layer can't be solved: this model doesn't say what was fitted")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from ftkit.engine.linear import choose_strength, fit_linear
+from ftkit.engine.linear import choose_strengths, fit_linear
 from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
 from ftkit.recipe import Recipe
 from ftkit.run import Run
@@ -69,9 +69,9 @@ def test_the_strength_is_that_of_the_lowest_loss_out_of_fold() -> None:
     features, targets = make_blobs(3)
     noise = np.random.default_rng(0).normal(size=(len(features), 60)).astype(np.float32)
     kinds: dict[str, Any] = {"problem_type": "single_label", "classes": 3}
-    clear = choose_strength(features, targets, **kinds)[1]
-    drowned = choose_strength(np.hstack([features[:40], noise[:40]]), targets[:40], **kinds)[1]
-    strength, guessed = choose_strength(noise, targets, **kinds)
+    found = choose_strengths({"clear": features, "noise": noise}, targets, **kinds)
+    clear, (strength, guessed) = found["clear"][1], found["noise"]
+    drowned = choose_strengths({"": np.hstack([features[:40], noise[:40]])}, targets[:40], **kinds)[""][1]
 
     assert clear.mean() < drowned.mean() < guessed.mean()
     assert strength == 0.005  # of nothing but noise the weights are held down as far as it goes

@@ -482,7 +482,7 @@ def test_what_is_repeated_takes_the_recorded_choices_without_timing(make_run, mo
     monkeypatch.setattr("ftkit.engine.precision.choose_precision", lambda wanted: pytest.fail("timed"))
     monkeypatch.setattr("ftkit.engine.attention.choose_attention", lambda *_, **__: pytest.fail("timed"))
     run = make_run(training={"precision": "auto", "threads": 0})
-    monkeypatch.setattr("ftkit.stages.first_pass._time_steps", lambda *_: 1.0)
+    monkeypatch.setattr("ftkit.stages.first_pass._time_steps", lambda *_: (1.0, 0.0))
     chain.make(run, "head")
     run.write_environment(precision="bf16", attention="eager", threads=1, repeated=True)
     fitted = chain.make(run, "training")
