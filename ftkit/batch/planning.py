@@ -84,7 +84,7 @@ def find_run(name: str) -> Run:
 
 
 def read_choices(folder: Path) -> dict[str, Any]:
-    """Return what was chosen by timing in a run: number format, attention and threads; and the versions then.
+    """Return what was chosen by timing in a run: number format, attention and threads; device and versions then.
 
     Raises:
         RecipeError: nothing is recorded there.
@@ -95,7 +95,7 @@ def read_choices(folder: Path) -> dict[str, Any]:
         raise RecipeError("--exact", expected=f"a trained run, with {path}", found="none",
                           remedy="Give the recipe.toml of a run: ftkit run RUN/recipe.toml --exact.")  # fmt: skip
     names = (f"{name}{end}" for name in ("precision", "attention") for end in ("", "_reason"))
-    return {name: known[name] for name in (*names, "threads", "revisions", "versions") if name in known}
+    return {name: known[name] for name in (*names, "threads", "device", "revisions", "versions") if name in known}
 
 
 def describe_versions(recorded: Mapping[str, str]) -> str:

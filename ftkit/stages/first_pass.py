@@ -71,7 +71,7 @@ def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -
         speed = room = 0.0  # a training computes in smaller parts
     finally:
         model.zero_grad(set_to_none=True)
-        model.eval()
+        model.cpu().eval()
     expected = {"single_label": math.log(max(2, len(splits.labels))), "multi_label": math.log(2)}
     return FirstPass(
         loss=float(loss(logits, batch["labels"])),
