@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "DEVICES", "choose_device", "describe_device", "device_of", "free_memory", "is_accelerator", "is_out_of_memory",
-    "memory_explained", "peak_device_memory", "release_memory", "reset_peak", "wait_for",
+    "DEVICES", "choose_device", "describe_device", "describe_full", "device_of", "free_memory", "is_accelerator",
+    "is_out_of_memory", "memory_explained", "peak_device_memory", "release_memory", "reset_peak", "wait_for",
 ]  # fmt: skip
 
 DEVICES = ("cuda", "xpu", "mps", "cpu")  # the first one that is there is taken
+COUNTING = ("cuda", "xpu")  # those that tell how much memory they have
 FULL = ("out of memory", "not enough memory")  # as the allocators of devices without an error class of their own say it
 
 
@@ -57,7 +58,7 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {"device": device.type}
-    if device.type in ("cuda", "xpu"):
+    if device.type in COUNTING:
         properties = getattr(torch, device.type).get_device_properties(device)
         found |= {"device_name": properties.name, "device_memory_bytes": int(properties.total_memory)}
     return found
@@ -75,7 +76,7 @@ def free_memory(device: torch.device) -> int:
     """Return the bytes that can still be allocated on a device, what torch holds in reserve included; 0: not known."""
     import torch
 
-    if device.type not in ("cuda", "xpu"):
+    if device.type not in COUNTING:
         return 0
     module: Any = getattr(torch, device.type)
     return int(module.mem_get_info(device)[0] + module.memory_reserved(device) - module.memory_allocated(device))
@@ -85,7 +86,7 @@ def peak_device_memory(device: torch.device) -> dict[str, int]:
     """Return the largest bytes allocated and reserved since `reset_peak`; empty where the device doesn't count."""
     import torch
 
-    if device.type not in ("cuda", "xpu"):
+    if device.type not in COUNTING:
         return {}
     module: Any = getattr(torch, device.type)
     return {"device_allocated_bytes": int(module.max_memory_allocated(device)),
@@ -96,7 +97,7 @@ def reset_peak(device: torch.device) -> None:
     """Begin to count the peak of a device's memory."""
     import torch
 
-    if device.type in ("cuda", "xpu"):
+    if device.type in COUNTING:
         getattr(torch, device.type).reset_peak_memory_stats(device)
 
 
@@ -118,14 +119,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def describe_full(device: torch.device, error: BaseException, *, expected: str, remedy: str) -> ModelError:
+    """Return an error that says what has no room on a device, how much is free there, and what to change."""
+    free = free_memory(device)
+    found = f"{free / 2**30:.1f} GiB free" if free else str(error).strip().splitlines()[0][:200]
+    return ModelError(f"memory of the device ({device.type})", expected=expected, found=found, remedy=remedy)
+
+
 @contextmanager
-def memory_explained(device: torch.device, remedy: str, *, room: Callable[[], int] | None = None) -> Iterator[None]:
+def memory_explained(device: torch.device, remedy: str) -> Iterator[None]:
     """Turn an error of a full device inside the block into one that says what to change.
 
     Args:
         device: that computes.
         remedy: what to change.
-        room: returns the bytes that are free; asked after the error.
 
     Raises:
         ModelError: in the place of the error.
@@ -136,10 +143,7 @@ def memory_explained(device: torch.device, remedy: str, *, room: Callable[[], in
         if not is_out_of_memory(error):
             raise
         release_memory(device)
-        free = (room or (lambda: free_memory(device)))()
-        found = f"{free / 2**30:.1f} GiB free" if free else str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"memory of the device ({device.type})", expected="room for the model and its batches",
-                         found=found, remedy=remedy) from error  # fmt: skip
+        raise describe_full(device, error, expected="room for the model and its batches", remedy=remedy) from error
 
 
 def _is_there(name: str) -> bool:

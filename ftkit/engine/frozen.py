@@ -24,7 +24,7 @@ from ftkit.engine.devices import device_of, is_accelerator
 from ftkit.engine.inference import hurried, move
 from ftkit.engine.layers import find_layers, layer_depth
 from ftkit.engine.meanlayer import read_mean
-from ftkit.engine.readings import fetch_later
+from ftkit.engine.readings import fetch_later, one_ahead
 
 __all__ = [
     "FIRST", "MEAN", "POOLED", "Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen",
@@ -132,25 +132,20 @@ def encode_states(
     Yields:
         Some of the positions, and the (T, H) states of each.
     """
-    training, waiting = model.training, None
+    training = model.training
 
-    def finish(part: npt.NDArray[np.int64], fetched: Callable[[], Tensor]) -> tuple[Any, list[Tensor]]:
-        sizes = [place.states or int(length) for length in lengths[part]]
-        found = part, [item[:size] for item, size in zip(fetched(), sizes, strict=True)]
-        if on_batch:
-            on_batch(len(part))
-        return found
+    def begin(at: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Callable[[], Tensor]]:
+        return rows[at], fetch_later(compute_states(model, read(rows[at]), place, precision))
 
     model.eval()
     try:
         with hurried(model, lengths[rows], precision=precision):
-            for at in sort_batches(lengths[rows], tokens=scored_tokens(device_of(model))):
-                made = rows[at], fetch_later(compute_states(model, read(rows[at]), place, precision))
-                if waiting is not None:
-                    yield finish(*waiting)
-                waiting = made
-            if waiting is not None:
-                yield finish(*waiting)
+            batches = sort_batches(lengths[rows], tokens=scored_tokens(device_of(model)))
+            for part, fetched in one_ahead(map(begin, batches)):
+                sizes = [place.states or int(length) for length in lengths[part]]
+                yield part, [item[:size] for item, size in zip(fetched(), sizes, strict=True)]
+                if on_batch:
+                    on_batch(len(part))
     finally:
         model.train(training)
 

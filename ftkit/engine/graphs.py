@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -192,14 +192,9 @@ class StepGraphs:
         """Clip, step and clear the gradients, as far as that isn't done."""
         if self._together:
             return
-        if not self._whole:
-            self._attach()
-            self.norm.copy_(self._update())
-            torch._foreach_zero_(self.gradients)
-            return
-        self._set_rates()
         if self._finish is None:
-            self._finish = self._capture(self._work_update)
+            self._finish = self._capture(self._work_update) if self._whole else self._work_update
+        self._set_rates()
         self._finish()
 
     def _record(self, batch: Batch) -> Signature:
@@ -214,17 +209,19 @@ class StepGraphs:
             self._attach()
             loss.copy_(self._backward(inputs, self._weight))
             if self._together:
-                with self._fixed_rates():
-                    self.norm.copy_(self._update())
+                self._clip_and_step()
 
         self._inputs[key], self._losses[key], self._replay[key] = inputs, loss, self._capture(work)
         return key
 
     def _work_update(self) -> None:
         self._attach()
-        with self._fixed_rates():
-            self.norm.copy_(self._update())
+        self._clip_and_step()
         torch._foreach_zero_(self.gradients)
+
+    def _clip_and_step(self) -> None:
+        with self._fixed_rates() if self._whole else nullcontext():
+            self.norm.copy_(self._update())
 
     def _set_rates(self) -> None:
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +16,14 @@ from ftkit.engine.attention import choose_attention, using_attention
 from ftkit.engine.batching import Collator, scored_tokens, sort_batches
 from ftkit.engine.columns import BatchRows, Columns, Ragged, read_batch
 from ftkit.engine.decoding import PathDecoder
-from ftkit.engine.devices import device_of, is_out_of_memory, release_memory
+from ftkit.engine.devices import describe_full, device_of, is_out_of_memory, release_memory
 from ftkit.engine.encoding import NO_WORD
 from ftkit.engine.losses import Loss
 from ftkit.engine.packing import packed_layers
 from ftkit.engine.precision import rounded_states
-from ftkit.engine.readings import fetch_later
-from ftkit.errors import ModelError
+from ftkit.engine.readings import fetch_later, one_ahead
 
-__all__ = ["Chunk", "forward", "hurried", "move", "predict_chunks", "read_column", "read_rows"]
+__all__ = ["Chunk", "forward", "hurried", "move", "predict_chunks", "read_column"]
 
 CHUNK = 4096  # rows encoded, scored and handed on together
 
@@ -125,11 +124,8 @@ def forward(model: Any, batch: Mapping[str, Tensor], *, precision: str) -> Tenso
         if not is_out_of_memory(error):
             raise
         if rows == 1:
-            raise ModelError(
-                f"memory of the device ({device.type})", expected="room for a single example",
-                found=str(error).strip().splitlines()[0][:200],
-                remedy="Lower preprocessing.max_length, or take a smaller encoder.",
-            ) from error  # fmt: skip
+            remedy = "Lower preprocessing.max_length, or take a smaller encoder."
+            raise describe_full(device, error, expected="room for a single example", remedy=remedy) from error
     release_memory(device)
     middle = rows // 2
     halves = [{name: value[part] for name, value in batch.items()} for part in (slice(middle), slice(middle, None))]
@@ -162,17 +158,16 @@ def _run_batches(
     model: Any, rows: Any, collator: Collator, batch_size: int, precision: str
 ) -> Iterator[tuple[npt.NDArray[np.int64], Columns, Tensor, Tensor]]:
     """Yield positions, columns, labels and logits of batches, while the device works on the next one."""
-    waiting: tuple[Any, ...] | None = None
     rows = BatchRows(rows).rows
-    for at in sort_batches(read_column(rows, "length"), batch_size, tokens=scored_tokens(device_of(model))):
+
+    def begin(at: npt.NDArray[np.int64]) -> tuple[Any, ...]:
         picked = read_batch(rows, at)
         batch = collator(picked)
-        made = at, picked, batch["labels"], fetch_later(forward(model, batch, precision=precision))
-        if waiting is not None:
-            yield *waiting[:3], waiting[3]()
-        waiting = made
-    if waiting is not None:
-        yield *waiting[:3], waiting[3]()
+        return at, picked, batch["labels"], fetch_later(forward(model, batch, precision=precision))
+
+    batches = sort_batches(read_column(rows, "length"), batch_size, tokens=scored_tokens(device_of(model)))
+    for at, picked, labels, fetched in one_ahead(map(begin, batches)):
+        yield at, picked, labels, fetched()
 
 
 def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str,
@@ -204,12 +199,6 @@ def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: 
     part = loss.parts(mean, torch.stack(golds))
     return Chunk(texts=positions, probabilities=_probabilities(mean, collator.problem_type), tags=None,
                  loss=float(part[0]), weight=float(part[1]))  # fmt: skip
-
-
-def read_rows(rows: Any, at: Sequence[int] | npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Return some rows as mappings."""
-    columns = rows[[int(row) for row in at]]  # at once: one by one takes several times as long
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _probabilities(logits: Tensor, problem_type: str) -> npt.NDArray[np.float32]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Readings", "fetch_later"]
+__all__ = ["Readings", "fetch_later", "one_ahead"]
 
 LATEST = 8  # steps after which a number is waited for
 
@@ -48,6 +48,20 @@ class Fetch:
 def fetch_later(values: Tensor) -> Callable[[], Tensor]:
     """Begin to bring a tensor to the processor, and return what waits for it."""
     return Fetch(values).wait
+
+
+def one_ahead(begun: Iterable[T]) -> Iterator[T]:
+    """Yield each item once the next one has been taken too: work that an item begins goes on meanwhile.
+
+    >>> list(one_ahead("abc"))
+    ['a', 'b', 'c']
+    """
+    waiting: deque[T] = deque()
+    for item in begun:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 class Readings(Generic[T]):

@@ -14,14 +14,13 @@ from transformers import Trainer, TrainingArguments
 
 from ftkit.engine.batching import LengthBatches
 from ftkit.engine.columns import BatchRows, Columns
-from ftkit.engine.devices import is_out_of_memory, release_memory
+from ftkit.engine.devices import describe_full, is_out_of_memory, release_memory
 from ftkit.engine.graphs import CudaCapture, StepGraphs, count_enough, decide_graphs
 from ftkit.engine.inference import read_column
 from ftkit.engine.losses import IGNORE_INDEX, Loss
 from ftkit.engine.optimizers import group_parameters, make_optimizer, make_schedule
 from ftkit.engine.readings import Readings
 from ftkit.engine.steering import Meter, RateRange, Steering
-from ftkit.errors import ModelError
 
 __all__ = ["FineTuner"]
 
@@ -200,11 +199,11 @@ class FineTuner(Trainer):
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                said = str(error).strip().splitlines()[0]
+                full = error.with_traceback(None)  # whose frames would keep the tensors of the failed pass
             again = self._seen  # what the failed pass left in the gradients can't be told from what was there
             model.zero_grad()
             release_memory(self.args.device)
-            self._halve(len(inputs["labels"]), said)
+            self._halve(len(inputs["labels"]), full)
 
     def _train_parts(self, model: Any, inputs: Any) -> Tensor:
         if self.parts == 1:
@@ -219,15 +218,14 @@ class FineTuner(Trainer):
             self._weight = kept
         return torch.stack(losses).sum()
 
-    def _halve(self, rows: int, said: str) -> None:
+    def _halve(self, rows: int, error: BaseException) -> None:
         """Compute batches in twice as many parts from now on.
 
         Raises:
             ModelError: a part has a single row already.
         """
         if self.parts >= rows:
-            raise ModelError(f"memory of the device ({self.args.device.type})", expected="room for a single example",
-                             found=said[:200], remedy=FEWER)  # fmt: skip
+            raise describe_full(self.args.device, error, expected="room for a single example", remedy=FEWER) from error
         self.parts = min(2 * self.parts, rows)
         self.tell(f"a batch of {rows} doesn't fit into the memory of the device: from here on it is computed in "
                   f"{self.parts} parts and summed, which gives the same result")  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ftkit.engine.devices import is_accelerator
 from ftkit.engine.encoders import load_tokenizer
 from ftkit.engine.inference import Chunk, predict_chunks
 from ftkit.engine.losses import build_loss
+from ftkit.engine.readings import one_ahead
 from ftkit.engine.scoring import THRESHOLD
 from ftkit.engine.spans import entity_spans
 from ftkit.engine.tagging import word_tags
@@ -89,13 +90,9 @@ class Predictor:
                 yield from self._predict(*self._encode_part(part))
             return
         with ThreadPoolExecutor(1) as helper:
-            ahead: Future[Any] | None = None
-            for part in _parts(examples, TOGETHER_ON_DEVICE):
-                made, ahead = ahead, helper.submit(self._encode_part, part)
-                if made is not None:
-                    yield from self._predict(*made.result())
-            if ahead is not None:
-                yield from self._predict(*ahead.result())
+            begun = (helper.submit(self._encode_part, part) for part in _parts(examples, TOGETHER_ON_DEVICE))
+            for made in one_ahead(begun):
+                yield from self._predict(*made.result())
 
     def _encode_part(self, examples: Sequence[Any]) -> tuple[list[dict[str, Any]], Any]:
         """Return the columns of each example, and the encoded rows of all."""

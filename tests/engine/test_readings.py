@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ftkit.engine import readings
-from ftkit.engine.readings import LATEST, Readings, fetch_later
+from ftkit.engine.readings import LATEST, Readings, fetch_later, one_ahead
 
 
 class Slow:
@@ -49,3 +49,16 @@ def test_nothing_is_waited_for_until_it_is_late_and_the_order_is_kept(monkeypatc
     assert [note for note, _ in queue.take()] == [2 * LATEST + 1, 2 * LATEST + 2, 2 * LATEST + 3]
     assert Slow.waited == came
     assert [note for note, _ in queue.take(everything=True)] == list(range(2 * LATEST + 4, 3 * LATEST + 1))
+
+
+def test_the_next_one_is_begun_before_one_is_handed_out():
+    begun = []
+
+    def begin():
+        for at in range(3):
+            begun.append(at)
+            yield at
+
+    seen = [(at, len(begun)) for at in one_ahead(begin())]
+    assert seen == [(0, 2), (1, 3), (2, 3)]
+    assert list(one_ahead([])) == []

@@ -105,3 +105,16 @@ def test_what_is_likely_to_fit_is_said_beforehand():
     assert describe_room(3 * gib, 80 * gib) == {"memory of the device": "about 3.0 of 80.0 GiB"}
     assert "in parts" in describe_room(90 * gib, 80 * gib)["memory of the device"]
     assert "in parts" in describe_room(79 * gib, 80 * gib)["memory of the device"]
+
+
+def test_predictions_are_the_same_where_texts_are_encoded_ahead(make_run, monkeypatch):
+    from ftkit.stages import prediction
+
+    predictor = prediction.Predictor(train(make_run, "reviews.csv", "run")[0])
+    texts = [f"a good film {at}" for at in range(7)]
+    usual = list(predictor.predict(texts))
+    monkeypatch.setattr(prediction, "is_accelerator", lambda device: True)
+    monkeypatch.setattr(prediction, "TOGETHER_ON_DEVICE", 3)
+    assert [said["text"] for said in predictor.predict(texts)] == texts
+    assert [said["label"] for said in predictor.predict(texts)] == [said["label"] for said in usual]
+    assert list(predictor.predict([])) == []
