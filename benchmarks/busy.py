@@ -1,6 +1,6 @@
 """A training beside others: alone, beside a process that computes, and two and four trainings at once.
 
-Each way with and without what keeps threads from spinning beside others (`ftkit.engine.sharing`), in turns.
+Each way with and without what keeps threads from spinning beside others (`ftkit.speed.sharing`), in turns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.rounds import Result, answer, clean_environment, count_rounds, ratio, spread, write_table
 from benchmarks.work import make_run, shrink
-from ftkit.engine.sharing import SWITCH
+from ftkit.speed.sharing import SWITCH
 
 SETTINGS = {"source": "tweet-entities", "limit": 1600, "max_length": 128, "batch_size": 16, "epochs": 200}
 WAYS = {"spinning": "0", "sharing": "1"}
@@ -35,7 +35,7 @@ BUSY = "while True: pass"
 
 def train(settings: dict[str, Any]) -> Result:
     """Train for some seconds from the moment that all have waited for, and return the speed."""
-    from ftkit.engine.precision import choose_precision
+    from ftkit.speed.precision import choose_precision
     from ftkit.stages import chain, training
 
     run = make_run(settings)

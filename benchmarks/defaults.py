@@ -50,7 +50,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 def train(settings: dict[str, Any]) -> Result:
     """Train and score with the defaults, and with each change."""
     from benchmarks.work import make_run, score_model
-    from ftkit.engine.inference import read_column
+    from ftkit.model.inference import read_column
     from ftkit.stages import chain, head, training
 
     seed, scores = {"seed": settings["seed"]}, {}

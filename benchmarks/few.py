@@ -29,7 +29,7 @@ QUICK_STEPS = 2
 
 def train_ftkit(settings: dict[str, Any]) -> Result:
     """Train by the shipped recipe."""
-    import ftkit.engine.trainer  # noqa: F401 - imported before the clock starts
+    import ftkit.model.trainer  # noqa: F401 - imported before the clock starts
     from benchmarks.work import score_model
     from ftkit.recipe import read_recipe
     from ftkit.resources import shipped_recipes
@@ -54,7 +54,7 @@ def train_setfit(settings: dict[str, Any]) -> Result:
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
 
-    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.model.encoders import resolve_encoder
 
     folder = make_folder()
     train, test = _draw_texts(settings)

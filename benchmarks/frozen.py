@@ -27,7 +27,7 @@ TITLES = {
 
 def train_ftkit(settings: dict[str, Any]) -> Result:
     """Train a head with an empty cache, and then another one in the same run."""
-    import ftkit.engine.trainer  # noqa: F401 - imported before the clock starts
+    import ftkit.model.trainer  # noqa: F401 - imported before the clock starts
     from benchmarks.work import score_model
     from ftkit.run import Run
     from ftkit.stages import chain, head, preprocessing
@@ -51,7 +51,7 @@ def train_trainer(settings: dict[str, Any]) -> Result:
     from transformers import AutoTokenizer, Trainer, TrainingArguments
 
     from benchmarks.work import load_collator, load_model, score_model
-    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.model.encoders import resolve_encoder
     from ftkit.stages import chain
 
     run = _make_run(settings)
@@ -82,7 +82,7 @@ def train_setfit(settings: dict[str, Any]) -> Result:
     """Train SetFit's head: logistic regression on sentence-transformers' vectors."""
     from setfit import SetFitModel
 
-    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.model.encoders import resolve_encoder
     from ftkit.stages import chain
 
     run = _make_run(settings)

@@ -67,7 +67,7 @@ class Clock:
 
 def now() -> float:
     """Return the time when the device has done all it was given."""
-    from ftkit.engine.devices import choose_device, wait_for
+    from ftkit.speed.devices import choose_device, wait_for
 
     wait_for(choose_device())
     return time.perf_counter()
@@ -78,7 +78,7 @@ def run_trainer(settings: Mapping[str, Any], options: Mapping[str, Any], *, prep
     """Train with Trainer, and return the seconds of its steps, and the trainer."""
     from transformers import Trainer, TrainingArguments, set_seed
 
-    from ftkit.engine.devices import choose_device
+    from ftkit.speed.devices import choose_device
 
     data, splits, folder = prepared
     clock = Clock()
@@ -144,7 +144,7 @@ class Comparison:
         return {"ftkit": examples / ours, "other": examples / theirs, "how": said}
 
     def _train_head(self) -> Result:
-        from ftkit.engine.features import clear_features
+        from ftkit.frozen.store import clear_features
         from ftkit.stages import chain, training
 
         settings, prepared, chosen = self.prepare(HEADS)
@@ -162,9 +162,9 @@ class Comparison:
         """Return texts, ftkit's predictor and pipeline on the same model, and the best batch size of the latter."""
         from transformers import pipeline
 
-        from ftkit.engine.devices import choose_device
+        from ftkit.speed.devices import choose_device
         from ftkit.stages import chain
-        from ftkit.stages.prediction import Predictor
+        from ftkit.stages.evaluation.prediction import Predictor
 
         _, run = run_ftkit(shrink({**R8, "limit": 800, "epochs": 1}, quick=self.quick))
         texts = list(chain.read_splits(run).datasets["test"]["text"]) * (1 if self.quick else REPEATED)
@@ -199,11 +199,10 @@ def compare_losses(*, quick: bool) -> str:
     import torch
     from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments, set_seed
 
-    from ftkit.engine.batching import LengthBatches
-    from ftkit.engine.devices import choose_device
-    from ftkit.engine.events import read_events
+    from ftkit.model.batching import LengthBatches
+    from ftkit.model.events import read_events
+    from ftkit.speed.devices import choose_device
     from ftkit.stages import chain, head, preprocessing
-    from ftkit.stages.fitting import make_collator
 
     settings = shrink(LOSSES, quick=quick)
     with tempfile.TemporaryDirectory() as folder:
@@ -216,7 +215,7 @@ def compare_losses(*, quick: bool) -> str:
         ours = [event["loss"] for event in read_events(run.path / "training" / "events.jsonl")
                 if event["kind"] == "step"]  # fmt: skip
         encoded, seed = preprocessing.load(run), run.recipe.training.seed
-        data, collator = encoded.datasets["train"], make_collator(encoded)
+        data, collator = encoded.datasets["train"], encoded.make_collator()
 
         class Plain(Trainer):  # type: ignore[misc]
             def get_train_dataloader(self) -> Any:
@@ -266,14 +265,14 @@ def compare_seeds(*, quick: bool) -> str:
 
 def find_encoder_folder() -> str:
     """Return the folder of the real encoder."""
-    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.model.encoders import resolve_encoder
 
     return resolve_encoder("minilm")
 
 
 def describe_card() -> str:
     """Return the name of what computes."""
-    from ftkit.engine.devices import choose_device, describe_device
+    from ftkit.speed.devices import choose_device, describe_device
 
     found = describe_device(choose_device())
     memory = f", {found['device_memory_bytes'] / 2**30:.0f} GiB" if "device_memory_bytes" in found else ""
@@ -281,7 +280,7 @@ def describe_card() -> str:
 
 
 def _to_device(model: Any) -> Any:
-    from ftkit.engine.devices import choose_device
+    from ftkit.speed.devices import choose_device
 
     return model.to(choose_device())
 
@@ -294,7 +293,7 @@ def _time(work: Callable[[], Any]) -> float:
 
 def main(*, quick: bool = False) -> None:
     """Compare all."""
-    import ftkit.engine.trainer  # noqa: F401 - imported before any clock starts
+    import ftkit.model.trainer  # noqa: F401 - imported before any clock starts
 
     if describe_card() == "cpu" and not quick:
         raise SystemExit("no GPU is here; with --quick it runs on the processor, to show that it works")

@@ -53,8 +53,8 @@ def prepare(settings: dict[str, Any]) -> Result:
 
 def measure_examples(settings: dict[str, Any]) -> Result:
     """Do all stages, a head on the frozen encoder in the middle."""
-    from ftkit.engine.process import peak_memory
     from ftkit.recipe import STAGES
+    from ftkit.speed.process import peak_memory
     from ftkit.stages import chain
 
     # The inspection would encode a sample of the texts: its time doesn't grow beyond that.
@@ -68,7 +68,7 @@ def measure_examples(settings: dict[str, Any]) -> Result:
 
 def measure_training(settings: dict[str, Any]) -> Result:
     """Fine-tune the whole encoder."""
-    from ftkit.engine.process import peak_memory
+    from ftkit.speed.process import peak_memory
     from ftkit.stages import training
 
     summary = training.start(_make_run(settings, settings["pieces"])).wait().summary

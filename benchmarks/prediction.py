@@ -38,7 +38,7 @@ def prepare(settings: dict[str, Any]) -> Result:
 
 def predict_ftkit(settings: dict[str, Any], precision: str = "") -> Result:
     """Predict with ftkit, as `ftkit predict` does."""
-    from ftkit.stages.prediction import Predictor
+    from ftkit.stages.evaluation.prediction import Predictor
 
     texts, predictor = _read_texts(settings), Predictor(f"{settings['folder']}/run")
     predictor.precision = precision or predictor.precision
@@ -71,11 +71,11 @@ def encode_ftkit(settings: dict[str, Any]) -> Result:
     import numpy as np
     from transformers import AutoModel
 
-    from ftkit.data.samples import fetch_sample
-    from ftkit.engine.batching import Collator
-    from ftkit.engine.encoders import load_tokenizer
-    from ftkit.engine.frozen import MEAN, TEXT, Place, encode_states
-    from ftkit.engine.precision import choose_precision
+    from ftkit.data.samples.catalogue import fetch_sample
+    from ftkit.frozen.replay import MEAN, TEXT, Place, encode_states
+    from ftkit.model.batching import Collator
+    from ftkit.model.encoders import load_tokenizer
+    from ftkit.speed.precision import choose_precision
 
     texts, folder, precision = _read_texts(settings), str(fetch_sample("minilm")), choose_precision("auto").name
     tokenizer, model = load_tokenizer(folder, words=False), AutoModel.from_pretrained(folder)
@@ -105,7 +105,7 @@ def encode_peer(settings: dict[str, Any]) -> Result:
     """Turn texts into the means of their states with sentence-transformers."""
     from sentence_transformers import SentenceTransformer
 
-    from ftkit.data.samples import fetch_sample
+    from ftkit.data.samples.catalogue import fetch_sample
 
     texts, model = _read_texts(settings), SentenceTransformer(str(fetch_sample("minilm")), device="cpu")
     model.max_seq_length = settings["max_length"]

@@ -32,7 +32,7 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
     """Train as `ftkit run` does; the newest checkpoint is that of the last step."""
     from benchmarks.work import score_model
     from ftkit.stages import training
-    from ftkit.stages.fitting import newest_checkpoint
+    from ftkit.stages.training.checkpoints import newest_checkpoint
 
     scores: list[float] = []
     test = _make_test(settings)
@@ -50,9 +50,9 @@ def train_trainer(settings: dict[str, Any]) -> Result:
     from transformers import Trainer, TrainingArguments
 
     from benchmarks.work import load_collator, score_model
-    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.model.encoders import resolve_encoder
     from ftkit.stages import chain
-    from ftkit.stages.head import build_model
+    from ftkit.stages.head.stage import build_model
 
     scores: list[float] = []
     test = _make_test(settings)

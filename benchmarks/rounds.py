@@ -59,7 +59,7 @@ def run_way(module: str, way: str, settings: Mapping[str, Any]) -> Result:
 @contextmanager
 def clean_environment() -> Iterator[dict[str, str]]:
     """Yield an environment in which nothing is cached but the samples, and no file outlives the block."""
-    from ftkit.data.samples import cache_dir
+    from ftkit.data.samples.catalogue import cache_dir
 
     samples = cache_dir() / "samples"
     samples.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def train(settings: dict[str, Any]) -> Result:
 def _decode_both_ways(run: Any) -> Result:
     """Score tags also word by word, count the sequences that no entity can have, and time both; {} for other tasks."""
     from benchmarks.work import predict, score_model
-    from ftkit.engine.decoding import PathDecoder
+    from ftkit.scoring.decoding import PathDecoder
     from ftkit.stages import chain, head
 
     encoded = chain.make(run, "preprocessing")

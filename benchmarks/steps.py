@@ -49,7 +49,7 @@ def predict_ftkit(settings: dict[str, Any]) -> Result:
 
     from benchmarks.work import make_run
     from ftkit.stages import chain
-    from ftkit.stages.prediction import Predictor
+    from ftkit.stages.evaluation.prediction import Predictor
 
     run = make_run(settings, training={"learning_rate": 1e-4})
     chain.make(run, "training")
@@ -75,10 +75,10 @@ def _profile_steps(settings: dict[str, Any]) -> Result:
     from torch.profiler import ProfilerActivity, profile
 
     from benchmarks.work import make_run
-    from ftkit.engine.control import Command, Mailbox
-    from ftkit.engine.events import EventLog
+    from ftkit.model.control import Command, Mailbox
+    from ftkit.model.events import EventLog
     from ftkit.stages import chain
-    from ftkit.stages.fitting import fit
+    from ftkit.stages.training.fitting import fit
 
     run = make_run(settings)
     chain.make_upstream(run, "training")

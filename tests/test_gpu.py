@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ftkit.engine.events import read_events
+from ftkit.model.events import read_events
 from ftkit.stages import chain
-from ftkit.stages.prediction import Predictor
+from ftkit.stages.evaluation.prediction import Predictor
 
 pytestmark = pytest.mark.gpu
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ftkit
-from ftkit.data.samples import read_catalogue
+from ftkit.data.samples.catalogue import read_catalogue
 from ftkit.recipe import read_recipe
 from ftkit.resources import catalogue_path, notebooks_dir, shipped_recipes
 

@@ -30,8 +30,8 @@ from ftkit.batch.messages import (
     notebook_name,
     settle_status,
 )
-from ftkit.engine.control import post_command
 from ftkit.errors import FtkitError, RunError, show
+from ftkit.model.control import post_command
 from ftkit.run import Run
 from ftkit.stages.findings import find_blockers
 

@@ -35,7 +35,7 @@ from ftkit.recipe import STAGES, Recipe
 from ftkit.resources import notebooks_dir
 from ftkit.run import Run, StageStatus
 from ftkit.stages.findings import Finding, find_blockers
-from ftkit.stages.training import hold
+from ftkit.stages.training.stage import hold
 
 __all__ = ["Outcome", "run_recipe"]
 

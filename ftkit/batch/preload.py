@@ -29,8 +29,8 @@ __all__ = ["ForkedProcess", "Preloader", "can_preload", "main"]
 MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "matplotlib.backends.backend_agg", "pandas",
     "datasets", "torch", "sklearn.metrics", "scipy.stats", "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto", "ftkit.engine.trainer", "ftkit.stages.fitting",
-    "ftkit.stages.evaluation", "ftkit.stages.prediction", "ftkit.stages.inspection", "ftkit.view.board",
+    "transformers.models.auto.tokenization_auto", "ftkit.model.trainer", "ftkit.stages.training.fitting",
+    "ftkit.stages.evaluation.stage", "ftkit.stages.evaluation.prediction", "ftkit.stages.inspection.stage", "ftkit.view.board",
     "ftkit.view.plots", "ftkit.view.tables",
 )  # fmt: skip
 CARDS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

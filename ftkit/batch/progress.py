@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from ftkit.engine.events import EventReader
+from ftkit.model.events import EventReader
 
 __all__ = ["BarProgress", "LineProgress", "Progress", "Snapshot", "TrainingWatch", "describe_time", "open_progress"]
 

@@ -142,8 +142,8 @@ def describe_status(run: Run) -> str:
 
 def sample_table() -> Table:
     """Return all samples: what they are, where they come from, their licence, and whether they are in the cache."""
-    from ftkit.data.packages import describe_size
-    from ftkit.data.samples import read_catalogue, sample_state
+    from ftkit.data.samples.catalogue import read_catalogue, sample_state
+    from ftkit.data.samples.packages import describe_size
 
     table = _open_table("name", "kind", "what", "package", "licence", "fetched", "size")
     for name, sample in read_catalogue().items():
@@ -155,9 +155,9 @@ def sample_table() -> Table:
 
 def cache_table() -> Table:
     """Return what lies in the cache, with size and, where it is known, the time since it was used last."""
-    from ftkit.data.packages import describe_size
-    from ftkit.data.samples import cache_dir, read_catalogue, sample_state
-    from ftkit.engine.features import features_dir, list_stores
+    from ftkit.data.samples.catalogue import cache_dir, read_catalogue, sample_state
+    from ftkit.data.samples.packages import describe_size
+    from ftkit.frozen.store import features_dir, list_stores
 
     table = _open_table("what", "where", "size", "used")
     for name in read_catalogue():
@@ -177,9 +177,9 @@ def clear_cache() -> str:
     """Remove what can be computed again, and return in words how much that was."""
     import shutil
 
-    from ftkit.data.packages import describe_size
-    from ftkit.data.samples import cache_dir
-    from ftkit.engine.features import clear_features
+    from ftkit.data.samples.catalogue import cache_dir
+    from ftkit.data.samples.packages import describe_size
+    from ftkit.frozen.store import clear_features
 
     folder = cache_dir() / "data"
     freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

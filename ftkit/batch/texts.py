@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from ftkit.data.columns import choose_columns
-from ftkit.data.reading import Notes, Part
-from ftkit.data.records import open_jsonl, open_parquet
-from ftkit.data.tables import DELIMITERS, read_cells, sniff_dialect, table_part
-from ftkit.data.textfiles import open_text
+from ftkit.data.readers.columns import choose_columns
+from ftkit.data.readers.records import open_jsonl, open_parquet
+from ftkit.data.readers.tables import DELIMITERS, read_cells, sniff_dialect, table_part
+from ftkit.data.readers.textfiles import open_text
+from ftkit.data.types import Notes, Part
 from ftkit.errors import DataError
 from ftkit.recipe import Data
 from ftkit.spreadsheets import guard_cell

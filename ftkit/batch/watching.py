@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from ftkit.batch.progress import Progress, Snapshot, TrainingWatch
-from ftkit.engine.control import check_command, post_command
-from ftkit.engine.events import EventReader
 from ftkit.errors import RunError
+from ftkit.model.control import check_command, post_command
+from ftkit.model.events import EventReader
 from ftkit.recipe import STAGES
 from ftkit.run import Run
 

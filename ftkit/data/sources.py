@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from ftkit.data.corrections import find_corrections
-from ftkit.data.reading import Notes
-from ftkit.data.textfiles import unreadable
+from ftkit.data.corrections.file import find_corrections
+from ftkit.data.readers.splitfiles import visible
+from ftkit.data.readers.textfiles import unreadable
+from ftkit.data.types import Source
 from ftkit.errors import DataError, SampleError, show
 from ftkit.recipe import Data
 
-__all__ = ["Source", "find_split_files", "fingerprint_source", "resolve_source", "split_of_name", "visible"]
+__all__ = ["fingerprint_source", "resolve_source"]
 
 READER_VERSION = 4  # raised when the same files would be read differently: older cached splits are then not used
 BLOCK = 1 << 20
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "trn": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "devel": "validation", "testa": "validation",
-    "test": "test", "testing": "test", "tst": "test", "testb": "test",
-}  # fmt: skip
-NOT_DATA = frozenset({
-    ".md", ".rst", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".py", ".sh", ".log", ".html", ".pdf", ".url", ".ipynb",
-    ".zip", ".gz", ".png", ".lock",
-})  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where the data are: a path, or a hub source; and the settings with a sample's hints filled in."""
-
-    settings: Data
-    path: Path | None = None
-    hub: str = ""
-    sample: str = ""
 
 
 def resolve_source(settings: Data, *, progress: Callable[[str], None] | None = None) -> Source:
@@ -55,7 +34,7 @@ def resolve_source(settings: Data, *, progress: Callable[[str], None] | None = N
     if not source.startswith("sample:") and _exists(source):
         return Source(settings=settings, path=Path(source).expanduser())
     hinted = _with_hints(settings)
-    from ftkit.data.samples import fetch_sample
+    from ftkit.data.samples.catalogue import fetch_sample
 
     if progress:
         progress(f"sample {source}")
@@ -77,7 +56,7 @@ def fingerprint_source(settings: Data) -> str:
         _hash_path(path, digest)
     else:
         settings = _with_hints(settings)
-        from ftkit.data.samples import find_sample
+        from ftkit.data.samples.catalogue import find_sample
 
         sample = find_sample(source)
         digest.update(repr((sample.name, sorted(sample.files.items()))).encode())
@@ -87,53 +66,6 @@ def fingerprint_source(settings: Data) -> str:
         _hash_path(corrections, digest)
     digest.update(repr((READER_VERSION, sorted(fields.items()))).encode())
     return digest.hexdigest()
-
-
-def find_split_files(folder: Path, notes: Notes) -> dict[str, Path]:
-    """Return the files of a folder that are named like splits, train first; {} if none is train.
-
-    Raises:
-        DataError: two files claim one split.
-    """
-    found: dict[str, list[Path]] = {}
-    files = [path for path in visible(folder) if path.is_file()]
-    for path in files:
-        split = split_of_name(path.name)
-        if split and path.suffix not in NOT_DATA:
-            found.setdefault(split, []).append(path)
-    chosen = {split: _pick(split, paths) for split, paths in found.items()}
-    if "train" not in chosen:
-        return {}
-    unused = [path.name for path in files if path not in chosen.values()]
-    if unused:
-        notes.say(f"{folder.name}: not used: {show(', '.join(unused), 200)[1:-1]}.")
-    known = ("train", "validation", "test", "validation_mismatched", "test_mismatched")
-    return {split: chosen[split] for split in known if split in chosen}
-
-
-def split_of_name(name: str) -> str:
-    """Return the split that a file name tells, or "".
-
-    >>> split_of_name("dev.tsv"), split_of_name("reuters-r8-train.tab"), split_of_name("trainers.csv")
-    ('validation', 'train', '')
-    """
-    words = re.split(r"[^a-z0-9]+", name.lower())
-    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
-    if len(splits) != 1:
-        return ""
-    return splits.pop() + ("_mismatched" if "mismatched" in words else "")
-
-
-def visible(folder: Path) -> list[Path]:
-    """Return what is in a folder by name, without hidden entries.
-
-    Raises:
-        DataError: the folder can't be read.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
-    except OSError as error:
-        raise unreadable(folder, error) from error
 
 
 def _exists(source: str) -> bool:
@@ -149,7 +81,7 @@ def _with_hints(settings: Data) -> Data:
     Raises:
         DataError: there is no such sample, or it is a model.
     """
-    from ftkit.data.samples import find_sample
+    from ftkit.data.samples.catalogue import find_sample
 
     try:
         sample = find_sample(settings.source)
@@ -165,7 +97,7 @@ def _with_hints(settings: Data) -> Data:
 
 
 def _nothing_error(source: str, error: SampleError) -> DataError:
-    from ftkit.data.samples import read_catalogue
+    from ftkit.data.samples.catalogue import read_catalogue
 
     names = ", ".join(name for name, sample in read_catalogue().items() if sample.kind == "data")
     hint = f"{error.remedy} " if error.remedy.startswith("Did") else ""
@@ -173,17 +105,6 @@ def _nothing_error(source: str, error: SampleError) -> DataError:
         f"data.source {show(source)}: there is no such file, folder or sample",
         remedy=f"{hint}Samples: {names}. A data set of the hub is written hub:id.",
     )
-
-
-def _pick(split: str, paths: list[Path]) -> Path:
-    """Choose among the files of a split: one that is named by the split alone comes first."""
-    exact = [path for path in paths if path.name.split(".")[0].lower() in SPLIT_WORDS]
-    best = exact or paths
-    if len(best) > 1:
-        found = ", ".join(path.name for path in best)
-        remedy = "Join them, or move the others out of the folder."
-        raise DataError(str(best[0].parent), expected=f"one file for {split}", found=found, remedy=remedy)
-    return best[0]
 
 
 def _hash_path(path: Path, digest: hashlib.blake2b) -> None:

@@ -7,60 +7,23 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
-from ftkit.data.formats import open_source
-from ftkit.data.preparation import Prepared, prepare_splits
-from ftkit.data.reading import Notes, Repair
+from ftkit.data.readers.formats import open_source
 from ftkit.data.sources import fingerprint_source, resolve_source
+from ftkit.data.splitting.preparation import Prepared, prepare_splits
+from ftkit.data.types import Notes, Repair, Splits
 from ftkit.errors import DataError
 from ftkit.recipe import Data
 
-if TYPE_CHECKING:
-    import datasets
-
-__all__ = ["Splits", "load_splits", "source_fingerprint"]
+__all__ = ["load_splits", "source_fingerprint"]
 
 MEANING = "splits.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Splits:
-    """The examples of a source, split and with label ids.
-
-    Columns of a classification split: `row` int64, `text`, `text_pair` (only for pairs), `label`: int64, -1 if
-    unlabelled; for multi_label a sorted list of int64; for regression float64, NaN if unlabelled.
-    Columns of a tagging split: `row` int64, `words` list of string, `tags` list of int64, -1 if unlabelled.
-    """
-
-    datasets: Mapping[str, datasets.Dataset]
-    """train, validation, test, and further named ones such as test_mismatched."""
-    task: str
-    """text-classification or token-classification."""
-    problem_type: str
-    """single_label (also for tagging), multi_label or regression."""
-    labels: tuple[str, ...]
-    """Label names by id; () for regression."""
-    tag_scheme: str
-    """BIO where tags are entity spans, else empty."""
-    labelled: Mapping[str, bool]
-    """Whether each split has gold labels."""
-    source: str
-    """As given."""
-    decisions: tuple[str, ...]
-    """What was found out and decided, as sentences."""
-    fingerprint: str
-    """Of the content of the source and the settings that matter."""
-    repairs: tuple[Repair, ...] = ()
-    """What the reader mended or left out."""
-    revision: str = ""
-    """Of a source on a hub: the commit that was read."""
 
 
 def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None) -> Splits:
@@ -76,7 +39,7 @@ def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None
         DataError: the source is not there or can't be read as what it should be; the message names the place.
         SampleError: a sample can't be fetched.
     """
-    from ftkit.data.samples import cache_dir
+    from ftkit.data.samples.catalogue import cache_dir
 
     fingerprint = source_fingerprint(settings)
     home = cache_dir() / "data"

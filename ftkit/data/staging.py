@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.reading import Example, Label, Notes, Part, name_place
+from ftkit.data.types import Example, Label, Notes, Part, name_place
 from ftkit.errors import DataError, show
 
 if TYPE_CHECKING:

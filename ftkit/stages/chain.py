@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import archive
-from ftkit.data.splits import Splits, load_splits, source_fingerprint
-from ftkit.engine.encoders import encoder_fingerprint
+from ftkit.data.splits import load_splits, source_fingerprint
+from ftkit.data.types import Splits
 from ftkit.errors import FtkitError, show
+from ftkit.model.encoders import encoder_fingerprint
 from ftkit.paths import loosen_paths
 from ftkit.recipe import SECTIONS, Data
 from ftkit.run import MADE_FROM, Run, read_json

@@ -13,8 +13,8 @@ from ftkit.run import Run, read_json
 if TYPE_CHECKING:
     import torch
 
-    from ftkit.engine.precision import Precision
-    from ftkit.engine.sharing import CoreSharing
+    from ftkit.speed.precision import Precision
+    from ftkit.speed.sharing import CoreSharing
 
 __all__ = ["choose_device", "lent_machine", "prepare_machine", "recall_choices", "recall_precision", "speed_up"]
 
@@ -27,7 +27,7 @@ def choose_device(recipe: Recipe) -> torch.device:
     Raises:
         RecipeError: it isn't there.
     """
-    from ftkit.engine.devices import choose_device as choose
+    from ftkit.speed.devices import choose_device as choose
 
     return choose(recipe.training.device)
 
@@ -48,10 +48,10 @@ def lent_machine(
     """
     import torch
 
-    from ftkit.engine.devices import is_accelerator
-    from ftkit.engine.precision import count_cores
-    from ftkit.engine.process import freed_memory_kept, threads_restored
-    from ftkit.engine.sharing import CoreSharing
+    from ftkit.speed.devices import is_accelerator
+    from ftkit.speed.precision import count_cores
+    from ftkit.speed.process import freed_memory_kept, threads_restored
+    from ftkit.speed.sharing import CoreSharing
 
     wanted = threads or count_cores()
     if is_accelerator(device):
@@ -80,7 +80,7 @@ def recall_choices(run: Run, device: torch.device, *, resume: bool) -> Mapping[s
 
 def recall_precision(run: Run, device: torch.device) -> str:
     """Return the number format of a trained run; where another device trained it, that which is chosen for this one."""
-    from ftkit.engine.precision import choose_precision
+    from ftkit.speed.precision import choose_precision
 
     known = _read_environment(run)
     if known.get("device", PROCESSOR) == device.type:
@@ -101,7 +101,7 @@ def prepare_machine(recipe: Recipe, device: torch.device, known: Mapping[str, An
         device: that will compute.
         known: what was chosen before; see `recall_choices`.
     """
-    from ftkit.engine.precision import Precision, choose_precision
+    from ftkit.speed.precision import Precision, choose_precision
 
     if recipe.training.precision == "auto" and known.get("precision"):
         return Precision(known["precision"], known.get("precision_reason", ""))
@@ -122,10 +122,10 @@ def speed_up(
     """
     import numpy as np
 
-    from ftkit.engine.attention import AttentionChoice, choose_attention, set_attention
-    from ftkit.engine.devices import device_of, is_accelerator
-    from ftkit.engine.dropout import replace_dropout
-    from ftkit.engine.inference import read_column
+    from ftkit.model.inference import read_column
+    from ftkit.speed.attention import AttentionChoice, choose_attention, set_attention
+    from ftkit.speed.devices import device_of, is_accelerator
+    from ftkit.speed.dropout import replace_dropout
 
     if recipe.training.speed == "plain":
         return {"attention_reason": "as transformers chooses, as set (training.speed)"}

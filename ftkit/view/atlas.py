@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.reading import plural
+from ftkit.errors import plural
 from ftkit.run import write_bytes
 from ftkit.view import markup
 from ftkit.view.frontend import show_widget, somebody_watches

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from ftkit.engine.control import LARGEST_RATE
-from ftkit.engine.events import EventReader, read_events
 from ftkit.errors import FtkitError
+from ftkit.model.control import LARGEST_RATE
+from ftkit.model.events import EventReader, read_events
 from ftkit.run import Run, read_json, write_bytes
 from ftkit.view import charts, markup, plots, tables
 from ftkit.view.frontend import is_wanted_again, show_bundle, show_widget, somebody_watches
@@ -21,7 +21,7 @@ from ftkit.view.progress import PrintedLines, describe_outcome, describe_step
 from ftkit.view.style import MUTED, PALE, png_bundle, render
 
 if TYPE_CHECKING:
-    from ftkit.stages.training import Fitted, TrainingRun
+    from ftkit.stages.training.stage import Fitted, TrainingRun
 
 __all__ = ["Board", "watch"]
 
@@ -109,7 +109,7 @@ class Board:
     """
 
     def __init__(self, run: Run, *, post: Post | None = None) -> None:
-        from ftkit.stages.training import post_command
+        from ftkit.stages.training.stage import post_command
 
         self.run, self._post = run, post or (lambda *command: post_command(run.path, *command))
         self.history, self.reader = History(), EventReader(run.path / "training" / "events.jsonl")
@@ -128,7 +128,7 @@ class Board:
         Raises:
             RunError: there is no run.
         """
-        from ftkit.stages.training import is_trained_now
+        from ftkit.stages.training.stage import is_trained_now
 
         board = cls(Run.open(path))
         if not is_trained_now(board.run) or not somebody_watches():
@@ -179,7 +179,7 @@ class Board:
         self.box.close()
 
     async def _follow(self) -> None:
-        from ftkit.stages.training import is_trained_now
+        from ftkit.stages.training.stage import is_trained_now
 
         looked = time.monotonic()
         # the log of a training that goes on begins with how it ended the first time
@@ -193,7 +193,7 @@ class Board:
         self.freeze()
 
     def _build(self, earlier: dict[str, History]) -> None:
-        from ftkit.stages.head import choose_learning_rate, read_spread
+        from ftkit.stages.head.stage import choose_learning_rate, read_spread
 
         self.state = widgets.HTML(layout={"min_width": "170px"})
         self.progress = widgets.FloatProgress(min=0, max=1, layout={"flex": "1", "min_width": "120px"})

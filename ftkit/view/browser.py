@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 from ftkit.errors import FtkitError
 from ftkit.run import Run
-from ftkit.stages.review import Decisions, Suspect, list_suspects
+from ftkit.stages.inspection.review import Decisions, Suspect, list_suspects
 from ftkit.view import markup
 from ftkit.view.chooser import Chooser
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
@@ -19,7 +19,7 @@ from ftkit.view.style import GREEN, MUTED, ORANGE, PALE
 from ftkit.view.tables import suspects_table
 
 if TYPE_CHECKING:
-    from ftkit.stages.inspection import Report
+    from ftkit.stages.inspection.stage import Report
 
 __all__ = ["Review"]
 

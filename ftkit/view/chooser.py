@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ftkit.data.spelling import Spelling
+from ftkit.data.labels.codec import Spelling
 from ftkit.view.style import clean
 
 __all__ = ["Chooser"]

@@ -79,7 +79,7 @@ def rate_search(search: Any) -> Figure:
     """Draw the loss over rising learning rates, with the suggested one.
 
     Args:
-        search: with rates, losses, smoothed and suggestion; see `ftkit.stages.rate_finder.RateSearch`.
+        search: with rates, losses, smoothed and suggestion; see `ftkit.stages.training.rate_finder.RateSearch`.
     """
     if not len(search.rates):
         return empty_figure("Search for a learning rate")

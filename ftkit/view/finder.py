@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe
 from ftkit.run import Run, write_bytes
-from ftkit.stages.rate_finder import RateSearch, find_learning_rate
+from ftkit.stages.training.rate_finder import RateSearch, find_learning_rate
 from ftkit.view import markup
 from ftkit.view.curves import rate_search
 from ftkit.view.style import render

@@ -12,7 +12,7 @@ from ftkit.cells import note_origin
 from ftkit.errors import FtkitError
 from ftkit.recipe import SECTIONS, Recipe, describe_settings
 from ftkit.run import Run, read_run_recipe
-from ftkit.stages.outlook import Forecast, Outlook
+from ftkit.stages.training.outlook import Forecast, Outlook
 from ftkit.view import markup
 from ftkit.view.charts import ScheduleChart
 from ftkit.view.fields import Field, NumberField, make_field

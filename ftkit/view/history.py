@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.engine.events import read_events
 from ftkit.errors import FtkitError
+from ftkit.model.events import read_events
 from ftkit.run import Run
 
 __all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "list_rate_changes", "smooth", "thin"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.data.reading import plural
+from ftkit.errors import plural
 from ftkit.view.curves import learning_curves, rate_search, schedule
 from ftkit.view.scores import (
     baseline_comparison,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftkit.stages.training import TrainingRun
+    from ftkit.stages.training.stage import TrainingRun
 
 __all__ = ["PrintedLines", "describe_outcome", "describe_step", "format_progress"]
 

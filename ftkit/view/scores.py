@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.stages.verdict import name_baseline
+from ftkit.stages.evaluation.verdict import name_baseline
 from ftkit.view.style import (
     BLUE,
     GREEN,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import shorten
-from ftkit.stages.verdict import FLOOR_NAMES, name_baseline
+from ftkit.stages.evaluation.verdict import FLOOR_NAMES, name_baseline
 from ftkit.view import markup
 from ftkit.view.style import clean
 

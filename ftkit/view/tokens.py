@@ -6,8 +6,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ftkit.engine.losses import IGNORE_INDEX
-from ftkit.engine.outline import Outline
+from ftkit.model.losses import IGNORE_INDEX
+from ftkit.model.outline import Outline
 from ftkit.stages.preprocessing import Encoded
 from ftkit.view import markup
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ftkit.stages.prediction import Predictor
+from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view import markup
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
 from ftkit.view.tables import predictions_table

@@ -386,7 +386,7 @@ def write_reviews(path: Path) -> Path:
 def test_ctrl_c_suspends_a_training_and_the_same_command_goes_on_from_it(
     tmp_path: Path, tiny_encoder_dir: Path, cache: Path
 ) -> None:
-    from ftkit.engine.events import read_events
+    from ftkit.model.events import read_events
 
     run_dir = tmp_path / "run"
     command = [

@@ -11,9 +11,9 @@ import pytest
 
 from ftkit.batch.progress import BarProgress, LineProgress, Snapshot, TrainingWatch, open_progress
 from ftkit.batch.watching import follow_run, steer_training
-from ftkit.engine.control import Mailbox
-from ftkit.engine.events import EventLog
 from ftkit.errors import RunError
+from ftkit.model.control import Mailbox
+from ftkit.model.events import EventLog
 from ftkit.recipe import STAGES, Recipe
 from ftkit.run import Run, StageStatus
 

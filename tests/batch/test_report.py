@@ -16,7 +16,7 @@ from ftkit.batch.report import (
     print_table,
     score_table,
 )
-from ftkit.engine.events import EventLog
+from ftkit.model.events import EventLog
 from ftkit.recipe import STAGES, Recipe
 from ftkit.run import Run, StageStatus, write_json, write_text
 from ftkit.stages.findings import Finding

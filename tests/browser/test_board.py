@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.engine.events import read_events
+from ftkit.model.events import read_events
 from ftkit.run import Run
 
 from .conftest import PATIENCE, Lab, command, find_scrollbars

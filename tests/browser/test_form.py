@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SETUP = """from ftkit.run import Run
 from ftkit.stages import chain, training
-from ftkit.stages.prediction import Predictor
+from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view.atlas import TextMap
 from ftkit.view.board import Board
 from ftkit.view.form import Form

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.data.corrections import read_corrections
+from ftkit.data.corrections.file import read_corrections
 from ftkit.recipe import read_recipe
 from ftkit.run import Run, read_json
 from ftkit.stages import chain
@@ -21,7 +21,7 @@ SETUP = """from dataclasses import replace
 import pandas as pd
 from ftkit.run import Run
 from ftkit.stages import chain
-from ftkit.stages.probing import Probing
+from ftkit.stages.inspection.probing import Probing
 from ftkit.view.browser import Review
 run = Run.open({path!r})
 report = chain.make(run, "inspection")

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.data.splits import Splits, load_splits
+from ftkit.data.splits import load_splits
+from ftkit.data.types import Splits
 from ftkit.recipe import Data
 
 TINY = Path(__file__).resolve().parents[2] / "data" / "tiny"

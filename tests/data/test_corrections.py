@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import corrections as module
 from ftkit.data import staging
-from ftkit.data.corrections import (
+from ftkit.data.corrections import file as module
+from ftkit.data.corrections.file import (
     COLUMNS,
     Correction,
     Decided,
@@ -22,9 +22,10 @@ from ftkit.data.corrections import (
     read_corrections,
     write_corrections,
 )  # fmt: skip
-from ftkit.data.preparation import ORDER
-from ftkit.data.spelling import Spelling
-from ftkit.data.splits import Splits, load_splits, source_fingerprint
+from ftkit.data.labels.codec import Spelling
+from ftkit.data.splits import load_splits, source_fingerprint
+from ftkit.data.splitting.preparation import ORDER
+from ftkit.data.types import Splits
 from ftkit.errors import DataError
 from ftkit.recipe import Data, Recipe
 from ftkit.run import Run

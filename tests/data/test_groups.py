@@ -15,14 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ftkit
-from ftkit.data.groups import draw_groups, join_groups
-from ftkit.data.sampling import draw_stratified
-from ftkit.data.splits import Splits, load_splits
+from ftkit.data.splits import load_splits
+from ftkit.data.splitting.groups import draw_groups, join_groups
+from ftkit.data.splitting.sampling import draw_stratified
+from ftkit.data.types import Splits
 from ftkit.errors import DataError
 from ftkit.recipe import Data, Inspection
-from ftkit.stages.checks import run_checks
-from ftkit.stages.facts import measure_splits
 from ftkit.stages.findings import Finding
+from ftkit.stages.inspection.checks.table import run_checks
+from ftkit.stages.inspection.facts.split import measure_splits
 
 
 def table(path: Path, rows: list[tuple[str, ...]], header: str = "text,label") -> Path:

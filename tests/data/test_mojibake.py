@@ -1,6 +1,6 @@
 import pytest
 
-from ftkit.data.mojibake import is_double_encoded
+from ftkit.stages.inspection.mojibake import is_double_encoded
 
 REAL = [
     "Il a dit «café», puis «é»… à la française, Ç’EST ÇA.",

@@ -8,13 +8,13 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftkit.data.conll import open_conll
-from ftkit.data.formats import detect_format
-from ftkit.data.reading import Notes
-from ftkit.data.records import open_jsonl
-from ftkit.data.sampling import draw_stratified
-from ftkit.data.tables import open_tables
-from ftkit.data.textfiles import open_text
+from ftkit.data.readers.conll import open_conll
+from ftkit.data.readers.formats import detect_format
+from ftkit.data.readers.records import open_jsonl
+from ftkit.data.readers.tables import open_tables
+from ftkit.data.readers.textfiles import open_text
+from ftkit.data.splitting.sampling import draw_stratified
+from ftkit.data.types import Notes
 from ftkit.recipe import Data
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)

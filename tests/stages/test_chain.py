@@ -261,7 +261,7 @@ def test_a_training_names_the_blockers_of_the_inspection_once_it_was_made(make_r
     path.write_text("text,label\n" + "".join(f"film {at},good\nbank {at},bad\n" for at in range(60)))
     run = make_run(str(path))
     chain.make(run, "inspection")
-    monkeypatch.setattr("ftkit.stages.training.start", lambda run: SimpleNamespace(wait=lambda: "trained"))
+    monkeypatch.setattr("ftkit.stages.training.stage.start", lambda run: SimpleNamespace(wait=lambda: "trained"))
     monkeypatch.setattr(chain, "make_upstream", lambda run, stage: None)
     assert chain.make(run, "training") == "trained"
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BLOCKER")]

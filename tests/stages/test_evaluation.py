@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from ftkit.errors import DataError, ModelError
 from ftkit.stages import chain
-from ftkit.stages.prediction import Predictor
+from ftkit.stages.evaluation.prediction import Predictor
 
 SOURCES = ["reviews.csv", "multi.jsonl", "ratings.csv", "pairs.tsv", "entities.conll", "pos.conllu"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftkit.engine.layers import layer_depth
-from ftkit.engine.optimizers import HIGHEST_RATE, OUTPUT_STEP, default_learning_rate
 from ftkit.errors import ModelError, RecipeError
+from ftkit.model.layers import layer_depth
+from ftkit.model.optimizers import HIGHEST_RATE, OUTPUT_STEP, default_learning_rate
 from ftkit.run import read_json
 from ftkit.stages import chain, head
 

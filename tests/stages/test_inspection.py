@@ -13,14 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.data import staging
-from ftkit.data.reading import Repair
-from ftkit.engine.spans import entity_spans
+from ftkit.data.types import Repair
 from ftkit.errors import RunError
 from ftkit.recipe import Inspection, Recipe
 from ftkit.run import Run
-from ftkit.stages import chain, checks, checks_giveaways, facts, inspection
+from ftkit.scoring.spans import entity_spans
+from ftkit.stages import chain, inspection
 from ftkit.stages.findings import COLUMNS, SEVERITIES, Finding, read_findings
-from ftkit.stages.inspection import inspect_splits
+from ftkit.stages.inspection.checks import shortcuts as checks_giveaways
+from ftkit.stages.inspection.checks import table as checks
+from ftkit.stages.inspection.facts import split as facts
+from ftkit.stages.inspection.stage import inspect_splits
 
 TAGS = ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
 LABELS = {"single_label": Value("int64"), "multi_label": List(Value("int64")), "regression": Value("float64")}

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ftkit.engine import inference
-from ftkit.engine.events import read_events
 from ftkit.errors import ModelError
+from ftkit.model import inference
+from ftkit.model.events import read_events
 from ftkit.stages import chain
-from ftkit.stages.outlook import describe_room
+from ftkit.stages.training.outlook import describe_room
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_single_example_that_does_not_fit_ends_with_what_to_change(make_run, s
 
 
 def test_a_single_text_that_does_not_fit_ends_scoring_with_what_to_change(make_run, small_device):
-    from ftkit.engine.batching import Collator
+    from ftkit.model.batching import Collator
     from ftkit.stages import head, preprocessing
 
     run = make_run()
@@ -108,7 +108,7 @@ def test_what_is_likely_to_fit_is_said_beforehand():
 
 
 def test_predictions_are_the_same_where_texts_are_encoded_ahead(make_run, monkeypatch):
-    from ftkit.stages import prediction
+    from ftkit.stages.evaluation import prediction
 
     predictor = prediction.Predictor(train(make_run, "reviews.csv", "run")[0])
     texts = [f"a good film {at}" for at in range(7)]

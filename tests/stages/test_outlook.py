@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftkit.stages import chain, head, training
-from ftkit.stages.outlook import Forecast
+from ftkit.stages.training.outlook import Forecast
 
 
 def look(run, section, **settings):

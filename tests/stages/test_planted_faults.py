@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from ftkit.data.splits import Splits, load_splits
+from ftkit.data.splits import load_splits
+from ftkit.data.types import Splits
 from ftkit.recipe import Data, Inspection
 from ftkit.stages.findings import Finding
-from ftkit.stages.inspection import inspect_splits
+from ftkit.stages.inspection.stage import inspect_splits
 
 pytestmark = pytest.mark.sample
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftkit.data.splits import Splits, load_splits
+from ftkit.data.splits import load_splits
+from ftkit.data.types import Splits
 from ftkit.recipe import Data, Recipe
 from ftkit.stages import chain
-from ftkit.stages.embedding import embed_splits, sample_splits
-from ftkit.stages.probing import probe_splits
-from ftkit.stages.suspects import judge_splits
+from ftkit.stages.inspection.embedding import embed_splits, sample_splits
+from ftkit.stages.inspection.probing import probe_splits
+from ftkit.stages.inspection.suspects import judge_splits
 
 RESAMPLING = {"confidence": 0.95, "resamples": 100, "seed": 0}
 CLEAR = {

@@ -9,7 +9,7 @@ import torch
 
 from ftkit.errors import RecipeError, RunError
 from ftkit.stages import chain, training
-from ftkit.stages.rate_finder import find_learning_rate, load_search, suggest_rate
+from ftkit.stages.training.rate_finder import find_learning_rate, load_search, suggest_rate
 
 
 class TestFindingALearningRate:

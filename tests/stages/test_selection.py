@@ -8,8 +8,8 @@ import pytest
 
 from ftkit.errors import DataError
 from ftkit.stages import chain
-from ftkit.stages.prediction import Predictor
-from ftkit.stages.selection import _spread, choose_texts, doubt_prediction
+from ftkit.stages.evaluation.prediction import Predictor
+from ftkit.stages.evaluation.selection import _spread, choose_texts, doubt_prediction
 
 PLACES = ("market", "bank", "film", "story")
 

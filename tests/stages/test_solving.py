@@ -12,14 +12,15 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from ftkit.engine.linear import choose_strengths, fit_linear
-from ftkit.engine.meanlayer import add_mean_layer, can_read_mean, read_mean
+from ftkit.frozen.linear import choose_strengths, fit_linear
+from ftkit.model.meanlayer import add_mean_layer, can_read_mean, read_mean
 from ftkit.recipe import Recipe
 from ftkit.run import Run
-from ftkit.stages import chain, solving
-from ftkit.stages.head import is_solved
-from ftkit.stages.prediction import Predictor
-from ftkit.stages.solving import ADDED
+from ftkit.stages import chain
+from ftkit.stages.evaluation.prediction import Predictor
+from ftkit.stages.head.stage import is_solved
+from ftkit.stages.training import solving
+from ftkit.stages.training.solving import ADDED
 
 SOLVED = {"learning_rate": 0.0, "optimizer": "auto", "epochs": 0.0}
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.engine import frozen
-from ftkit.engine.features import features_dir, list_stores
+from ftkit.frozen import replay as frozen
+from ftkit.frozen.store import features_dir, list_stores
 from ftkit.run import Run, read_json
 from ftkit.stages import chain, training
 

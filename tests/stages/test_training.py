@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from ftkit import archive
-from ftkit.engine import steering
-from ftkit.engine.batching import LengthBatches
-from ftkit.engine.control import post_command
-from ftkit.engine.events import read_events
-from ftkit.engine.optimizers import OPTIMIZERS
 from ftkit.errors import RunError
+from ftkit.model import steering
+from ftkit.model.batching import LengthBatches
+from ftkit.model.control import post_command
+from ftkit.model.events import read_events
+from ftkit.model.optimizers import OPTIMIZERS
 from ftkit.recipe import SECTIONS, describe_settings
 from ftkit.run import Run, open_run
 from ftkit.stages import chain, training
-from ftkit.stages.head import load_model
+from ftkit.stages.head.stage import load_model
 
 LONG = {"epochs": 40.0}
 
@@ -479,10 +479,10 @@ def test_last_weights_are_kept_also_by_a_training_that_was_put_down_in_its_last_
 
 
 def test_what_is_repeated_takes_the_recorded_choices_without_timing(make_run, monkeypatch):
-    monkeypatch.setattr("ftkit.engine.precision.choose_precision", lambda wanted: pytest.fail("timed"))
-    monkeypatch.setattr("ftkit.engine.attention.choose_attention", lambda *_, **__: pytest.fail("timed"))
+    monkeypatch.setattr("ftkit.speed.precision.choose_precision", lambda wanted: pytest.fail("timed"))
+    monkeypatch.setattr("ftkit.speed.attention.choose_attention", lambda *_, **__: pytest.fail("timed"))
     run = make_run(training={"precision": "auto", "threads": 0})
-    monkeypatch.setattr("ftkit.stages.first_pass._time_steps", lambda *_: (1.0, 0.0))
+    monkeypatch.setattr("ftkit.stages.head.first_pass._time_steps", lambda *_: (1.0, 0.0))
     chain.make(run, "head")
     run.write_environment(precision="bf16", attention="eager", threads=1, repeated=True)
     fitted = chain.make(run, "training")
@@ -539,7 +539,7 @@ def train_plainly(run, folder, warmup_steps):
         TrainingArguments,
     )
 
-    from ftkit.engine.batching import LengthBatches
+    from ftkit.model.batching import LengthBatches
     from ftkit.stages import head, preprocessing
 
     encoded, wanted = preprocessing.load(run), run.recipe.training
@@ -616,7 +616,7 @@ def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path
 
 
 def test_a_bound_in_minutes_cuts_the_epochs_and_is_kept_where_a_training_goes_on(make_run, monkeypatch):
-    from ftkit.stages.outlook import Forecast
+    from ftkit.stages.training.outlook import Forecast
 
     run = make_run(training={"epochs": 0.0, "minutes": 1.0})
     lengths = chain.make(run, "preprocessing").datasets["train"].data.column("length").to_pylist()

@@ -12,7 +12,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import chain
-from ftkit.stages.verdict import describe_verdict, read_floors
+from ftkit.stages.evaluation.verdict import describe_verdict, read_floors
 from ftkit.view import tables
 
 SUMMARY = {"steps": 63, "epochs": 3.0, "learning_rate": 5e-5, "status": "done", "reason": ""}

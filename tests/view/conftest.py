@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ftkit.data.spelling import Spelling
-from ftkit.stages.inspection import Report
-from ftkit.stages.probing import Probing
+from ftkit.data.labels.codec import Spelling
+from ftkit.stages.inspection.probing import Probing
+from ftkit.stages.inspection.stage import Report
 
 HOSTILE = (
     "<script>window.hacked = 1</script>", '<img src="/hacked.png" onerror="window.hacked = 1">',

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ftkit.engine.events import EventLog
+from ftkit.model.events import EventLog
 from ftkit.view.board import Board
 
 MOST_POINTS = 300

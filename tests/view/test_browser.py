@@ -7,11 +7,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ftkit.data.corrections import fingerprint_example, read_corrections, write_corrections
+from ftkit.data.corrections.file import fingerprint_example, read_corrections, write_corrections
 from ftkit.errors import DataError, RunError
 from ftkit.recipe import read_recipe
 from ftkit.run import Run
-from ftkit.stages import chain, review
+from ftkit.stages import chain
+from ftkit.stages.inspection import review
 from ftkit.view import browser
 from ftkit.view.browser import Review
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from ftkit.stages import chain, training
-from ftkit.stages.prediction import Predictor
+from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view import tables
 from ftkit.view.board import Board
 from ftkit.view.browser import Review

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from ftkit.engine.events import read_events
+from ftkit.model.events import read_events
 from ftkit.run import Run
 
 pytestmark = pytest.mark.slow

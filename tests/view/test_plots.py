@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ftkit.engine.batching import count_padding
 from ftkit.errors import RunError
+from ftkit.model.batching import count_padding
 from ftkit.view import plots, style
 from ftkit.view.history import list_rate_changes
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.engine.optimizers import OPTIMIZERS
+from ftkit.model.optimizers import OPTIMIZERS
 from ftkit.stages.findings import Finding
 from ftkit.view import tables
 from ftkit.view.tables import Table

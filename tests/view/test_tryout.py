@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ftkit.stages import training
-from ftkit.stages.prediction import Predictor
+from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view.tryout import TryOut
 
 

@@ -1,0 +1,1 @@
+"""Corrections of labels: the file of decisions, and its application on reading."""

@@ -1,0 +1,1 @@
+"""Readers, a module a format: each opens files and streams their examples."""

@@ -1,0 +1,247 @@
+"""Column files with a word a line and a blank line between sentences: CoNLL in any column order, and CoNLL-U."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeAlias
+
+from ftkit.data.readers.columns import find_column
+from ftkit.data.readers.conllnames import find_names, named_tag, named_word, tag_like
+from ftkit.data.readers.textfiles import TextFile
+from ftkit.data.types import Example, Notes, Part, Reading
+from ftkit.errors import DataError, show
+from ftkit.recipe import Data
+
+__all__ = ["CONLLU_COLUMNS", "open_conll", "open_conllu", "split_cells"]
+
+CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+DOCSTART = "-DOCSTART-"
+BLANKS = re.compile(r"[ \t]+")
+
+NEWDOC = "# newdoc"  # CoNLL-U
+FEWEST_DOCUMENTS = 10  # of a file, from which on they are units of splitting and resampling
+
+Cells: TypeAlias = tuple[int, list[str]]
+"""(line from 1, its cells)"""
+Sentence: TypeAlias = tuple[int, list[Cells]]
+"""(documents begun before it, its words)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a column file is written: width of the first line, and which columns are used."""
+
+    tabs: bool
+    width: int
+    word: int
+    tag: int | None
+    header: int = 0
+    """Line of the names of the columns, from 1; 0 where there is none."""
+
+
+def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open column files: the word is in the first column (after a word number), the tag in the last, unless set.
+
+    Raises:
+        DataError: a column that is set is not there, or (while streaming) a line has other columns than the first.
+    """
+    parts: list[Part] = []
+    model: Layout | None = None
+    grouped = _has_documents(files, DOCSTART, notes)
+    for split, file in files.items():
+        layout = _find_layout(file, settings, split=split, model=model)
+        model = model or layout
+        tag = "no tags" if layout.tag is None else f"tags in column {layout.tag}"
+        apart = "tabs" if layout.tabs else "blanks"
+        head = ", a header line" if layout.header else ""
+        notes.say(f"{file.path.name}: columns apart by {apart}{head}, words in column {layout.word}, {tag} (from 0).")
+        stream = partial(_examples, partial(_conll_sentences, file, layout, notes), layout.word, layout.tag,
+                         document=split if grouped else "")  # fmt: skip
+        parts.append(Part(split=split, path=file.path, examples=stream))
+    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
+
+
+def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open CoNLL-U files: tags are UPOS unless `label_column` names another column; ranges and empty nodes skipped.
+
+    Raises:
+        DataError: there is no such column, or (while streaming) a line has other than ten columns.
+    """
+    parts = []
+    grouped = _has_documents(files, NEWDOC, notes)
+    for split, file in files.items():
+        where = str(file.path)
+        word = find_column(settings.text_column or "form", CONLLU_COLUMNS, where=where, setting="text_column")
+        tag = find_column(settings.label_column or "upos", CONLLU_COLUMNS, where=where, setting="label_column")
+        assert word is not None
+        assert tag is not None
+        notes.say(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
+        stream = partial(_examples, partial(_conllu_sentences, file, notes), word, tag, missing="_",
+                         document=split if grouped else "")  # fmt: skip
+        parts.append(Part(split=split, path=file.path, examples=stream))
+    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
+
+
+def split_cells(line: str, *, tabs: bool) -> list[str]:
+    r"""Return the cells of a line; runs of blanks are one separator, a no-break space is part of a word.
+
+    >>> split_cells("Rome  B-loc\r\n", tabs=False)
+    ['Rome', 'B-loc']
+    """
+    if tabs:
+        return [cell.strip(" ") for cell in line.rstrip("\r\n").split("\t")]
+    return BLANKS.split(line.strip(" \t\r\n"))
+
+
+def _has_documents(files: Mapping[str, TextFile], mark: str, notes: Notes) -> bool:
+    """Tell whether files say where documents begin, and have enough of them to keep each whole."""
+    counts = [sum(line.startswith(mark) for line in file.lines()) for file in files.values()]
+    if min(counts) < FEWEST_DOCUMENTS:
+        return False
+    notes.say(f"{sum(counts):,} lines {mark} begin documents: each is kept on one side of splits that are made, and "
+              "intervals resample whole documents.")  # fmt: skip
+    return True
+
+
+def _find_layout(file: TextFile, settings: Data, *, split: str, model: Layout | None) -> Layout:
+    first = list(islice(_word_lines(file), 200))
+    if not first:
+        raise DataError(str(file.path), expected="words, one a line", found="only blank lines or comments")
+    tabs = any("\t" in line for _, line in first)
+    rows = [split_cells(line, tabs=tabs) for _, line in first]
+    width = len(rows[0])
+    place = f"{file.path}, line {first[0][0]}"
+    names, headed = find_names(list(_comments(file)), rows[0])
+    names = names if len(names) == width else ()
+    header, rows = (first[0][0], rows[1:]) if headed else (0, rows)
+    word = _column(settings.text_column, width, names, place=place, setting="text_column")
+    if word is None:
+        word = model.word if model else named_word(names) if named_word(names) is not None else _word_column(rows)
+    assert word is not None
+    if width <= word:
+        raise DataError(place, expected=f"a word in column {word} (from 0)", found=show(first[0][1].strip()))
+    if model and model.tag is not None and width <= model.tag and split.startswith("test"):
+        return Layout(tabs=tabs, width=width, word=word, tag=None, header=header)
+    tag = _column(settings.label_column, width, names, place=place, setting="label_column")
+    if tag is None and model is not None and model.tag is not None:
+        tag = model.tag
+    if tag is None:
+        tag = named_tag(names) if named_tag(names) not in (None, word) else tag_like(rows or [[""] * width], word)
+    assert tag is not None
+    if tag == word or tag >= width:
+        found = f"{width} column(s): {show(first[0][1].strip())}"
+        raise DataError(place, expected="a word and a tag", found=found, remedy="Add the column of tags.")
+    return Layout(tabs=tabs, width=width, word=word, tag=tag, header=header)
+
+
+def _comments(file: TextFile) -> Iterator[str]:
+    """Yield the comments before the first word."""
+    for line in file.lines():
+        if line.strip() and not line.startswith("#"):
+            return
+        yield line.rstrip("\r\n")
+
+
+def _word_lines(file: TextFile) -> Iterator[tuple[int, str]]:
+    """Yield the lines that hold words, as far as they can be told before the layout is known."""
+    for number, line in enumerate(file.lines(), 1):
+        if line.strip() and not line.startswith(DOCSTART) and not re.match(r"#( |$)[^\t]*$", line):
+            yield number, line
+
+
+def _column(wanted: str, width: int, names: Sequence[str], *, place: str, setting: str) -> int | None:
+    if not wanted:
+        return None
+    if names and not re.fullmatch(r"-?\d+", wanted):
+        return find_column(wanted, names, where=place, setting=setting)
+    number = int(wanted) if re.fullmatch(r"-?\d+", wanted) else None
+    if number is None or not -width <= number < width:
+        remedy = f"Give a number from 0 to {width - 1}."
+        expected = f"the column {wanted!r} (data.{setting})"
+        raise DataError(place, expected=expected, found=f"{width} columns without names", remedy=remedy)
+    return number % width
+
+
+def _word_column(rows: list[list[str]]) -> int:
+    """Return 1 where the first column only numbers the words, else 0."""
+    counted = len(rows[0]) > 2 and rows[0][0] in ("0", "1") and all(cells[0].isdecimal() for cells in rows)
+    return int(counted)
+
+
+def _examples(
+    sentences: Callable[[], Iterator[Sentence]], word: int, tag: int | None, *, missing: str = "", document: str = ""
+) -> Iterator[Example]:
+    for row, (number, sentence) in enumerate(sentences()):
+        words = [cells[word] for _, cells in sentence]
+        tags = None if tag is None else [cells[tag] for _, cells in sentence]
+        if tags is not None and missing and all(name == missing for name in tags):
+            tags = None
+        yield Example(row, sentence[0][0], words, None, tags, f"{document} document {number}" if document else None)
+
+
+def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[Sentence]:
+    sentence: list[Cells] = []
+    document = 0
+    for number, line in enumerate(file.lines(), 1):
+        if not line.strip():
+            if sentence:
+                yield document, sentence
+                sentence = []
+            continue
+        if line.startswith(DOCSTART):
+            document += 1
+            notes.count(f"{DOCSTART} line(s) skipped", f"{file.path.name}, line {number}")
+            continue
+        if number == layout.header:
+            continue
+        cells = split_cells(line, tabs=layout.tabs)
+        if len(cells) != layout.width:
+            if line.startswith("#") and (not layout.tabs or "\t" not in line):
+                notes.count("comment line(s) skipped", f"{file.path.name}, line {number}")
+                continue
+            raise _width_error(file, number, line, len(cells), layout.width)
+        if layout.tag is not None and not cells[layout.tag]:
+            remedy = "Every word needs a tag; O stands for none."
+            raise DataError(f"{file.path}, line {number}", expected="a tag", found=show(line.rstrip("\r\n")),
+                            remedy=remedy)  # fmt: skip
+        if not cells[layout.word]:
+            notes.count("empty word(s) kept", f"{file.path.name}, line {number}")
+        sentence.append((number, cells))
+    if sentence:
+        yield document, sentence
+
+
+def _width_error(file: TextFile, number: int, line: str, found: int, width: int) -> DataError:
+    return DataError(
+        f"{file.path}, line {number}",
+        expected=f"{width} columns as in the first line of words",
+        found=f"{found}: {show(line.rstrip())}",
+        remedy="Add what is missing, or put a blank line between sentences.",
+    )
+
+
+def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[Sentence]:
+    sentence: list[Cells] = []
+    document = 0
+    for number, line in enumerate(file.lines(), 1):
+        if not line.strip():
+            if sentence:
+                yield document, sentence
+                sentence = []
+            continue
+        if line.startswith("#"):
+            document += line.startswith(NEWDOC)
+            continue
+        cells = line.rstrip("\r\n").split("\t")
+        if len(cells) != len(CONLLU_COLUMNS):
+            raise _width_error(file, number, line, len(cells), len(CONLLU_COLUMNS))
+        if "-" in cells[0] or "." in cells[0]:
+            notes.count("multiword range(s) and empty node(s) skipped", f"{file.path.name}, line {number}")
+            continue
+        sentence.append((number, cells))
+    if sentence:
+        yield document, sentence

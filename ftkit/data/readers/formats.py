@@ -1,0 +1,347 @@
+"""The table of formats, and how the format of a file or folder is found."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ftkit.data.labels.codec import is_number
+from ftkit.data.readers.classfiles import class_files, open_class_files
+from ftkit.data.readers.conll import CONLLU_COLUMNS, open_conll, open_conllu, split_cells
+from ftkit.data.readers.conllnames import find_names
+from ftkit.data.readers.folders import class_folders, open_folders
+from ftkit.data.readers.glue import find_glue_task, open_glue
+from ftkit.data.readers.hub import open_hub
+from ftkit.data.readers.lines import (
+    FASTTEXT_PREFIX,
+    ORANGE_TYPES,
+    open_fasttext,
+    open_ground_truth,
+    open_label_text,
+    open_tab,
+)
+from ftkit.data.readers.records import open_jsonl, open_parquet
+from ftkit.data.readers.splitfiles import NOT_DATA, find_split_files, split_of_name, visible
+from ftkit.data.readers.tables import DELIMITERS, open_tables, sniff_dialect
+from ftkit.data.readers.textfiles import TextFile, open_text
+from ftkit.data.types import Example, Notes, Part, Reading, Source
+from ftkit.errors import DataError, show
+from ftkit.recipe import Data
+
+__all__ = ["TEXT_FORMATS", "Example", "Notes", "Part", "Reading", "detect_format", "open_source"]
+
+Opener: TypeAlias = Callable[[Mapping[str, TextFile], Data, Notes], Reading]
+
+
+def _open_csv(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    return open_tables(files, settings, notes, format_name="csv")
+
+
+def _open_tsv(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    return open_tables(files, settings, notes, format_name="tsv")
+
+
+BY_CLASS = ("folders", "class_files")
+"""Formats in which the names of folders or files are the labels, so that no file is a split."""
+
+TEXT_FORMATS: dict[str, Opener] = {
+    "csv": _open_csv,
+    "tsv": _open_tsv,
+    "jsonl": open_jsonl,
+    "label_text": open_label_text,
+    "fasttext": open_fasttext,
+    "tab": open_tab,
+    "ground_truth": open_ground_truth,
+    "conll": open_conll,
+    "conllu": open_conllu,
+}
+
+
+def open_source(source: Source, notes: Notes) -> Reading:
+    """Open a source by the format that is set or found.
+
+    Raises:
+        DataError: no format fits, there are no data, or the reader's errors.
+    """
+    if source.hub:
+        return open_hub(source.hub, source.settings, notes)
+    assert source.path is not None
+    if source.path.is_dir():
+        return _open_folder(source.path, source.settings, notes)
+    return _open_files({"train": source.path}, source.settings, notes)
+
+
+def detect_format(file: TextFile) -> tuple[str, str]:
+    """Return the format of a text file by its content, and why.
+
+    Raises:
+        DataError: no format fits.
+    """
+    lines = [line.rstrip("\r\n") for line in file.head()]
+    full = [line for line in lines if line.strip()]
+    if not full:
+        raise DataError(str(file.path), expected="data", found="only blank lines")
+    if all(line.strip() for line in lines) and _has_blocks(file):
+        lines = [*lines, "", full[0]]  # the first block is longer than the head: the detectors see that there are more
+    for name, looks in DETECTORS:
+        why = looks(full, lines)
+        if why:
+            return name, why
+    return _detect_table(file, full)
+
+
+def _has_blocks(file: TextFile) -> bool:
+    """Tell whether blank lines stand between lines, anywhere in a file."""
+    blank = False
+    for line in file.lines():
+        if blank and line.strip():
+            return True
+        blank = blank or not line.strip()
+    return False
+
+
+def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
+    if settings.format == "glue" or (settings.format == "auto" and _reads_as_glue(folder, settings, notes)):
+        return open_glue(folder, settings, notes)
+    if settings.format not in BY_CLASS:
+        files = find_split_files(folder, notes)
+        if files:
+            return _open_files(files, settings, notes)
+    below = [path for path in visible(folder) if path.is_dir()]
+    tasks = [path.name for path in below if find_glue_task(path)]
+    if tasks:
+        remedy = f"Give the path of one, such as {folder / tasks[0]}."
+        raise DataError(str(folder), expected="one data set", found=f"GLUE tasks {', '.join(tasks)}", remedy=remedy)
+    corpora = [path for path in below if "train" in (split_of_name(file.name) for file in visible(path))]
+    if len(corpora) > 1 and settings.format not in BY_CLASS:
+        listed = ", ".join(str(path) for path in corpora)
+        raise DataError(str(folder), expected="one data set", found=f"{len(corpora)}, each with a train file: {listed}",
+                        remedy=f"Give the path of one, such as {corpora[0]}.")  # fmt: skip
+    splits = {split_of_name(path.name): path for path in below if split_of_name(path.name)}
+    if "train" in splits:
+        return _open_split_folders(splits, settings, notes)
+    if settings.format == "folders" or (settings.format == "auto" and len(class_folders(folder)) > 1):
+        return open_folders({"train": folder}, settings, notes)
+    if settings.format == "class_files" or (settings.format == "auto" and _reads_as_class_files(folder)):
+        return open_class_files({"train": folder}, settings, notes)
+    single = [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA]
+    if len(single) == 1:
+        return _open_files({"train": single[0]}, settings, notes)
+    raise _no_data_error(folder)
+
+
+def _reads_as_glue(folder: Path, settings: Data, notes: Notes) -> bool:
+    """Tell whether the files are what the folder's name says; a name alone decides nothing."""
+    if find_glue_task(folder) is None:
+        return False
+    try:
+        open_glue(folder, settings, Notes())
+    except DataError as error:
+        notes.say(f"{folder.name}: named like a GLUE task, which it isn't: {error.where} lacks {error.expected}.")
+        return False
+    return True
+
+
+def _open_split_folders(splits: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
+    """Open `train/`, `test/` …: of class folders, of class files, or of one file each."""
+    ordered = {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+    if settings.format != "class_files" and class_folders(ordered["train"]):
+        return open_folders(ordered, settings, notes)
+    if settings.format == "class_files" or (settings.format == "auto" and _reads_as_class_files(ordered["train"])):
+        return open_class_files(ordered, settings, notes)
+    files = {}
+    for split, folder in ordered.items():
+        below = [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA]
+        if len(below) != 1:
+            found = f"{len(below)} files"
+            raise DataError(str(folder), expected=f"one file for {split}, or a folder for each class", found=found)
+        files[split] = below[0]
+    return _open_files(files, settings, notes)
+
+
+def _reads_as_class_files(folder: Path) -> bool:
+    """Tell whether a folder holds a file of plain texts for each class, and nothing that another format reads."""
+    files = class_files(folder)
+    stems, suffixes = {path.stem for path in files}, {path.suffix for path in files}
+    if len(files) < 2 or (len(stems) > 1 and suffixes not in ({""}, {".txt"})):
+        return False
+    try:
+        return all(_is_plain(open_text(path, "", Notes())) for path in files)
+    except DataError:
+        return False
+
+
+def _is_plain(file: TextFile) -> bool:
+    """Tell whether nothing is found in a file but lines of text; commas in sentences don't make a table."""
+    try:
+        return detect_format(file)[0] == "csv" and file.path.suffix != ".csv"
+    except DataError:
+        return True
+
+
+def _no_data_error(folder: Path) -> DataError:
+    names = [path.name for path in visible(folder)]
+    found = show(", ".join(names), 120)[1:-1] if names else "an empty folder"
+    remedy = "Name the files train.csv, validation.csv and test.csv (or another format), or give the path of one file; "
+    remedy += "where each file holds the texts of a class, set data.format to class_files."
+    return DataError(str(folder), expected="a file named train.*, or a folder for each class", found=found,
+                     remedy=remedy)  # fmt: skip
+
+
+def _open_files(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
+    name = settings.format
+    if name == "parquet" or (name == "auto" and _is_parquet(paths["train"])):
+        return open_parquet(paths, settings, notes)
+    if name not in TEXT_FORMATS and name != "auto":
+        expected = {"glue": "the folder of a GLUE task", "hub": "hub:id"}.get(name, "a folder")
+        raise DataError(str(paths["train"]), expected=f"{expected} (data.format={name})", found="a file")
+    files = {split: open_text(path, settings.encoding, notes) for split, path in paths.items()}
+    if name == "auto":
+        name, why = detect_format(files["train"])
+        notes.say(f"{paths['train'].name}: format {name} ({why}).")
+        return _open_guessed(name, why, files, settings, notes)
+    return TEXT_FORMATS[name](files, settings, notes)
+
+
+def _open_guessed(name: str, why: str, files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open files whose format was found; an error says that it was, and how to say another one.
+
+    Raises:
+        DataError: the reader's.
+    """
+    guess = f"The format {name} was guessed ({why}); if it is another one, set data.format: {', '.join(TEXT_FORMATS)}."
+    try:
+        return replace(TEXT_FORMATS[name](files, settings, notes), guess=guess)
+    except DataError as error:
+        raise error.add(guess) from error
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as binary:
+            return binary.read(4) == b"PAR1"
+    except OSError:
+        return False  # open_text tells the reason
+
+
+Looks: TypeAlias = Callable[[list[str], list[str]], str]
+"""(the lines that are not blank, all lines) of the head → why it is this format, or ""."""
+
+
+def _looks_jsonl(full: list[str], _: list[str]) -> str:
+    first = full[0].lstrip("\ufeff \t")
+    if first.startswith("{"):
+        try:
+            value: Any = json.loads(first)
+        except json.JSONDecodeError:
+            return "the first line begins with {" if re.match(r'\{\s*("|$)', first) else ""
+        return "each line is a JSON object" if isinstance(value, dict) else ""
+    begins = re.match(r"\[\s*(\{|$)", first) and (len(first) > 1 or (len(full) > 1 and full[1].lstrip()[:1] == "{"))
+    return "a JSON list" if begins else ""
+
+
+def _looks_tab(full: list[str], _: list[str]) -> str:
+    if len(full) < 3:
+        return ""
+    types = full[1].split("\t")
+    fits = len(types) > 1 and set(types) <= ORANGE_TYPES and len(types) == len(full[0].split("\t"))
+    return "three header lines of Orange" if fits else ""
+
+
+def _looks_fasttext(full: list[str], _: list[str]) -> str:
+    return f"lines begin with {FASTTEXT_PREFIX}" if any(line.startswith(FASTTEXT_PREFIX) for line in full) else ""
+
+
+def _looks_conllu(full: list[str], lines: list[str]) -> str:
+    rows = [line.split("\t") for line in full if not line.startswith("#")]
+    fits = rows and all(
+        len(cells) == len(CONLLU_COLUMNS) and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) for cells in rows
+    )
+    if not fits:
+        return ""
+    numbers = [int(cells[0]) for cells in rows if cells[0].isdecimal()]  # words count from 1 in each sentence
+    counted = all(after in (before + 1, 1) for before, after in zip([0, *numbers], numbers, strict=False))
+    heads = all(cells[6] == "_" or cells[6].isdecimal() for cells in rows)
+    upper = all(re.fullmatch(r"[A-Z]+|_", cells[3]) for cells in rows)
+    apart = any(not line.strip() for line in lines) or len(rows) < len(full)
+    return "ten columns of CoNLL-U" if counted and heads and (upper or apart) else ""
+
+
+def _looks_ground_truth(full: list[str], _: list[str]) -> str:
+    rows = [line.split("\t", 2) for line in full]
+    fits = all(len(cells) == 3 and is_number(cells[1]) and " " not in cells[0] for cells in rows)
+    fits = fits and any("." in cells[1] for cells in rows) and any(" " in cells[2] for cells in rows)
+    return "id, mean and text on each line" if fits else ""
+
+
+def _looks_conll(full: list[str], lines: list[str]) -> str:
+    words = [line for line in full if not line.startswith(("-DOCSTART-", "# "))] or full
+    if words and re.match(r"# ?[^\t]*$", words[0]):
+        words = [line for line in words if not line.startswith("#")] or words
+    tabs = any("\t" in line for line in words)
+    rows = [split_cells(line, tabs=tabs) for line in words]
+    rows = rows[1:] if rows and find_names([], rows[0])[1] and len(rows) > 1 else rows
+    if not rows or len(rows[0]) < 2:
+        return ""
+    same = sum(len(cells) == len(rows[0]) for cells in rows) > 0.95 * len(rows)
+    single = sum(" " in cells[0] for cells in rows) <= 0.01 * len(rows)
+    spans = sum(re.fullmatch(r"O|[BIMESLU]-\S+", cells[-1]) is not None for cells in rows) > 0.9 * len(rows)
+    apart = any(not line.strip() for line in lines[:-1]) and len(rows) > 3
+    short = sum(len(cell) for cells in rows for cell in cells) < 40 * len(rows)
+    if not (same and single and short):
+        return ""
+    if spans:
+        return "a word and a tag such as B-x or O on each line"
+    return "a word on each line, blank lines between sentences" if apart and (tabs or len(rows[0]) < 8) else ""
+
+
+DETECTORS: tuple[tuple[str, Looks], ...] = (
+    ("jsonl", _looks_jsonl),
+    ("tab", _looks_tab),
+    ("fasttext", _looks_fasttext),
+    ("conllu", _looks_conllu),
+    ("ground_truth", _looks_ground_truth),
+    ("conll", _looks_conll),
+)
+
+
+SUFFIXES = {
+    "conll": "conll", "conllup": "conll", "bio": "conll", "iob": "conll", "conllu": "conllu", "jsonl": "jsonl",
+    "json": "jsonl",
+}  # fmt: skip
+"""Formats by name, where the content does not tell, so that the reader can name the broken line."""
+
+
+def _detect_table(file: TextFile, full: list[str]) -> tuple[str, str]:
+    """Tell csv, tsv and label-tab-text apart; what is named .csv or .tsv is a table even where rows disagree."""
+    suffix = file.path.suffix.lower().removeprefix(".")
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix], "by its name"
+    tabbed = all("\t" in line for line in full)
+    if suffix != "csv" and tabbed and _is_label_text(full):
+        return "label_text", "a short label before the first tab of each line"
+    dialect = sniff_dialect(file, DELIMITERS["csv"], Data())
+    if suffix in DELIMITERS:
+        return suffix, "by its name"
+    if dialect.width > 1 and dialect.agreement > 0.9:
+        return ("tsv", "columns apart by tabs") if dialect.delimiter == "\t" else ("csv", "columns apart by delimiters")
+    listed = ", ".join((*TEXT_FORMATS, "parquet"))
+    raise DataError(str(file.path), expected=f"a known format ({listed})", found=f"first line {show(full[0])}",
+                    remedy="Set data.format.")  # fmt: skip
+
+
+def _is_label_text(full: list[str]) -> bool:
+    pairs = [line.split("\t", 1) for line in full]
+    labels = {label for label, _ in pairs}
+    named = len(full) > 1 and pairs[0][0] not in {label for label, _ in pairs[1:]}
+    mean_label = sum(len(label) for label, _ in pairs) / len(pairs)
+    mean_text = sum(len(text) for _, text in pairs) / len(pairs)
+    few = len(labels) <= max(2, len(pairs) // 2)
+    quoted = any(text.startswith('"') and text.endswith('"') for _, text in pairs)
+    several = sum("\t" in text for _, text in pairs)
+    mostly_two = several < 0.5 * len(pairs)
+    return few and not named and not quoted and mostly_two and mean_label < 40 and mean_text > 2 * mean_label

@@ -1,0 +1,248 @@
+"""Sources whose rows have named fields: JSON Lines, a JSON list, Parquet, and what the hub gives."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ftkit.data.readers.columns import (
+    SENTENCE_WORDS,
+    choose_columns,
+    name_columns,
+    normalise,
+    read_marks,
+    tell_group_like,
+)
+from ftkit.data.readers.textfiles import TextFile, unreadable
+from ftkit.data.types import Example, Notes, Part, Reading, name_place
+from ftkit.errors import DataError, show
+from ftkit.recipe import Data
+
+__all__ = ["Table", "open_jsonl", "open_parquet", "open_records"]
+
+Row: TypeAlias = Mapping[str, Any]
+SAMPLED = 1000
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One split as rows of named fields."""
+
+    path: Path
+    rows: Callable[[], Iterator[tuple[int, Row]]]
+    """Starts a pass: (place from 1, fields)."""
+    unit: str = "line"
+    names: tuple[str, ...] = ()
+    """The fields, where the file declares them; empty: those of the first rows."""
+
+
+def open_jsonl(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
+    """Open JSON Lines, or a file that is one JSON list.
+
+    Raises:
+        DataError: a line is no JSON object, or a column can't be made out.
+    """
+    tables = {}
+    for split, file in files.items():
+        start = next((line.lstrip()[:1] for line in file.lines() if line.strip()), "")
+        rows = partial(_list_rows, file) if start == "[" else partial(_line_rows, file)
+        notes.say(f"{file.path.name}: {'a JSON list' if start == '[' else 'one JSON object a line'}.")
+        tables[split] = Table(path=file.path, rows=rows)
+    return open_records(tables, settings, notes)
+
+
+def open_parquet(files: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
+    """Open Parquet files.
+
+    Raises:
+        DataError: a file is not Parquet, or a column can't be made out.
+    """
+    tables = {}
+    for split, path in files.items():
+        names = _parquet_names(path)
+        tables[split] = Table(path=path, rows=partial(_parquet_rows, path), unit="row", names=names)
+        notes.say(f"{path.name}: Parquet.")
+    return open_records(tables, settings, notes)
+
+
+def open_records(
+    tables: Mapping[str, Table], settings: Data, notes: Notes, *, orders: Mapping[str, tuple[str, ...]] | None = None
+) -> Reading:
+    """Choose the fields by the train split and make a part of each table.
+
+    Args:
+        tables: one for each split, train first.
+        settings: columns that the user names.
+        notes: told of the columns chosen.
+        orders: label names by id, for the columns whose source defines them.
+
+    Raises:
+        DataError: an empty table, or a column can't be made out.
+    """
+    parts: list[Part] = []
+    task, pairs, chosen = "text-classification", False, settings
+    for split, table in tables.items():
+        sample = [row for _, row in islice(table.rows(), SAMPLED)]
+        names = table.names or tuple(dict.fromkeys(name for row in sample for name in row))
+        if not sample:
+            raise DataError(
+                str(table.path), expected="rows", found="none", remedy="Check that it was saved completely."
+            )
+        need = not split.startswith("test")
+        values = [[row.get(name) for name in names] for row in sample]
+        wanted = chosen if parts else _prefer_words(names, values, settings)
+        told = "as in train" if parts else "as set"
+        columns = choose_columns(names, values, wanted, where=str(table.path), need_label=need, set_by=told)
+        if not parts:
+            pairs = columns.pair is not None
+            task = "token-classification" if _holds_lists(values, columns.text) else task
+            chosen = name_columns(settings, names, columns)
+            if task == "text-classification":
+                tell_group_like(names, values, columns, str(table.path), notes)
+        notes.say(f"{table.path.name}: {columns.why}.")
+        used = (columns.text, columns.pair, columns.label, columns.group)
+        named = [None if index is None else names[index] for index in used]
+        stream = partial(_examples, table, named, [name for _, name in columns.marks],
+                         tagging=task == "token-classification")  # fmt: skip
+        parts.append(Part(split=split, path=table.path, examples=stream, unit=table.unit))
+    order = (orders or {}).get(chosen.label_column, ())
+    return Reading(parts=tuple(parts), task=task, pairs=pairs, grouped=bool(settings.group_column), label_order=order)
+
+
+def _prefer_words(names: tuple[str, ...], values: list[list[Any]], settings: Data) -> Data:
+    """A list of words beside tags means tagging, even if the sentence is also there as text."""
+    lists = [name for index, name in enumerate(names) if _holds_lists(values, index)]
+    words = [name for name in lists if normalise(name) in SENTENCE_WORDS]
+    if settings.text_column or settings.task == "text-classification" or not words or len(lists) < 2:
+        return settings
+    tags = sorted((name for name in lists if name != words[0] and "tag" in name), key=lambda name: "ner" not in name)
+    label = settings.label_column or (tags[0] if tags else "")
+    return replace(settings, text_column=words[0], label_column=label)
+
+
+def _holds_lists(values: list[list[Any]], index: int) -> bool:
+    held = [row[index] for row in values if row[index] is not None]
+    return bool(held) and all(isinstance(value, (list, tuple)) for value in held)
+
+
+def _examples(table: Table, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:
+    text, pair, label, group = named
+    for row, (line, fields) in enumerate(table.rows()):
+        value = fields.get(text) if text else None
+        place = name_place(str(table.path), table.unit, line)
+        if text not in fields:
+            remedy = "Every row must have it; write null where it is unknown."
+            raise DataError(place, expected=f"the field {text!r}", found=show(", ".join(fields)), remedy=remedy)
+        words: str | list[str]
+        words = _to_words(value, place, text) if tagging else _to_text(value, place, text)
+        second = None if pair is None else _to_text(fields.get(pair), place, pair)
+        tags = _to_label(fields.get(label), place, label) if label else None
+        tags = read_marks({name: fields.get(name) for name in marks}, place) if marks else tags
+        belongs = None if group is None or fields.get(group) is None else str(fields[group])
+        yield Example(row, line, words, second, tags, belongs)
+
+
+def _to_text(value: Any, place: str, name: str | None) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise DataError(f"{place}, field {name!r}", expected="text", found=show(value))
+
+
+def _to_words(value: Any, place: str, name: str | None) -> list[str]:
+    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+        return list(value)
+    raise DataError(f"{place}, field {name!r}", expected="a list of words", found=show(value))
+
+
+def _to_label(value: Any, place: str, name: str) -> str | list[str] | None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, dict)) or item is None for item in value):
+        return [str(item) for item in value]
+    raise DataError(f"{place}, field {name!r}", expected="a label or a list of labels", found=show(value))
+
+
+def _line_rows(file: TextFile) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(file.lines(), 1):
+        if line.isspace():
+            continue
+        try:
+            fields = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise _json_error(file, number, show(line.strip()), str(error)) from error
+        yield number, _check_object(fields, file, number)
+
+
+def _list_rows(file: TextFile) -> Iterator[tuple[int, Row]]:
+    """Stream the objects of one JSON list, holding a block and one object at a time."""
+    decoder = json.JSONDecoder()
+    with file.path.open(encoding=file.encoding) as text:
+        buffer, line, ended = text.read(BLOCK).lstrip().removeprefix("["), 1, False
+        while True:
+            rest = buffer.lstrip(" \t\r\n,")
+            line += buffer[: len(buffer) - len(rest)].count("\n")
+            buffer = rest
+            if buffer.startswith("]"):
+                return
+            try:
+                fields, end = decoder.raw_decode(buffer)
+            except json.JSONDecodeError as error:
+                if ended:
+                    raise _json_error(file, line, show(buffer[:80]), str(error)) from error
+                more = text.read(max(BLOCK, len(buffer)))  # doubling keeps the retries of a long object linear
+                buffer, ended = buffer + more, not more
+                continue
+            yield line, _check_object(fields, file, line)
+            line += buffer.count("\n", 0, end)
+            buffer = buffer[end:]
+
+
+def _json_error(file: TextFile, line: int, found: str, reason: str) -> DataError:
+    where = f"{file.path}, line {line}"
+    return DataError(where, expected="a JSON object", found=found, remedy=f"The parser says: {reason}.")
+
+
+def _check_object(fields: Any, file: TextFile, line: int) -> Row:
+    if isinstance(fields, dict):
+        return fields
+    raise DataError(f"{file.path}, line {line}", expected="a JSON object", found=show(fields),
+                    remedy='Example: {"text": "Fine.", "label": "good"}.')  # fmt: skip
+
+
+def _parquet_names(path: Path) -> tuple[str, ...]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return tuple(pq.read_schema(path).names)
+    except pa.ArrowInvalid as error:
+        found = str(error).splitlines()[0]
+        raise DataError(str(path), expected="a Parquet file", found=found, remedy="Check the download.") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    import pyarrow.parquet as pq
+
+    number = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=SAMPLED):
+            for fields in batch.to_pylist():
+                number += 1
+                yield number, fields

@@ -1,0 +1,1 @@
+"""Samples: the catalogue, and the packages that carry them."""

@@ -1,0 +1,1 @@
+"""Which example goes to which split, and the splits on the disk."""

@@ -1,0 +1,188 @@
+"""What all of the data share: sources, examples and parts as they are read, notes of what was decided, splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ftkit.recipe import Data
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "Source", "Splits", "name_place"]
+
+Label: TypeAlias = str | list[str] | None
+
+MOST_ROWS = 100  # rows kept of one kind of repair
+
+
+class Example(NamedTuple):
+    """One example as its file has it, before labels have ids."""
+
+    row: int
+    """Data row of its file, from 0; the header is not counted."""
+    line: int
+    """Place of the example in its file, from 1 (a line; in binary files a row); see `name_place`."""
+    text: str | list[str]
+    """The text; for tagging the words."""
+    pair: str | None
+    """The second text, if there are pairs."""
+    label: Label
+    """Label, labels, or the tags of the words; None where there is none."""
+    group: str | None = None
+    """What it belongs to (a patient, an author, a document), where the settings name a column for it."""
+
+
+def name_place(path: Path | str, unit: str, number: int) -> str:
+    """Return a place in a file in words: lines are counted from 1 as in an editor, rows from 0 as in every table.
+
+    Args:
+        path: the file.
+        unit: "line", "file", or "row".
+        number: from 1.
+
+    >>> name_place("a.csv", "line", 1), name_place("a.parquet", "row", 1)
+    ('a.csv, line 1', 'a.parquet, row 0')
+    """
+    return f"{path}, {unit} {number - 1 if unit == 'row' else number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the data are: a path, or a hub source; and the settings with a sample's hints filled in."""
+
+    settings: Data
+    path: Path | None = None
+    hub: str = ""
+    sample: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One split as its format reads it; `examples` starts a new pass over the file."""
+
+    split: str
+    path: Path
+    examples: Callable[[], Iterator[Example]]
+    unit: str = "line"
+
+    def place(self, line: int) -> str:
+        """Return where an example is, as errors name it."""
+        return name_place(self.path, self.unit, line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A source opened by its format."""
+
+    parts: tuple[Part, ...]
+    task: str = "text-classification"
+    pairs: bool = False
+    problem_type: str = ""
+    """Where the format itself says it (STS-B is regression); empty: decided from the labels."""
+    guess: str = ""
+    """Says that the format was guessed, and how; empty: it was set."""
+    revision: str = ""
+    """Of a source on a hub: the commit that was read."""
+    grouped: bool = False
+    """Whether the examples say what they belong to."""
+    label_order: tuple[str, ...] = ()
+    """Names by id where the source defines them; empty: sorted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What a reader mended or left out, because the file was not as it should be."""
+
+    check: str
+    """Name of the finding that it becomes: row_left_out, tags_mended, encoding_guessed."""
+    split: str
+    """Where; empty where the file was split further."""
+    what: str
+    """Follows the number: "I tag(s) that continued no entity made B"."""
+    place: str
+    """The first place."""
+    times: int
+    rows: tuple[int, ...] = ()
+    """The first rows, where they are known, from 0."""
+
+
+@dataclass
+class Notes:
+    """Decisions as readable sentences; what happens often is counted and told once, with its first place."""
+
+    said: list[str] = field(default_factory=list)
+    counted: dict[str, tuple[int, str]] = field(default_factory=dict)
+    repairs: dict[tuple[str, str, str], Repair] = field(default_factory=dict)
+
+    def say(self, sentence: str) -> None:
+        """Add a sentence, once."""
+        if sentence not in self.said:
+            self.said.append(sentence)
+
+    def count(self, what: str, place: str, times: int = 1) -> None:
+        """Count an event; `what` follows the number: "blank lines skipped"."""
+        before, first = self.counted.get(what, (0, place))
+        self.counted[what] = (before + times, first)
+
+    def mend(
+        self, check: str, what: str, place: str, times: int, *, split: str = "", rows: Sequence[int] = ()
+    ) -> None:  # fmt: skip
+        """Count what was mended or left out, and keep it for the inspection."""
+        self.count(what, place, times)
+        self.keep(Repair(check=check, split=split, what=what, place=place, times=times, rows=tuple(rows)))
+
+    def keep(self, repair: Repair) -> None:
+        """Keep a repair for the inspection, beside others of its kind."""
+        key = (repair.check, repair.split, repair.what)
+        before = self.repairs.get(key)
+        times, rows = (before.times, before.rows) if before else (0, ())
+        self.repairs[key] = replace(before or repair, times=times + repair.times,
+                                    rows=(*rows, *repair.rows)[:MOST_ROWS])  # fmt: skip
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return everything noted.
+
+        >>> notes = Notes()
+        >>> notes.count("blank line(s) skipped", "a.csv, line 4")
+        >>> notes.sentences()
+        ('1 blank line(s) skipped (first: a.csv, line 4).',)
+        """
+        told = [f"{times:,} {what} (first: {place})." for what, (times, place) in self.counted.items()]
+        return (*self.said, *told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """The examples of a source, split and with label ids.
+
+    Columns of a classification split: `row` int64, `text`, `text_pair` (only for pairs), `label`: int64, -1 if
+    unlabelled; for multi_label a sorted list of int64; for regression float64, NaN if unlabelled.
+    Columns of a tagging split: `row` int64, `words` list of string, `tags` list of int64, -1 if unlabelled.
+    """
+
+    datasets: Mapping[str, datasets.Dataset]
+    """train, validation, test, and further named ones such as test_mismatched."""
+    task: str
+    """text-classification or token-classification."""
+    problem_type: str
+    """single_label (also for tagging), multi_label or regression."""
+    labels: tuple[str, ...]
+    """Label names by id; () for regression."""
+    tag_scheme: str
+    """BIO where tags are entity spans, else empty."""
+    labelled: Mapping[str, bool]
+    """Whether each split has gold labels."""
+    source: str
+    """As given."""
+    decisions: tuple[str, ...]
+    """What was found out and decided, as sentences."""
+    fingerprint: str
+    """Of the content of the source and the settings that matter."""
+    repairs: tuple[Repair, ...] = ()
+    """What the reader mended or left out."""
+    revision: str = ""
+    """Of a source on a hub: the commit that was read."""

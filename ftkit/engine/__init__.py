@@ -1,1 +1,0 @@
-"""The engine: encoding, batches, losses, optimizers, metrics, events."""

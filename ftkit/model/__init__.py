@@ -1,0 +1,1 @@
+"""The model: encoder, tokens, batches, losses, optimizers, the loop of training, predictions."""

@@ -1,0 +1,1 @@
+"""Numbers in, scores out: metrics, intervals, effects, and the best path of tags; no torch."""

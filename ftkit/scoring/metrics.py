@@ -1,0 +1,265 @@
+"""Which metrics a task has, and scores of predictions with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.errors import DataError, RecipeError, nearest, show
+from ftkit.scoring.counting import Counts
+from ftkit.scoring.intervals import Interval, percentile_interval, wilson_interval
+from ftkit.scoring.regression import REGRESSION_METRICS, regression_samples, regression_values
+from ftkit.scoring.scores import Resampling, Scores, check_sizes, score_counts
+from ftkit.scoring.spans import entity_spans
+from ftkit.scoring.tagging import is_bio, score_tagging
+
+__all__ = [
+    "Interval",
+    "Scores",
+    "choose_metric",
+    "entity_spans",
+    "higher_is_better",
+    "metric_names",
+    "primary_metric",
+    "score_multi_label",
+    "score_regression",
+    "score_single_label",
+    "score_tagging",
+]
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+# The first of each is the one that chooses the best checkpoint.
+METRICS = {
+    "single_label": ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"),
+    "multi_label": ("micro_f1", "macro_f1", "weighted_f1", "subset_accuracy"),
+    "regression": REGRESSION_METRICS,
+    "entities": ("entity_f1", "entity_precision", "entity_recall", "macro_f1", "token_accuracy"),
+    "tags": ("token_accuracy", "macro_f1"),
+}
+LOWER_IS_BETTER = ("mae", "rmse", "loss")
+
+
+def metric_names(task: str, problem_type: str, tag_scheme: str) -> tuple[str, ...]:
+    """Return the metrics of a task, the one that chooses the best checkpoint first.
+
+    >>> metric_names("token-classification", "single_label", "BIO")[0]
+    'entity_f1'
+    """
+    if task == "token-classification":
+        return METRICS["entities" if is_bio(tag_scheme) else "tags"]
+    return METRICS[problem_type]
+
+
+def primary_metric(task: str, problem_type: str, tag_scheme: str) -> str:
+    """Return the metric that chooses the best checkpoint if nothing is said.
+
+    >>> primary_metric("text-classification", "regression", "")
+    'pearson'
+    """
+    return metric_names(task, problem_type, tag_scheme)[0]
+
+
+def choose_metric(name: str, *, task: str, problem_type: str, tag_scheme: str) -> str:
+    """Return the metric that `training.metric` names, the task's own for `auto`.
+
+    Raises:
+        RecipeError: the task has no such metric.
+    """
+    allowed = metric_names(task, problem_type, tag_scheme)
+    if name == "auto":
+        return allowed[0]
+    if name not in allowed:
+        hint = nearest(name, allowed)
+        raise RecipeError("training.metric", expected=f"auto or one of {', '.join(allowed)}", found=show(name),
+                          remedy=hint if hint.startswith("Did") else "")  # fmt: skip
+    return name
+
+
+def higher_is_better(name: str) -> bool:
+    """Tell whether the larger value of a metric is the better one.
+
+    >>> higher_is_better("rmse")
+    False
+    """
+    return name not in LOWER_IS_BETTER
+
+
+def score_single_label(
+    gold: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    labels: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
+) -> Scores:
+    """Score one label a text.
+
+    Macro averages go over the labels that occur in gold or prediction, and what would divide by zero is 0, both as in
+    scikit-learn. Accuracy, and micro-F1 which equals it here, have Wilson's interval; the others the percentile
+    bootstrap over examples, drawn exactly as a multinomial over the cells of the confusion table.
+
+    Args:
+        gold: (N,) label ids.
+        predicted: (N,) label ids.
+        labels: (C,) names.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples; 0: no intervals at all.
+        seed: of the resamples.
+        groups: (N,) group of each example, from 0, where whole groups are resampled; None: examples are.
+
+    Raises:
+        DataError: there is nothing to score, the lengths differ, or an id has no label.
+    """
+    truth, guess = np.asarray(gold, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    check_sizes(truth, guess)
+    size = len(labels)
+    _check_ids(truth, size, "gold")
+    _check_ids(guess, size, "predicted")
+    confusion = np.bincount(truth * size + guess, minlength=size * size).reshape(size, size)
+    # whole groups are drawn of examples, examples of the few cells of the table
+    rows, columns = np.nonzero(confusion) if groups is None else (truth, guess)
+    resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed, groups=groups)
+    metrics, per_label = score_counts(
+        _cell_counts(rows, columns, size),
+        _evaluate_single_label,
+        multiplicity=confusion[rows, columns] if groups is None else np.ones(len(truth), dtype=np.int64),
+        labels=labels,
+        resampling=resampling,
+    )
+    if groups is None:
+        metrics["accuracy"] = metrics["micro_f1"] = _proportion(metrics["accuracy"].value, len(truth), resampling)
+    return Scores(metrics=metrics, per_label=per_label, confusion=confusion, confusion_labels=tuple(labels),
+                  examples=len(truth))  # fmt: skip
+
+
+def score_multi_label(
+    gold: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    labels: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
+) -> Scores:
+    """Score any number of labels a text.
+
+    The macro average leaves out labels that are neither in gold nor predicted, as with a single label; scikit-learn
+    counts them as 0 here. The share of texts whose labels are all right has Wilson's interval; the others the
+    percentile bootstrap over examples.
+
+    Args:
+        gold: (N, C) true where the text has the label.
+        predicted: (N, C) the same, predicted.
+        labels: (C,) names.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples; 0: no intervals at all.
+        seed: of the resamples.
+        groups: (N,) group of each example, from 0, where whole groups are resampled; None: examples are.
+
+    Raises:
+        DataError: there is nothing to score, or the shapes differ.
+    """
+    from scipy.sparse import csr_array
+
+    truth, guess = np.asarray(gold, dtype=bool), np.asarray(predicted, dtype=bool)
+    check_sizes(truth, guess)
+    resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed, groups=groups)
+    metrics, per_label = score_counts(
+        csr_array(np.hstack([truth & guess, guess, truth]), dtype=np.float64),
+        _evaluate_multi_label,
+        multiplicity=np.ones(len(truth), dtype=np.int64),
+        labels=labels,
+        resampling=resampling,
+    )
+    exact = float((truth == guess).all(axis=1).mean())
+    metrics["subset_accuracy"] = _proportion(exact, len(truth) if groups is None else int(groups.max()) + 1, resampling)
+    return Scores(metrics=metrics, per_label=per_label, confusion=None, confusion_labels=(), examples=len(truth))
+
+
+def score_regression(
+    gold: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: npt.NDArray[np.int64] | None = None,
+) -> Scores:
+    """Score one number a text; all intervals are the percentile bootstrap over examples.
+
+    Args:
+        gold: (N,) numbers.
+        predicted: (N,) numbers; a correlation with a constant is 0.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples; 0: no intervals at all.
+        seed: of the resamples.
+        groups: (N,) group of each example, from 0, where whole groups are resampled; None: examples are.
+
+    Raises:
+        DataError: there is nothing to score, the lengths differ, or a number is not finite.
+    """
+    truth, guess = np.ravel(np.asarray(gold, dtype=np.float64)), np.ravel(np.asarray(predicted, dtype=np.float64))
+    check_sizes(truth, guess)
+    _check_finite(truth, "gold")
+    _check_finite(guess, "predicted")
+    values = dict(zip(REGRESSION_METRICS, map(float, regression_values(truth, guess)), strict=True))
+    metrics = {name: Interval(value) for name, value in values.items()}
+    if resamples:
+        samples = regression_samples(truth, guess, resamples=resamples, seed=seed, groups=groups)
+        metrics = {
+            name: percentile_interval(value, column, confidence=confidence)
+            for (name, value), column in zip(values.items(), samples.T, strict=True)
+        }
+    return Scores(metrics=metrics, per_label=[], confusion=None, confusion_labels=(), examples=len(truth))
+
+
+def _evaluate_single_label(sums: Array) -> dict[str, Array]:
+    counts = Counts.from_sums(sums)
+    return {
+        "accuracy": counts.micro_recall,
+        "macro_f1": counts.macro_f1,
+        "micro_f1": counts.micro_f1,
+        "weighted_f1": counts.weighted_f1,
+        "mcc": counts.mcc,
+    }
+
+
+def _evaluate_multi_label(sums: Array) -> dict[str, Array]:
+    counts = Counts.from_sums(sums)
+    return {"micro_f1": counts.micro_f1, "macro_f1": counts.macro_f1, "weighted_f1": counts.weighted_f1}
+
+
+def _cell_counts(rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], size: int) -> Any:
+    """Return (K, 3C): what an example in each cell of the confusion table adds to hits, predictions and gold."""
+    from scipy.sparse import csr_array
+
+    cell = np.arange(len(rows))
+    hits = rows == columns
+    where = np.concatenate([cell[hits], cell, cell])
+    what = np.concatenate([rows[hits], size + columns, 2 * size + rows])
+    return csr_array((np.ones(len(where)), (where, what)), shape=(len(rows), 3 * size))
+
+
+def _proportion(value: float, items: int, resampling: Resampling) -> Interval:
+    return wilson_interval(value, items, confidence=resampling.confidence) if resampling.resamples else Interval(value)
+
+
+def _check_ids(ids: npt.NDArray[np.int64], size: int, name: str) -> None:
+    outside = np.flatnonzero((ids < 0) | (ids >= size))
+    if len(outside):
+        row = int(outside[0])
+        raise DataError(f"{name} labels, row {row}", expected=f"an id from 0 to {size - 1}", found=str(ids[row]))
+
+
+def _check_finite(values: Array, name: str) -> None:
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(f"{name} numbers, row {row}", expected="a finite number", found=str(values[row]))

@@ -1,0 +1,1 @@
+"""What replaces something inside torch or transformers to be faster, and the device that computes."""

@@ -1,0 +1,107 @@
+"""The model card: what the model is, what it was made from, what it scores, and how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftkit.recipe import Recipe
+from ftkit.run import Run, write_text
+from ftkit.stages.evaluation.verdict import name_baseline
+
+__all__ = ["write_model_card"]
+
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: {task}
+tags:
+- ftkit
+---
+
+# {name}
+
+A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` with ftkit.
+{counts}
+
+## Scores on {split} ({examples} examples)
+
+| metric | value | {confidence:.0%} interval | {baseline_names} |
+|---|---|---|{baseline_rule}
+{rows}
+
+{verdict}
+
+## How it was made
+
+- Trained: {tune}; {how}{cut}.
+- Longest input: {max_length} tokens; texts that are longer: {long_texts}.{decoding}
+{decisions}
+
+The recipe that repeats it is `recipe.toml`, the machine and versions are in `environment.json`, beside this folder.
+
+## How to use it
+
+```python
+from transformers import pipeline
+
+model = pipeline("{task}", model="path/to/this/folder")
+print(model("{example}"))
+```
+"""
+
+
+def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
+    """Write model/README.md from the scores, the recipe and the summaries of the stages."""
+    from ftkit.run import read_json
+
+    recipe, summary = run.recipe, read_json(run.path / "training" / "summary.json")
+    names, cut = list(metrics["baselines"]), run.status()["training"].cut
+    counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
+    text = CARD.format(
+        task=metrics["task"], name=run.name, problem_type=metrics["problem_type"], encoder=recipe.head.encoder,
+        source=recipe.data.source, counts=f"Examples: {counts}; labels: {len(splits.labels)}.",
+        split=metrics["split"], examples=metrics["examples"], confidence=metrics["confidence"],
+        baseline_names=" | ".join(map(name_baseline, names)) or "baseline", baseline_rule="---|" * max(1, len(names)),
+        rows="\n".join(_row(name, item, metrics["baselines"]) for name, item in metrics["metrics"].items()),
+        tune=recipe.head.tune, how=_describe_training(recipe, summary),
+        cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",
+        verdict=metrics.get("verdict", ""),
+        max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
+        long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",
+        decoding=_describe_decoding(recipe, splits),
+        decisions="\n".join(f"- {sentence}" for sentence in splits.decisions), example="A text.",
+    )  # fmt: skip
+    write_text(run.path / "model" / "README.md", text)
+
+
+def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+    from ftkit.model.optimizers import name_optimizer
+
+    solved = summary.get("solved")
+    if solved and recipe.head.tune == "head":
+        return f"output layer solved on {solved['examples']:,} states, reads {solved['reads']}"
+    batch = recipe.training.batch_size * recipe.training.accumulation
+    return (f"{name_optimizer(recipe.training.optimizer)}, peak learning rate {summary['learning_rate']:g}, "
+            f"{summary.get('epochs', recipe.training.epochs):g} epochs of batch size {batch}")  # fmt: skip
+
+
+def _describe_decoding(recipe: Recipe, splits: Any) -> str:
+    from ftkit.scoring.decoding import find_decoder
+
+    if splits.task != "token-classification" or not find_decoder(splits.labels):
+        return ""
+    if recipe.evaluation.decoding == "greedy":
+        return "\n- Tags: the most probable one of each word."
+    return ("\n- Tags: the most probable sequence that BIO allows (Viterbi). A plain pipeline takes the most probable "
+            "tag of each token instead, so that a few entities may differ.")  # fmt: skip
+
+
+def _row(name: str, item: Mapping[str, float | None], baselines: Mapping[str, Any]) -> str:
+    others = [_number(scores.get(name, {}).get("value")) for scores in baselines.values()] or ["–"]
+    interval = f"{_number(item['low'])} – {_number(item['high'])}"
+    return f"| {name} | {_number(item['value'])} | {interval} | {' | '.join(others)} |"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

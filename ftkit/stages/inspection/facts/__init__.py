@@ -1,0 +1,1 @@
+"""What the checks look at: a few numbers of each example, measured in one pass."""

@@ -1,0 +1,196 @@
+"""What a frozen encoder says of the data: wrong labels, near copies, drift, strays, a map, and floors to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftkit.data.corrections.file import decided_rows
+from ftkit.errors import ModelError, RunError, SampleError, shorten
+from ftkit.recipe import Recipe
+from ftkit.run import read_json, write_json
+from ftkit.spreadsheets import read_table, write_table
+from ftkit.stages.findings import CURVE, FLOORS, SUSPECTS, Finding, make_finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ftkit.data.types import Splits
+    from ftkit.stages.inspection.embedding import Embedded
+
+__all__ = ["Probing", "load_probing", "probe_splits", "save_probing"]
+
+SEED = 13
+RESAMPLING = {"confidence": 0.95, "resamples": 1000, "seed": SEED}  # of the floors; evaluation's own may change freely
+MAP_TEXTS, MAP_STEPS = 1000, 400
+LENGTHS = (16, 32, 64, 128, 256, 512)
+MAP_CHARACTERS = 200  # of a text
+MAP = ("x", "y", "split", "row", "label", "suspect", "text")
+CUTS = ("max_length", "split", "texts", "tokens", "entities")
+TABLES = ("suspects", "floors", "map", "cuts", "curve")
+
+
+def _empty(columns: Iterable[str]) -> Callable[[], pd.DataFrame]:
+    def make() -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(columns=list(columns))
+
+    return make
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probing:
+    """What a frozen encoder adds to a report.
+
+    Attributes:
+        findings: verdicts.
+        suspects: see `Judged`.
+        neighbours: see `Judged`.
+        floors: see `Judged`.
+        map: columns x, y, split, row, label, suspect, text: a sample of texts, those that are alike near each other.
+        curve: see `Judged`.
+        cuts: columns max_length, split, texts, tokens, entities: the share that a plain cut there would take.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    suspects: pd.DataFrame = field(default_factory=_empty(SUSPECTS))
+    neighbours: Mapping[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
+    floors: pd.DataFrame = field(default_factory=_empty(FLOORS))
+    map: pd.DataFrame = field(default_factory=_empty(MAP))
+    cuts: pd.DataFrame = field(default_factory=_empty(CUTS))
+    curve: pd.DataFrame = field(default_factory=_empty(CURVE))
+
+
+def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[str], None]) -> Probing:
+    """Look at splits through the frozen encoder of a recipe, as far as the recipe wants it.
+
+    Args:
+        splits: the data.
+        recipe: settings of inspection and head.
+        folder: where files may lie for the time being.
+        tell: is told how far it is.
+
+    Returns:
+        Where the encoder can't be loaded or run, only a finding that says so.
+    """
+    if not recipe.inspection.encode:
+        return Probing()
+    from ftkit.stages.inspection.checks.encoder import run_encoder_checks
+    from ftkit.stages.inspection.embedding import embed_splits
+    from ftkit.stages.inspection.suspects import judge_splits
+
+    try:
+        embedded = embed_splits(splits, recipe, folder, tell)
+    except (ModelError, SampleError) as error:
+        return _not_encoded(str(error))
+    if embedded is None:
+        return _not_encoded("this encoder can't be run without its head, or there is no room for its states")
+    tell("judging the labels, and what more of them would bring")
+    decided = decided_rows(recipe.data, embedded.splits)
+    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling=RESAMPLING)
+    tell("looking for near copies, strays and drift, and drawing the map")
+    return Probing(
+        findings=run_encoder_checks(embedded, judged), suspects=judged.suspects, floors=judged.floors,
+        curve=judged.curve,
+        neighbours=judged.neighbours, map=_draw_map(embedded, judged.suspects), cuts=_count_cuts(embedded),
+    )  # fmt: skip
+
+
+def save_probing(probing: Probing, folder: Path) -> None:
+    """Write the tables as CSV and the neighbours as JSON."""
+    for name in TABLES:
+        write_table(folder / f"{name}.csv", getattr(probing, name))
+    write_json(folder / "neighbours.json", [{"split": split, "row": row, "nearest": nearest}
+                                            for (split, row), nearest in probing.neighbours.items()])  # fmt: skip
+
+
+def load_probing(folder: Path) -> Probing:
+    """Read what was saved; the findings are among those of the report.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    absent = [name for name in TABLES if not (folder / f"{name}.csv").is_file()]
+    if absent:
+        raise RunError(
+            f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
+        )
+    text = ("split", "label", "text", "given", "suggested", "reads", "metric")
+    tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""})
+              for name in TABLES}  # fmt: skip
+    saved = read_json(folder / "neighbours.json")
+    neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
+    return Probing(neighbours=neighbours, suspects=tables["suspects"], floors=tables["floors"], map=tables["map"],
+                   cuts=tables["cuts"], curve=tables["curve"])  # fmt: skip
+
+
+def _not_encoded(why: str) -> Probing:
+    return Probing(findings=[make_finding(
+        "note", "not_encoded", "", 0, 1, "what the checks need", (), f"the texts were not encoded: {why}",
+        "Wrong labels, near copies and drift were not looked for; mend it, or set inspection.encode to false.",
+    )])  # fmt: skip
+
+
+def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
+    """Lay a sample of texts out in the plane by t-SNE (van der Maaten and Hinton, 2008)."""
+    import pandas as pd
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    generator = np.random.default_rng(SEED)
+    doubted = set(zip(suspects["split"], suspects["row"], strict=True))
+    total = sum(map(len, embedded.vectors.values()))
+    rows, chosen = [], []
+    for split, vectors in embedded.vectors.items():
+        count = min(len(vectors), max(1, MAP_TEXTS * len(vectors) // max(total, 1)))
+        at = np.sort(generator.choice(len(vectors), count, replace=False)) if count else np.zeros(0, dtype=np.int64)
+        chosen.append(embedded.units[split][at])
+        for place, example in zip(at.tolist(), embedded.splits.datasets[split].select(at), strict=True):
+            row = int(example["row"])
+            text = shorten(embedded.texts[split][place], MAP_CHARACTERS)
+            rows.append({"split": split, "row": row, "label": _map_label(embedded.splits, split, example),
+                         "suspect": (split, row) in doubted, "text": text})  # fmt: skip
+    points = np.concatenate(chosen)
+    if len(points) < 10:
+        return pd.DataFrame(columns=list(MAP))
+    reduced = PCA(min(50, *points.shape), random_state=SEED).fit_transform(points)
+    placed = TSNE(perplexity=min(30, (len(points) - 1) / 3), init="pca", max_iter=MAP_STEPS,
+                  random_state=SEED).fit_transform(reduced)  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.insert(0, "x", np.round(placed[:, 0].astype(np.float64), 3))
+    table.insert(1, "y", np.round(placed[:, 1].astype(np.float64), 3))
+    return table
+
+
+def _map_label(splits: Splits, split: str, example: Mapping[str, Any]) -> str:
+    """Return the label that colours a text; of a sentence its entity types, of many labels the first."""
+    from ftkit.scoring.spans import entity_type
+
+    if not splits.labelled[split] or ("tags" in example and splits.tag_scheme != "BIO"):
+        return ""
+    if "tags" in example:
+        return "+".join(sorted({entity_type(splits.labels[tag]) for tag in example["tags"]} - {""}))
+    value = example["label"]
+    if splits.problem_type == "regression":
+        return f"{value:.2g}"
+    return splits.labels[value] if not isinstance(value, list) else "|".join(splits.labels[at] for at in value[:2])
+
+
+def _count_cuts(embedded: Embedded) -> pd.DataFrame:
+    import pandas as pd
+
+    encoded, rows = embedded.encoded, []
+    for length in (item for item in LENGTHS if item <= encoded.limit):
+        for split, sizes in encoded.lengths.items():
+            ends = encoded.entities.get(split, np.zeros(0))
+            rows.append({
+                "max_length": length, "split": split, "texts": round(float(np.mean(sizes > length)), 4),
+                "tokens": round(float(np.maximum(sizes - length, 0).sum() / max(sizes.sum(), 1)), 4),
+                "entities": round(float(np.mean(ends > length)), 4) if len(ends) else 0.0,
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CUTS))
