@@ -10,8 +10,21 @@ from importlib import import_module
 
 from benchmarks.rounds import QUICK
 
-ALL = ("latency", "training", "steps", "busy", "frozen", "prediction", "growth", "quality", "defaults", "few", "scores",
-       "board", "gpu")  # fmt: skip
+ALL = (
+    "latency",
+    "training",
+    "steps",
+    "busy",
+    "frozen",
+    "prediction",
+    "growth",
+    "quality",
+    "defaults",
+    "few",
+    "scores",
+    "board",
+    "gpu",
+)
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)

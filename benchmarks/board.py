@@ -72,15 +72,20 @@ def main(*, quick: bool = False) -> None:
             for watched in (True, False):
                 found[watched].append(train(Path(folder) / f"{number}-{watched}", watched=watched, limit=limit))
                 print(f"benchmarks.board, round {number + 1} of {rounds}, {TITLES[watched]}", file=sys.stderr)
-    rows = [[TITLES[watched], spread(results, "speed"), spread(results, "share", 2, scale=100)]
-            for watched, results in found.items()]  # fmt: skip
+    rows = [
+        [TITLES[watched], spread(results, "speed"), spread(results, "share", 2, scale=100)]
+        for watched, results in found.items()
+    ]
     rows.append(["with the board, relative to without", ratio(found[True], found[False], "speed"), ""])
     write_table(
-        "board", "What the board costs a training",
+        "board",
+        "What the board costs a training",
         f"Full fine-tuning of minilm on {limit} texts of {SOURCE} in a notebook's kernel, max_length "
         f"{LENGTH}. Median and range of {rounds} interleaved rounds.",
-        ["training", "examples per second", "processor time of the main thread, %"], rows, quick=quick,
-    )  # fmt: skip
+        ["training", "examples per second", "processor time of the main thread, %"],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -25,8 +25,11 @@ from ftkit.speed.sharing import SWITCH
 SETTINGS = {"source": "tweet-entities", "limit": 1600, "max_length": 128, "batch_size": 16, "epochs": 200}
 WAYS = {"spinning": "0", "sharing": "1"}
 SITUATIONS = {  # trainings at once, and processes that do nothing but compute beside them
-    "alone": (1, 0), "beside a busy process": (1, 1), "two at once, together": (2, 0), "four at once, together": (4, 0),
-}  # fmt: skip
+    "alone": (1, 0),
+    "beside a busy process": (1, 1),
+    "two at once, together": (2, 0),
+    "four at once, together": (4, 0),
+}
 SECONDS = 20.0
 FEW_SECONDS = 2.0
 NAP = 0.02
@@ -55,16 +58,28 @@ def run_at_once(trainings: int, busy: int, settings: dict[str, Any], switch: str
     """Let trainings begin at the same moment, and return the sum of their speeds."""
     with clean_environment() as environment, tempfile.TemporaryDirectory() as meeting, _occupied(busy):
         command = [sys.executable, "-m", "benchmarks.busy", "train", json.dumps({**settings, "meeting": meeting})]
-        started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                    env={**environment, SWITCH: switch}) for _ in range(trainings)]  # fmt: skip
+        started = [
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env={**environment, SWITCH: switch},
+            )
+            for _ in range(trainings)
+        ]
         while len(list(Path(meeting).glob("ready-*"))) < trainings:
             if any(process.poll() for process in started):
                 raise SystemExit("a training failed before it began")
             time.sleep(NAP)
         Path(meeting, "go").touch()
         outputs = [process.communicate()[0] for process in started]
-    found = [json.loads(line.removeprefix("FOUND ")) for output in outputs for line in output.splitlines()
-             if line.startswith("FOUND ")]  # fmt: skip
+    found = [
+        json.loads(line.removeprefix("FOUND "))
+        for output in outputs
+        for line in output.splitlines()
+        if line.startswith("FOUND ")
+    ]
     if len(found) < trainings:
         raise SystemExit("a training failed")
     return {"speed": sum(one["speed"] for one in found)}
@@ -99,18 +114,25 @@ def main(*, quick: bool = False) -> None:
     seconds = FEW_SECONDS if quick else SECONDS
     found = measure({**shrink(SETTINGS, quick=quick), "seconds": seconds}, rounds)
     rows = [
-        [name, spread(found[name, "spinning"], "speed", 0), spread(found[name, "sharing"], "speed", 0),
-         ratio(found[name, "sharing"], found[name, "spinning"], "speed"),
-         ratio(found[name, "sharing"], found["alone", "spinning"], "speed")]
+        [
+            name,
+            spread(found[name, "spinning"], "speed", 0),
+            spread(found[name, "sharing"], "speed", 0),
+            ratio(found[name, "sharing"], found[name, "spinning"], "speed"),
+            ratio(found[name, "sharing"], found["alone", "spinning"], "speed"),
+        ]
         for name in SITUATIONS
-    ]  # fmt: skip
+    ]
     write_table(
-        "busy", "A training beside others",
+        "busy",
+        "A training beside others",
         f"Training examples per second of minilm on tweets, {seconds:.0f} seconds from a common start; of several "
         f"trainings the sum; median and range of {rounds} rounds in turns. Threads that always spin are what torch has "
         f"by itself (`{SWITCH}=0`).",
-        ["", "threads always spin", "threads sleep beside others", "gain", "of one alone, spinning"], rows, quick=quick,
-    )  # fmt: skip
+        ["", "threads always spin", "threads sleep beside others", "gain", "of one alone, spinning"],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -56,10 +56,15 @@ def train(settings: dict[str, Any]) -> Result:
     seed, scores = {"seed": settings["seed"]}, {}
 
     def prepare(limit: int, change: Mapping[str, Any], **more: Any) -> Any:
-        sections = {"data": {"test_fraction": TEST, **settings["data"]}, "head": {**change.get("head", {}), **seed},
-                    "training": {"learning_rate": 0.0, **change.get("training", {}), **seed, **more}}  # fmt: skip
-        return make_run({"source": settings["source"], "limit": limit, "max_length": MAX_LENGTH, "batch_size": 16,
-                         "epochs": 0}, **sections)  # fmt: skip
+        sections = {
+            "data": {"test_fraction": TEST, **settings["data"]},
+            "head": {**change.get("head", {}), **seed},
+            "training": {"learning_rate": 0.0, **change.get("training", {}), **seed, **more},
+        }
+        return make_run(
+            {"source": settings["source"], "limit": limit, "max_length": MAX_LENGTH, "batch_size": 16, "epochs": 0},
+            **sections,
+        )
 
     test, plain = chain.make(prepare(settings["scored"], {}), "preprocessing"), prepare(settings["examples"], {})
     encoded = chain.make(plain, "preprocessing")
@@ -93,10 +98,17 @@ def main(*, quick: bool = False) -> None:
     scores: dict[tuple[str, int], list[float]] = {}  # of each change and size, one of each data set
     for examples, seeds in sizes.items():
         for source, hints in data.items():
-            settings = {"source": source, "data": hints, "examples": examples, "changes": changes,
-                        "scored": FEW if quick else SCORED}  # fmt: skip
-            found = [record.measure("benchmarks.defaults", "ftkit", {**settings, "seed": seed})["scores"]
-                     for seed in range(seeds)]  # fmt: skip
+            settings = {
+                "source": source,
+                "data": hints,
+                "examples": examples,
+                "changes": changes,
+                "scored": FEW if quick else SCORED,
+            }
+            found = [
+                record.measure("benchmarks.defaults", "ftkit", {**settings, "seed": seed})["scores"]
+                for seed in range(seeds)
+            ]
             for name in changes:
                 scores.setdefault((name, examples), []).append(statistics.mean(item[name] for item in found))
     rows = [["the defaults: score", *(f"{100 * statistics.mean(scores['', examples]):.1f}" for examples in sizes)]]
@@ -104,13 +116,16 @@ def main(*, quick: bool = False) -> None:
         pairs = [zip(scores[name, examples], scores["", examples], strict=True) for examples in sizes]
         rows.append([name, *(describe_differences([other - usual for other, usual in pair]) for pair in pairs)])
     write_table(
-        "defaults", "Whether the defaults stand",
+        "defaults",
+        "Whether the defaults stand",
         f"Test score in percent (accuracy; tweets: correlation; tweet-entities: entity F1), mean over {len(data)} data "
         f"sets and {', '.join(map(str, sizes.values()))} seeds; below it what each change alone brings, in points, "
         f"with its {100 * CONFIDENCE:.0f} % interval over the data sets. All layers of minilm, {MAX_LENGTH} tokens, "
         f"{SCORED:,} test texts.",
-        ["change", *(f"{examples:,} examples" for examples in sizes)], rows, quick=quick,
-    )  # fmt: skip
+        ["change", *(f"{examples:,} examples" for examples in sizes)],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

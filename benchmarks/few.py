@@ -39,8 +39,12 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
     folder = make_folder()
     _write_texts(settings, folder.parent / "texts")
     seed = {"seed": settings["seed"]}
-    more: dict[str, Any] = {"data": {"source": str(folder.parent / "texts")}, "head": seed, "training": seed,
-                            "preprocessing": {"max_length": MAX_LENGTH}}  # fmt: skip
+    more: dict[str, Any] = {
+        "data": {"source": str(folder.parent / "texts")},
+        "head": seed,
+        "training": seed,
+        "preprocessing": {"max_length": MAX_LENGTH},
+    }
     run = Run.create(folder, read_recipe(shipped_recipes()["few_labels"]).replace(more))
     begun = time.perf_counter()
     chain.make(run, "training")
@@ -63,9 +67,13 @@ def train_setfit(settings: dict[str, Any]) -> Result:
     model.model_body.max_seq_length = MAX_LENGTH
     usual = _count_steps([label for _, label in train])
     arguments = TrainingArguments(
-        output_dir=str(folder), seed=settings["seed"], report_to="none", save_strategy="no", show_progress_bar=False,
+        output_dir=str(folder),
+        seed=settings["seed"],
+        report_to="none",
+        save_strategy="no",
+        show_progress_bar=False,
         max_steps=-1 if usual <= settings["steps"] else settings["steps"],
-    )  # fmt: skip
+    )
     data = Dataset.from_dict({"text": [text for text, _ in train], "label": [label for _, label in train]})
     Trainer(model=model, args=arguments, train_dataset=data).train()
     seconds = time.perf_counter() - begun
@@ -127,20 +135,27 @@ def main(*, quick: bool = False) -> None:
             scores = [[item["accuracy"] for item in results] for results in (ours, theirs)]
             usual = theirs[0]["usual_steps"]
             cut = "" if usual <= most else f", {most} of {usual:,} steps"
-            rows.append([
-                f"{source}, {each} a class", *(f"{100 * statistics.mean(item):.1f}" for item in scores),
-                describe_difference(*scores), f"{statistics.median(item['seconds'] for item in ours):.0f}",
-                f"{statistics.median(item['seconds'] for item in theirs):.0f}{cut}",
-                f"{statistics.median(times):.1f}× ({min(times):.1f} to {max(times):.1f})",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{source}, {each} a class",
+                    *(f"{100 * statistics.mean(item):.1f}" for item in scores),
+                    describe_difference(*scores),
+                    f"{statistics.median(item['seconds'] for item in ours):.0f}",
+                    f"{statistics.median(item['seconds'] for item in theirs):.0f}{cut}",
+                    f"{statistics.median(times):.1f}× ({min(times):.1f} to {max(times):.1f})",
+                ]
+            )
     write_table(
-        "few", "Few labels",
+        "few",
+        "Few labels",
         f"Accuracy in percent on {scored:,} test texts, means of {seeds} draws of texts and seeds; the difference is "
         "draw by draw, with its 95 % interval by a paired t-test. Recipe `few_labels` beside SetFit with its defaults "
         f"and at most {most} steps; {MAX_LENGTH} tokens of a text for both.",
-        ["data", "ftkit", "SetFit", "difference", "seconds, ftkit", "seconds, SetFit", "ftkit is faster"], rows,
-        quick=quick, peers=("setfit", "sentence-transformers"),
-    )  # fmt: skip
+        ["data", "ftkit", "SetFit", "difference", "seconds, ftkit", "seconds, SetFit", "ftkit is faster"],
+        rows,
+        quick=quick,
+        peers=("setfit", "sentence-transformers"),
+    )
 
 
 if __name__ == "__main__":

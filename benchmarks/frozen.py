@@ -40,8 +40,11 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
         chain.make(run, "training")
         seconds = time.perf_counter() - begun
         model = head.load_model(str(run.path / "model"), "text-classification")
-        found[name] = {"seconds": seconds, "accuracy": score_model(model, preprocessing.load(run)),
-                       "rate": _choose_rate(run)}  # fmt: skip
+        found[name] = {
+            "seconds": seconds,
+            "accuracy": score_model(model, preprocessing.load(run)),
+            "rate": _choose_rate(run),
+        }
     return found
 
 
@@ -56,8 +59,10 @@ def train_trainer(settings: dict[str, Any]) -> Result:
 
     run = _make_run(settings)
     splits, folder = chain.read_splits(run), resolve_encoder(run.recipe.head.encoder)
-    texts = {name: (list(splits.datasets[name]["text"]), list(splits.datasets[name]["label"]))
-             for name in ("train", "validation")}  # fmt: skip
+    texts = {
+        name: (list(splits.datasets[name]["text"]), list(splits.datasets[name]["label"]))
+        for name in ("train", "validation")
+    }
     chain.make(run, "head")
     rate = _choose_rate(run)
     begun = time.perf_counter()
@@ -68,12 +73,23 @@ def train_trainer(settings: dict[str, Any]) -> Result:
     model = load_model(splits, folder)
     model.base_model.requires_grad_(False)
     args = TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings["batch_size"], learning_rate=rate,
-        num_train_epochs=settings["epochs"], use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True,
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=settings["batch_size"],
+        learning_rate=rate,
+        num_train_epochs=settings["epochs"],
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
         eval_strategy="epoch",
-    )  # fmt: skip
-    Trainer(model, args, train_dataset=data["train"], eval_dataset=data["validation"],
-            data_collator=load_collator(splits, folder)).train()  # fmt: skip
+    )
+    Trainer(
+        model,
+        args,
+        train_dataset=data["train"],
+        eval_dataset=data["validation"],
+        data_collator=load_collator(splits, folder),
+    ).train()
     seconds = time.perf_counter() - begun
     return {"seconds": seconds, "accuracy": score_model(model, chain.make(run, "preprocessing"))}
 
@@ -104,8 +120,9 @@ WAYS = {"ftkit": train_ftkit, "trainer": train_trainer, "setfit": train_setfit}
 def _make_run(settings: dict[str, Any]) -> Any:
     from benchmarks.work import make_run
 
-    return make_run(settings, head={"tune": "head"}, data={"validation_fraction": VALIDATION},
-                    training={"learning_rate": RATE})  # fmt: skip
+    return make_run(
+        settings, head={"tune": "head"}, data={"validation_fraction": VALIDATION}, training={"learning_rate": RATE}
+    )
 
 
 def _choose_rate(run: Any) -> float:
@@ -122,22 +139,28 @@ def main(*, quick: bool = False) -> None:
     rates = {name: ours[0][name]["rate"] for name in ("first", "second")}
     found = {**{name: [item[name] for item in ours] for name in ("first", "second")}, **found}
     rows = [
-        [TITLES[way], spread(results, "seconds", 2),
-         "" if way in ("first", "second") else ratio(found["first"], results, "seconds", less=True),
-         "" if way in ("first", "second") else ratio(found["second"], results, "seconds", less=True),
-         spread(results, "accuracy", 3)]
+        [
+            TITLES[way],
+            spread(results, "seconds", 2),
+            "" if way in ("first", "second") else ratio(found["first"], results, "seconds", less=True),
+            "" if way in ("first", "second") else ratio(found["second"], results, "seconds", less=True),
+            spread(results, "accuracy", 3),
+        ]
         for way, results in ((way, found[way]) for way in TITLES)
-    ]  # fmt: skip
+    ]
     write_table(
-        "frozen", "A head on a frozen encoder",
+        "frozen",
+        "A head on a frozen encoder",
         f"From {work['limit']} texts of {work['source']} in memory to a trained head: max_length {work['max_length']}, "
         f"{work['epochs']} epochs, batches of {work['batch_size']}. ftkit solves the first head; `Trainer` trains at "
         f"learning rate {rates['first']:g}, ftkit's default where a head is trained by steps, as the second one is, at "
         f"{rates['second']:g}. After each epoch ftkit and `Trainer` score {ours[0]['validation']} validation texts. "
         f"Accuracy on {work['limit']} test texts. Median and range of {rounds} interleaved rounds.",
-        ["way", "seconds", "ftkit's first is faster", "ftkit's second is faster", "accuracy"], rows, quick=quick,
+        ["way", "seconds", "ftkit's first is faster", "ftkit's second is faster", "accuracy"],
+        rows,
+        quick=quick,
         peers=("setfit", "sentence-transformers"),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -26,9 +26,14 @@ WORK: dict[str, dict[str, Any]] = {
     "MiniLM, batches of 16": R8,
     "MiniLM, batches of 64": {**R8, "batch_size": 64, "epochs": 3},
     "BERT-base, batches of 32": {**R8, "limit": 1600, "batch_size": 32, "encoder": "bert-base"},
-    "MiniLM, tags, batches of 16": {"source": "tweet-entities", "limit": 0, "max_length": 128, "batch_size": 16,
-                                    "epochs": 2},
-}  # fmt: skip
+    "MiniLM, tags, batches of 16": {
+        "source": "tweet-entities",
+        "limit": 0,
+        "max_length": 128,
+        "batch_size": 16,
+        "epochs": 2,
+    },
+}
 PREDICTED, HEADS = "prediction from text", "epochs of the head, first time included"
 TRIED = 20  # steps of each of Trainer's ways beforehand
 HEAD = {**R8, "epochs": 5}
@@ -41,9 +46,12 @@ BATCHES = (64, 256)  # of pipeline
 REPEATED = 4  # times that the test texts are predicted
 OPTIONS: dict[str, dict[str, Any]] = {
     "its defaults": {},
-    "bf16, like lengths together": {"bf16": True, "train_sampling_strategy": "group_by_length",
-                                    "length_column_name": "length"},
-}  # fmt: skip
+    "bf16, like lengths together": {
+        "bf16": True,
+        "train_sampling_strategy": "group_by_length",
+        "length_column_name": "length",
+    },
+}
 
 
 class Clock:
@@ -73,8 +81,15 @@ def now() -> float:
     return time.perf_counter()
 
 
-def run_trainer(settings: Mapping[str, Any], options: Mapping[str, Any], *, prepared: tuple[Any, Any, str],
-                steps: int = 0, freeze: bool = False, rate: float = 5e-5) -> tuple[float, Any]:  # fmt: skip
+def run_trainer(
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    prepared: tuple[Any, Any, str],
+    steps: int = 0,
+    freeze: bool = False,
+    rate: float = 5e-5,
+) -> tuple[float, Any]:
     """Train with Trainer, and return the seconds of its steps, and the trainer."""
     from transformers import Trainer, TrainingArguments, set_seed
 
@@ -84,15 +99,24 @@ def run_trainer(settings: Mapping[str, Any], options: Mapping[str, Any], *, prep
     clock = Clock()
     set_seed(int(settings.get("seed", 13)))
     args = TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings["batch_size"], max_steps=steps or -1,
-        num_train_epochs=settings["epochs"], report_to="none", save_strategy="no", disable_tqdm=True,
-        learning_rate=rate, seed=int(settings.get("seed", 13)), use_cpu=choose_device().type == "cpu", **options,
-    )  # fmt: skip
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=settings["batch_size"],
+        max_steps=steps or -1,
+        num_train_epochs=settings["epochs"],
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        learning_rate=rate,
+        seed=int(settings.get("seed", 13)),
+        use_cpu=choose_device().type == "cpu",
+        **options,
+    )
     model = load_model(splits, folder)
     if freeze:
         model.base_model.requires_grad_(False)
-    trainer = Trainer(model, args, train_dataset=data, data_collator=load_collator(splits, folder),
-                      callbacks=[clock.callback])  # fmt: skip
+    trainer = Trainer(
+        model, args, train_dataset=data, data_collator=load_collator(splits, folder), callbacks=[clock.callback]
+    )
     trainer.train()
     return clock.seconds, trainer
 
@@ -126,8 +150,10 @@ class Comparison:
         if settings.get("encoder") == "bert-base":
             settings["encoder"] = find_encoder(f"{self.folder}/bert-base")
         prepared = read_encoded(settings)
-        seconds = {way: run_trainer(settings, options, prepared=prepared, steps=2 if self.quick else TRIED)[0]
-                   for way, options in OPTIONS.items()}  # fmt: skip
+        seconds = {
+            way: run_trainer(settings, options, prepared=prepared, steps=2 if self.quick else TRIED)[0]
+            for way, options in OPTIONS.items()
+        }
         return settings, prepared, min(seconds, key=lambda way: seconds[way])
 
     def measure(self, name: str, number: int) -> Result:
@@ -170,8 +196,10 @@ class Comparison:
         texts = list(chain.read_splits(run).datasets["test"]["text"]) * (1 if self.quick else REPEATED)
         predictor = Predictor(run)
         classify = pipeline("text-classification", model=str(run.path / "model"), device=choose_device())
-        tried = {size: _time(lambda size=size: classify(texts[:400], batch_size=size, truncation=True))
-                 for size in BATCHES[: 1 if self.quick else None]}  # fmt: skip
+        tried = {
+            size: _time(lambda size=size: classify(texts[:400], batch_size=size, truncation=True))
+            for size in BATCHES[: 1 if self.quick else None]
+        }
         list(predictor.predict(texts[:400]))
         return texts, predictor, classify, min(tried, key=lambda size: tried[size])
 
@@ -180,8 +208,12 @@ class Comparison:
         theirs = _time(lambda: classify(texts, batch_size=size, truncation=True))
         ours = _time(lambda: list(predictor.predict(texts)))
         alone = _time(lambda: predictor.encoder.tokenizer(texts))
-        return {"ftkit": len(texts) / ours, "other": len(texts) / theirs, "tokenizer": len(texts) / alone,
-                "how": f"test texts of {R8['source']}; `pipeline`: {size} a batch"}  # fmt: skip
+        return {
+            "ftkit": len(texts) / ours,
+            "other": len(texts) / theirs,
+            "tokenizer": len(texts) / alone,
+            "how": f"test texts of {R8['source']}; `pipeline`: {size} a batch",
+        }
 
     def describe(self, name: str, found: list[Result]) -> list[str]:
         """Return a row of the table."""
@@ -190,8 +222,12 @@ class Comparison:
         if "tokenizer" in found[-1]:
             share = statistics.median(item["ftkit"] / item["tokenizer"] for item in found)
             how += f"; tokenising alone takes {100 * share:.0f} % of ftkit's time"
-        return [f"{name} ({how})", spread(ways["ftkit"], "speed", 0), spread(ways["other"], "speed", 0),
-                ratio(ways["ftkit"], ways["other"], "speed")]  # fmt: skip
+        return [
+            f"{name} ({how})",
+            spread(ways["ftkit"], "speed", 0),
+            spread(ways["other"], "speed", 0),
+            ratio(ways["ftkit"], ways["other"], "speed"),
+        ]
 
 
 def compare_losses(*, quick: bool) -> str:
@@ -207,35 +243,47 @@ def compare_losses(*, quick: bool) -> str:
     settings = shrink(LOSSES, quick=quick)
     with tempfile.TemporaryDirectory() as folder:
         encoder = f"{folder}/still"
-        AutoModel.from_pretrained(find_encoder_folder(), hidden_dropout_prob=0.0,
-                                  attention_probs_dropout_prob=0.0).save_pretrained(encoder)  # fmt: skip
+        AutoModel.from_pretrained(
+            find_encoder_folder(), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+        ).save_pretrained(encoder)
         AutoTokenizer.from_pretrained(find_encoder_folder()).save_pretrained(encoder)
         plain = {"precision": "fp32", "weight_decay": 0.0, "warmup": 0.0, "learning_rate": RATE}
         _, run = run_ftkit({**settings, "encoder": encoder}, head={"dropout": 0.0}, training=plain)
-        ours = [event["loss"] for event in read_events(run.path / "training" / "events.jsonl")
-                if event["kind"] == "step"]  # fmt: skip
+        ours = [
+            event["loss"] for event in read_events(run.path / "training" / "events.jsonl") if event["kind"] == "step"
+        ]
         encoded, seed = preprocessing.load(run), run.recipe.training.seed
         data, collator = encoded.datasets["train"], encoded.make_collator()
 
         class Plain(Trainer):  # type: ignore[misc]
             def get_train_dataloader(self) -> Any:
                 batches = LengthBatches(data["length"][:], batch_size=settings["batch_size"], seed=seed)
-                return self.accelerator.prepare(torch.utils.data.DataLoader(data, batch_sampler=batches,
-                                                                            collate_fn=collator))  # fmt: skip
+                return self.accelerator.prepare(
+                    torch.utils.data.DataLoader(data, batch_sampler=batches, collate_fn=collator)
+                )
 
         set_seed(seed)
         args = TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=settings["batch_size"], num_train_epochs=settings["epochs"],
-            learning_rate=RATE, weight_decay=0.0, logging_steps=1, report_to="none", save_strategy="no",
-            disable_tqdm=True, use_cpu=choose_device().type == "cpu",
-        )  # fmt: skip
+            output_dir=folder,
+            per_device_train_batch_size=settings["batch_size"],
+            num_train_epochs=settings["epochs"],
+            learning_rate=RATE,
+            weight_decay=0.0,
+            logging_steps=1,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=choose_device().type == "cpu",
+        )
         trainer = Plain(head.load_head_model(run), args, train_dataset=data)
         trainer.train()
         chain.read_splits(run)
     theirs = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     worst = max(abs(a - b) / max(abs(b), 1e-9) for a, b in zip(ours, theirs, strict=True))
-    said = (f"float32 without dropout: the losses of {len(ours)} steps differ from `Trainer`'s by at most {worst:.1e} "
-            f"relative ({'within' if worst <= AGREED else 'beyond'} {AGREED:.0e}).")  # fmt: skip
+    said = (
+        f"float32 without dropout: the losses of {len(ours)} steps differ from `Trainer`'s by at most {worst:.1e} "
+        f"relative ({'within' if worst <= AGREED else 'beyond'} {AGREED:.0e})."
+    )
     print(said, flush=True)
     return said
 
@@ -256,8 +304,10 @@ def compare_seeds(*, quick: bool) -> str:
             found["ftkit"].append(score_model(_to_device(model), encoded))
             _, trainer = run_trainer({**settings, "seed": seed}, {"warmup_steps": 0.1}, prepared=prepared, rate=RATE)
             found["Trainer"].append(score_model(trainer.model, encoded))
-        said = ", ".join(f"{way} {statistics.mean(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
-                         for way, scores in found.items())  # fmt: skip
+        said = ", ".join(
+            f"{way} {statistics.mean(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
+            for way, scores in found.items()
+        )
         parts.append(f"{source}: {said}")
         print(parts[-1], flush=True)
     return "Test scores with dropout, mean and range of the seeds: " + "; ".join(parts) + "."
@@ -302,12 +352,19 @@ def main(*, quick: bool = False) -> None:
 
     def write(rounds: int) -> None:
         write_table(
-            "gpu", "On a GPU",
-            " ".join([f"{card}. Examples a second of whole trainings, texts a second of predictions; median and range "
-                      f"of {rounds} interleaved rounds.", *notes]),
+            "gpu",
+            "On a GPU",
+            " ".join(
+                [
+                    f"{card}. Examples a second of whole trainings, texts a second of predictions; median and range "
+                    f"of {rounds} interleaved rounds.",
+                    *notes,
+                ]
+            ),
             ["work", "ftkit", "`Trainer`, `pipeline`", "ftkit is faster"],
-            [comparison.describe(name, results) for name, results in found.items()], quick=quick,
-        )  # fmt: skip
+            [comparison.describe(name, results) for name, results in found.items()],
+            quick=quick,
+        )
 
     for number in range(1, count_rounds(quick) + 1):
         for name in (*WORK, PREDICTED, HEADS):

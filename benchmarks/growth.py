@@ -42,8 +42,11 @@ def prepare(settings: dict[str, Any]) -> Result:
 
     splits = load_splits(Data(source="newsgroups"))
     parts = [splits.datasets[name] for name in ("train", "validation", "test")]
-    posts = [(splits.labels[label], text.split()) for part in parts
-             for text, label in zip(part["text"], part["label"], strict=True)]  # fmt: skip
+    posts = [
+        (splits.labels[label], text.split())
+        for part in parts
+        for text, label in zip(part["text"], part["label"], strict=True)
+    ]
     for name, words in (("short", SHORT), ("long", LONG)):
         pieces = list(dict.fromkeys(joined.from_iterable(_cut(label, post, words) for label, post in posts)))
         random.Random(0).shuffle(pieces)
@@ -58,8 +61,9 @@ def measure_examples(settings: dict[str, Any]) -> Result:
     from ftkit.stages import chain
 
     # The inspection would encode a sample of the texts: its time doesn't grow beyond that.
-    run = _make_run(settings, "short", inspection={"encode": False}, head={"tune": "head"},
-                    training={"learning_rate": 1e-2})  # fmt: skip
+    run = _make_run(
+        settings, "short", inspection={"encode": False}, head={"tune": "head"}, training={"learning_rate": 1e-2}
+    )
     begun = time.perf_counter()
     for stage in STAGES:
         chain.make(run, stage)
@@ -97,19 +101,27 @@ def measure_all(folder: str, *, quick: bool) -> dict[str, list[Result]]:
     """Measure each size once: how far the points are from one line shows how far they scatter."""
     short = {"folder": folder, "pieces": "short", "max_length": EXAMPLE_LENGTH, "batch_size": 64}
     long = {"folder": folder, "pieces": "long"}
-    sizes = {"examples": EXAMPLES[:2], "length": LENGTHS[:2], "batch": BATCHES[:2]} if quick else (
-        {"examples": EXAMPLES, "length": LENGTHS, "batch": BATCHES})  # fmt: skip
+    sizes = (
+        {"examples": EXAMPLES[:2], "length": LENGTHS[:2], "batch": BATCHES[:2]}
+        if quick
+        else ({"examples": EXAMPLES, "length": LENGTHS, "batch": BATCHES})
+    )
     work = {
         "examples": [{**short, "examples": size // 10 if quick else size} for size in sizes["examples"]],
-        "length": [{**long, "examples": LENGTH_EXAMPLES, "max_length": size, "batch_size": 16}
-                   for size in sizes["length"]],
-        "batch": [{**long, "examples": BATCH_EXAMPLES, "max_length": BATCH_LENGTH, "batch_size": size}
-                  for size in sizes["batch"]],
-    }  # fmt: skip
+        "length": [
+            {**long, "examples": LENGTH_EXAMPLES, "max_length": size, "batch_size": 16} for size in sizes["length"]
+        ],
+        "batch": [
+            {**long, "examples": BATCH_EXAMPLES, "max_length": BATCH_LENGTH, "batch_size": size}
+            for size in sizes["batch"]
+        ],
+    }
     ways = {"examples": "examples", "length": "training", "batch": "training"}
     names = {"examples": "examples", "length": "max_length", "batch": "batch_size"}
-    return {kind: [{**_measure(ways[kind], item), "size": item[names[kind]]} for item in items]
-            for kind, items in work.items()}  # fmt: skip
+    return {
+        kind: [{**_measure(ways[kind], item), "size": item[names[kind]]} for item in items]
+        for kind, items in work.items()
+    }
 
 
 def fit_line(found: Sequence[Result]) -> dict[str, float]:
@@ -119,8 +131,11 @@ def fit_line(found: Sequence[Result]) -> dict[str, float]:
     sizes, seconds = np.array([[item["size"], item["seconds"]] for item in found], dtype=float).T
     slope, start = np.polyfit(sizes, seconds, 1)
     rest = ((seconds - start - slope * sizes) ** 2).sum()
-    return {"slope": float(slope), "start": float(start),
-            "r2": float(1 - rest / ((seconds - seconds.mean()) ** 2).sum())}  # fmt: skip
+    return {
+        "slope": float(slope),
+        "start": float(start),
+        "r2": float(1 - rest / ((seconds - seconds.mean()) ** 2).sum()),
+    }
 
 
 def draw(found: dict[str, list[Result]], line: dict[str, float], path: Path) -> None:
@@ -144,8 +159,13 @@ def draw(found: dict[str, list[Result]], line: dict[str, float], path: Path) -> 
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
     ends = [0, found["examples"][-1]["size"]]
-    axes[0, 0].plot(ends, [line["start"] + line["slope"] * end for end in ends], color=GREY, zorder=0,
-                    label=f"straight line, R² {line['r2']:.4f}")  # fmt: skip
+    axes[0, 0].plot(
+        ends,
+        [line["start"] + line["slope"] * end for end in ends],
+        color=GREY,
+        zorder=0,
+        label=f"straight line, R² {line['r2']:.4f}",
+    )
     axes[0, 0].legend(frameon=False, fontsize=9)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, GiB")
@@ -156,8 +176,11 @@ def draw(found: dict[str, list[Result]], line: dict[str, float], path: Path) -> 
 def _measure(way: str, settings: dict[str, Any]) -> Result:
     begun = time.monotonic()
     found = run_way("benchmarks.growth", way, settings)
-    print(f"benchmarks.growth, {way}, {settings['examples']} examples of {settings['max_length']} tokens in batches of "
-          f"{settings['batch_size']}: {time.monotonic() - begun:.0f} s", file=sys.stderr)  # fmt: skip
+    print(
+        f"benchmarks.growth, {way}, {settings['examples']} examples of {settings['max_length']} tokens in batches of "
+        f"{settings['batch_size']}: {time.monotonic() - begun:.0f} s",
+        file=sys.stderr,
+    )
     return found
 
 
@@ -168,14 +191,20 @@ def main(*, quick: bool = False) -> None:
         found = measure_all(folder, quick=quick)
     line = fit_line(found["examples"])
     rows = [
-        [PANELS[kind][1] if at == 0 else "", f"{item['size']:,}", f"{item['seconds']:.1f}",
-         f"{line['start'] + line['slope'] * item['size']:.1f}" if kind == "examples" else "",
-         f"{item['peak'] / 2**30:.2f}"]
-        for kind, items in found.items() for at, item in enumerate(items)
-    ]  # fmt: skip
+        [
+            PANELS[kind][1] if at == 0 else "",
+            f"{item['size']:,}",
+            f"{item['seconds']:.1f}",
+            f"{line['start'] + line['slope'] * item['size']:.1f}" if kind == "examples" else "",
+            f"{item['peak'] / 2**30:.2f}",
+        ]
+        for kind, items in found.items()
+        for at, item in enumerate(items)
+    ]
     draw(found, line, Path(tempfile.gettempdir()) / PICTURE.name if quick else PICTURE)
     write_table(
-        "growth", "How time and memory grow",
+        "growth",
+        "How time and memory grow",
         "![Time and memory by examples, length and batch size](docs/growth.png)\n\n"
         "minilm on pieces of newsgroup posts, each measured once in a process of its own, for one epoch. Examples: all "
         "five stages with a head on the frozen encoder, the inspection without its look through the encoder, which "
@@ -183,8 +212,10 @@ def main(*, quick: bool = False) -> None:
         f"{1e6 * line['slope']:.0f} µs an example, R² {line['r2']:.4f}. Length: training steps of full fine-tuning on "
         f"{LENGTH_EXAMPLES} examples in batches of 16. Batch size: the same on {BATCH_EXAMPLES} examples of "
         f"{BATCH_LENGTH} tokens.",
-        ["what grows", "size", "seconds", "straight line", "peak memory, GiB"], rows, quick=quick,
-    )  # fmt: skip
+        ["what grows", "size", "seconds", "straight line", "peak memory, GiB"],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -91,11 +91,14 @@ def main(*, quick: bool = False) -> None:
         ["the same stages in one Python process, to compare", spread(found["run"], "script")],
     ]
     write_table(
-        "latency", "What is waited for besides the work",
+        "latency",
+        "What is waited for besides the work",
         f"From start to end of a process with an empty cache; median and range of {rounds} rounds. The run trains a "
         "head on the frozen minilm.",
-        ["what", "seconds"], rows, quick=quick,
-    )  # fmt: skip
+        ["what", "seconds"],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -79,8 +79,13 @@ def encode_ftkit(settings: dict[str, Any]) -> Result:
 
     texts, folder, precision = _read_texts(settings), str(fetch_sample("minilm")), choose_precision("auto").name
     tokenizer, model = load_tokenizer(folder, words=False), AutoModel.from_pretrained(folder)
-    collator = Collator(pad_id=tokenizer.pad_token_id, task="text-classification", problem_type="single_label",
-                        classes=1, longest=settings["max_length"])  # fmt: skip
+    collator = Collator(
+        pad_id=tokenizer.pad_token_id,
+        task="text-classification",
+        problem_type="single_label",
+        classes=1,
+        longest=settings["max_length"],
+    )
 
     def encode(texts: Sequence[str]) -> Any:
         ids = tokenizer(list(texts), truncation=True, max_length=settings["max_length"])["input_ids"]
@@ -114,8 +119,13 @@ def encode_peer(settings: dict[str, Any]) -> Result:
     return {"speed": speed, "how": f"batch size {size}", "found": vectors.tolist()}
 
 
-WAYS = {"ftkit": predict_ftkit, "fp32": predict_fp32, "pipeline": predict_pipeline, "states": encode_ftkit,
-        "encode": encode_peer}  # fmt: skip
+WAYS = {
+    "ftkit": predict_ftkit,
+    "fp32": predict_fp32,
+    "pipeline": predict_pipeline,
+    "states": encode_ftkit,
+    "encode": encode_peer,
+}
 
 
 def _read_texts(settings: dict[str, Any]) -> list[str]:
@@ -162,23 +172,32 @@ def main(*, quick: bool = False) -> None:
         work["folder"] = folder
         run_way("benchmarks.prediction", "prepare", work)
         found = take_turns("benchmarks.prediction", tuple(WAYS), work, rounds=rounds)
-    for peer, compare, ways in (("pipeline", compare_labels, ("ftkit", "fp32", "pipeline")),
-                                ("encode", compare_vectors, ("states", "encode"))):  # fmt: skip
+    for peer, compare, ways in (
+        ("pipeline", compare_labels, ("ftkit", "fp32", "pipeline")),
+        ("encode", compare_vectors, ("states", "encode")),
+    ):
         for way in ways:
             hows = ", ".join(sorted({item["how"] for item in found[way]}))
-            rows.append([
-                TITLES[way], hows, spread(found[way], "speed"),
-                "" if way == peer else ratio(found[way], found[peer], "speed"),
-                "" if way == peer else compare(found[way][0], found[peer][0]),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    TITLES[way],
+                    hows,
+                    spread(found[way], "speed"),
+                    "" if way == peer else ratio(found[way], found[peer], "speed"),
+                    "" if way == peer else compare(found[way][0], found[peer][0]),
+                ]
+            )
     write_table(
-        "prediction", "Prediction",
+        "prediction",
+        "Prediction",
         f"{work['limit']} test texts of {work['source']} as they come, max_length {work['max_length']}, on minilm. For "
         f"`pipeline` the best of batch sizes {join(PIPELINE_SIZES)} counts, for `encode` of {join(ENCODE_SIZES)}. "
         f"Median and range of {rounds} interleaved rounds.",
-        ["way", "how", "texts per second", "faster than the peer", "answers beside the peer's"], rows, quick=quick,
+        ["way", "how", "texts per second", "faster than the peer", "answers beside the peer's"],
+        rows,
+        quick=quick,
         peers=("sentence-transformers",),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -17,11 +17,25 @@ from benchmarks.rounds import Result, answer, take_turns, write_table
 from benchmarks.work import shrink
 
 WORK = {
-    "reuters-r8": {"source": "reuters-r8", "limit": 1000, "scored": 2000, "max_length": 64, "batch_size": 8,
-                   "epochs": 2, "learning_rate": 2e-4},
-    "tweet-entities": {"source": "tweet-entities", "limit": 1200, "scored": 2000, "max_length": 64, "batch_size": 8,
-                       "epochs": 3, "learning_rate": 3e-4},
-}  # fmt: skip
+    "reuters-r8": {
+        "source": "reuters-r8",
+        "limit": 1000,
+        "scored": 2000,
+        "max_length": 64,
+        "batch_size": 8,
+        "epochs": 2,
+        "learning_rate": 2e-4,
+    },
+    "tweet-entities": {
+        "source": "tweet-entities",
+        "limit": 1200,
+        "scored": 2000,
+        "max_length": 64,
+        "batch_size": 8,
+        "epochs": 3,
+        "learning_rate": 3e-4,
+    },
+}
 METRICS = {"reuters-r8": "accuracy", "tweet-entities": "entity F1"}
 TEST = 0.3  # share that is test where the sample has no test split: a larger one tells small differences apart
 SEEDS = 5
@@ -61,12 +75,22 @@ def train_trainer(settings: dict[str, Any]) -> Result:
         encoded, wanted = chain.make(run, "preprocessing"), run.recipe.training
         model = build_model(encoded.splits, replace(run.recipe.head, attention_dropout=-1.0))[0]
         args = TrainingArguments(
-            output_dir=tempfile.mkdtemp(), per_device_train_batch_size=wanted.batch_size, use_cpu=True, seed=seed,
-            num_train_epochs=wanted.epochs, learning_rate=wanted.learning_rate, weight_decay=wanted.weight_decay,
-            lr_scheduler_type=wanted.schedule, warmup_steps=wanted.warmup, max_grad_norm=wanted.max_grad_norm,
-            train_sampling_strategy="group_by_length", length_column_name="length",
-            report_to="none", save_strategy="no", disable_tqdm=True,
-        )  # fmt: skip
+            output_dir=tempfile.mkdtemp(),
+            per_device_train_batch_size=wanted.batch_size,
+            use_cpu=True,
+            seed=seed,
+            num_train_epochs=wanted.epochs,
+            learning_rate=wanted.learning_rate,
+            weight_decay=wanted.weight_decay,
+            lr_scheduler_type=wanted.schedule,
+            warmup_steps=wanted.warmup,
+            max_grad_norm=wanted.max_grad_norm,
+            train_sampling_strategy="group_by_length",
+            length_column_name="length",
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+        )
         collator = load_collator(encoded.splits, resolve_encoder(run.recipe.head.encoder))
         Trainer(model, args, train_dataset=encoded.datasets["train"], data_collator=collator).train()
         scores.append(score_model(model, test))
@@ -79,8 +103,12 @@ WAYS = {"ftkit": train_ftkit, "trainer": train_trainer}
 def _make_run(settings: dict[str, Any], seed: int) -> Any:
     from benchmarks.work import make_run
 
-    return make_run(settings, head={"seed": seed}, data={"test_fraction": TEST},
-                    training={"seed": seed, "learning_rate": settings["learning_rate"]})  # fmt: skip
+    return make_run(
+        settings,
+        head={"seed": seed},
+        data={"test_fraction": TEST},
+        training={"seed": seed, "learning_rate": settings["learning_rate"]},
+    )
 
 
 def _load(run: Any, checkpoint: str) -> Any:
@@ -102,8 +130,10 @@ def _make_test(settings: dict[str, Any]) -> Any:
 
 def describe_work(name: str, settings: dict[str, Any], scored: int) -> str:
     """Return the work in words."""
-    return (f"{name}: {settings['limit']} examples, max_length {settings['max_length']}, {settings['epochs']} epochs, "
-            f"learning rate {settings['learning_rate']:g}, {scored} test texts")  # fmt: skip
+    return (
+        f"{name}: {settings['limit']} examples, max_length {settings['max_length']}, {settings['epochs']} epochs, "
+        f"learning rate {settings['learning_rate']:g}, {scored} test texts"
+    )
 
 
 def describe_scores(scores: Sequence[float]) -> str:
@@ -137,15 +167,24 @@ def main(*, quick: bool = False) -> None:
         settings["scored"] = settings["limit"] if quick else work["scored"]
         found = take_turns("benchmarks.quality", tuple(WAYS), settings, rounds=1)
         ours, theirs = (found[way][0]["scores"] for way in WAYS)
-        rows.append([f"{name}, {METRICS[name]}", describe_scores(ours), describe_scores(theirs),
-                     describe_difference(ours, theirs)])  # fmt: skip
+        rows.append(
+            [
+                f"{name}, {METRICS[name]}",
+                describe_scores(ours),
+                describe_scores(theirs),
+                describe_difference(ours, theirs),
+            ]
+        )
         said.append(describe_work(name, settings, found["ftkit"][0]["scored"]))
     write_table(
-        "quality", "Whether speed costs quality",
+        "quality",
+        "Whether speed costs quality",
         f"Test score in percent, mean and range of {seeds} seeds; the difference is of the same seed, with its "
         f"{100 * CONFIDENCE:.0f} % interval by a paired t-test. {'; '.join(said)}.",
-        ["work", "ftkit", "`Trainer` in fp32", "difference"], rows, quick=quick,
-    )  # fmt: skip
+        ["work", "ftkit", "`Trainer` in fp32", "difference"],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -66,8 +66,14 @@ def clean_environment() -> Iterator[dict[str, str]]:
     paths = [str(HERE.parent), str(PEERS), *filter(None, [os.environ.get("PYTHONPATH")])]
     with tempfile.TemporaryDirectory(prefix="ftkit-bench-") as folder:
         (Path(folder) / "samples").symlink_to(samples)
-        yield {**os.environ, "FTKIT_CACHE": folder, "TMPDIR": folder, "HF_HUB_OFFLINE": "1",
-               "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": os.pathsep.join(paths)}  # fmt: skip
+        yield {
+            **os.environ,
+            "FTKIT_CACHE": folder,
+            "TMPDIR": folder,
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
 
 
 def answer(ways: Mapping[str, Way]) -> None:
@@ -102,9 +108,15 @@ def ratio(ours: Sequence[Result], theirs: Sequence[Result], name: str, *, less: 
 
 
 def write_table(
-    name: str, title: str, note: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *,
-    quick: bool = False, peers: Sequence[str] = (),
-) -> None:  # fmt: skip
+    name: str,
+    title: str,
+    note: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    quick: bool = False,
+    peers: Sequence[str] = (),
+) -> None:
     """Write a table as Markdown into results/ and print it.
 
     Args:
@@ -133,8 +145,10 @@ def describe_machine(peers: Sequence[str] = ()) -> str:
     found: dict[str, Any] = _environment()
     versions = [f"{name} {found['versions'][name]}" for name in ("torch", "transformers")]
     versions += [f"{name} {_peer_version(name)}" for name in peers]
-    return (f"{time.strftime('%Y-%m-%d')}, {found['processor']}, {psutil.cpu_count(logical=False)} cores, "
-            f"Python {found['python']}, {', '.join(versions)}")  # fmt: skip
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {found['processor']}, {psutil.cpu_count(logical=False)} cores, "
+        f"Python {found['python']}, {', '.join(versions)}"
+    )
 
 
 def _peer_version(name: str) -> str:

@@ -42,8 +42,14 @@ def train(settings: dict[str, Any]) -> Result:
     seconds = time.perf_counter() - begun
     scored, summary = chain.make(run, "evaluation").metrics, read_json(run.path / "training" / "summary.json")
     metric = next(iter(scored["metrics"]))
-    return {"metric": metric, "score": scored["metrics"][metric]["value"], "seconds": seconds,
-            "examples": scored["examples"], "steps": summary["steps"], **_decode_both_ways(run)}  # fmt: skip
+    return {
+        "metric": metric,
+        "score": scored["metrics"][metric]["value"],
+        "seconds": seconds,
+        "examples": scored["examples"],
+        "steps": summary["steps"],
+        **_decode_both_ways(run),
+    }
 
 
 def _decode_both_ways(run: Any) -> Result:
@@ -64,13 +70,19 @@ def _decode_both_ways(run: Any) -> Result:
             found.setdefault(f"{decoding}_seconds", []).append(time.perf_counter() - begun)
     ids, decoder = {label: at for at, label in enumerate(encoded.splits.labels)}, PathDecoder(encoded.splits.labels)
     impossible = {
-        f"{decoding}_impossible": sum(not decoder.is_possible(np.array([ids[tag] for tag in tags]))
-                                      for tags in predict(model, encoded, decoding=decoding).predicted if tags)
+        f"{decoding}_impossible": sum(
+            not decoder.is_possible(np.array([ids[tag] for tag in tags]))
+            for tags in predict(model, encoded, decoding=decoding).predicted
+            if tags
+        )
         for decoding in ("greedy", "viterbi")
-    }  # fmt: skip
+    }
     pairs = zip(found["viterbi_seconds"][1:], found["greedy_seconds"][1:], strict=True)  # the first warms up
-    return {**{name: values[-1] for name, values in found.items() if name.endswith("score")}, **impossible,
-            "slower": statistics.median(a / b for a, b in pairs)}  # fmt: skip
+    return {
+        **{name: values[-1] for name, values in found.items() if name.endswith("score")},
+        **impossible,
+        "slower": statistics.median(a / b for a, b in pairs),
+    }
 
 
 WAYS = {"ftkit": train}
@@ -89,8 +101,10 @@ def describe_decoding(found: Sequence[Result]) -> str:
     gained = f"{100 * (statistics.mean(path) - statistics.mean(words)):+.2f} points"
     worst = f"{100 * min(a - b for a, b in zip(path, words, strict=True)):+.2f} at worst"
     slower = statistics.median(item["slower"] for item in found)
-    return (f"Tags as the best sequence that BIO allows, beside the best tag of each word: F1 {gained} ({worst}), "
-            f"{counts[0]} impossible sequences instead of {counts[1]}, {slower:.2f}× the time.")  # fmt: skip
+    return (
+        f"Tags as the best sequence that BIO allows, beside the best tag of each word: F1 {gained} ({worst}), "
+        f"{counts[0]} impossible sequences instead of {counts[1]}, {slower:.2f}× the time."
+    )
 
 
 def main(*, quick: bool = False) -> None:
@@ -105,22 +119,36 @@ def main(*, quick: bool = False) -> None:
             recipe["data"]["limit"], recipe["training"]["epochs"] = FEW, 1.0
         found = []
         for seed in SEEDS[:1] if quick else SEEDS:
-            seeded = {**recipe, "head": {**recipe.get("head", {}), "seed": seed},
-                      "training": {**recipe.get("training", {}), "seed": seed}}  # fmt: skip
+            seeded = {
+                **recipe,
+                "head": {**recipe.get("head", {}), "seed": seed},
+                "training": {**recipe.get("training", {}), "seed": seed},
+            }
             found.append(record.measure("benchmarks.scores", "ftkit", {"recipe": seeded}))
         mean, spread = describe_seeds([item["score"] for item in found])
-        rows.append([f"`{name}`", found[0]["metric"].replace("_", " "), mean, spread, published,
-                     f"{statistics.median(item['seconds'] for item in found):.0f}",
-                     f"{found[0]['examples']:,}"])  # fmt: skip
+        rows.append(
+            [
+                f"`{name}`",
+                found[0]["metric"].replace("_", " "),
+                mean,
+                spread,
+                published,
+                f"{statistics.median(item['seconds'] for item in found):.0f}",
+                f"{found[0]['examples']:,}",
+            ]
+        )
         if "slower" in found[0]:
             tagged = describe_decoding(found)
     write_table(
-        "scores", "Scores of the shipped recipes",
+        "scores",
+        "Scores of the shipped recipes",
         f"Test score in percent: mean of {1 if quick else len(SEEDS)} seeds with its {100 * CONFIDENCE:.0f} % interval "
         "by Student's t, and range. Seconds are from texts to trained model, median; minilm has a fifth of BERT-base's "
         f"parameters. {tagged}",
-        ["recipe", "metric", "mean", "range", "published, BERT-base", "seconds", "test examples"], rows, quick=quick,
-    )  # fmt: skip
+        ["recipe", "metric", "mean", "range", "published, BERT-base", "seconds", "test examples"],
+        rows,
+        quick=quick,
+    )
 
 
 def _changed(recipe: Any) -> dict[str, dict[str, Any]]:
@@ -128,8 +156,10 @@ def _changed(recipe: Any) -> dict[str, dict[str, Any]]:
     from ftkit.recipe import Recipe
 
     plain = Recipe().to_mapping()
-    changed = {section: {name: value for name, value in values.items() if value != plain[section][name]}
-               for section, values in recipe.to_mapping().items()}  # fmt: skip
+    changed = {
+        section: {name: value for name, value in values.items() if value != plain[section][name]}
+        for section, values in recipe.to_mapping().items()
+    }
     return {section: values for section, values in changed.items() if values or section in ("data", "training")}
 
 

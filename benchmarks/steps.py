@@ -66,8 +66,11 @@ def predict_ftkit(settings: dict[str, Any]) -> Result:
 
 def _relate(speed: float, arithmetic: dict[str, float]) -> Result:
     """Return speed, the machine's rate, and the percentage of it that was of use."""
-    return {"speed": speed, "rate": arithmetic["rate"],
-            "share": 100 * speed * arithmetic["operations"] / arithmetic["rate"]}  # fmt: skip
+    return {
+        "speed": speed,
+        "rate": arithmetic["rate"],
+        "share": 100 * speed * arithmetic["operations"] / arithmetic["rate"],
+    }
 
 
 def _profile_steps(settings: dict[str, Any]) -> Result:
@@ -123,21 +126,27 @@ def main(*, quick: bool = False) -> None:
         way = "predict" if name == "prediction" else "train"
         settings = {**shrink(item, quick=quick), "first": first, "last": last}
         found[name] = take_turns("benchmarks.steps", (way,), settings, rounds=rounds)[way]
-    rows = [[f"{kind}, % of the time", *(spread(results, kind) for results in found.values())]
-            for kind in (*KINDS, REST)]  # fmt: skip
+    rows = [
+        [f"{kind}, % of the time", *(spread(results, kind) for results in found.values())] for kind in (*KINDS, REST)
+    ]
     rows += [
         ["examples per second", *(spread(results, "speed") for results in found.values())],
-        ["products of such batches all alone, GFLOP/s", *(spread(results, "rate", 0, scale=1e-9)
-                                                          for results in found.values())],
+        [
+            "products of such batches all alone, GFLOP/s",
+            *(spread(results, "rate", 0, scale=1e-9) for results in found.values()),
+        ],
         ["useful arithmetic, % of that", *(spread(results, "share") for results in found.values())],
-    ]  # fmt: skip
+    ]
     write_table(
-        "steps", "Where the time goes",
+        "steps",
+        "Where the time goes",
         "The work of the tables of full fine-tuning and prediction, after one turn of it in the same process. Time of "
         f"operations by torch's profiler, of training in steps {first} to {last}; speed without it. Median and range "
         f"of {rounds} processes.",
-        ["what", *found], rows, quick=quick,
-    )  # fmt: skip
+        ["what", *found],
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -43,8 +43,12 @@ def train_ftkit(settings: dict[str, Any]) -> Result:
     run = make_run(settings)
     summary = training.start(run).wait().summary
     peak = peak_memory()
-    return {"speed": summary["examples_per_second"], "peak": peak, "precision": summary["precision"],
-            **measure_arithmetic(run, summary["precision"])}  # fmt: skip
+    return {
+        "speed": summary["examples_per_second"],
+        "peak": peak,
+        "precision": summary["precision"],
+        **measure_arithmetic(run, summary["precision"]),
+    }
 
 
 def train_defaults(settings: dict[str, Any], **options: Any) -> Result:
@@ -65,11 +69,22 @@ def train_defaults(settings: dict[str, Any], **options: Any) -> Result:
             marks["end"] = time.perf_counter()
 
     args = TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings["batch_size"], use_cpu=True,
-        num_train_epochs=settings["epochs"], report_to="none", save_strategy="no", disable_tqdm=True, **options,
-    )  # fmt: skip
-    Trainer(load_model(splits, folder), args, train_dataset=data, data_collator=load_collator(splits, folder),
-            callbacks=[Clock()]).train()  # fmt: skip
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=settings["batch_size"],
+        use_cpu=True,
+        num_train_epochs=settings["epochs"],
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        **options,
+    )
+    Trainer(
+        load_model(splits, folder),
+        args,
+        train_dataset=data,
+        data_collator=load_collator(splits, folder),
+        callbacks=[Clock()],
+    ).train()
     return {"speed": len(data) * settings["epochs"] / (marks["end"] - marks["begin"]), "peak": peak_memory()}
 
 
@@ -77,8 +92,12 @@ def train_grouped(settings: dict[str, Any]) -> Result:
     """Train with Trainer as people tune it: examples of like length together, and bf16 where the machine has it."""
     from ftkit.speed.precision import choose_precision
 
-    return train_defaults(settings, train_sampling_strategy="group_by_length", length_column_name="length",
-                          bf16=choose_precision("auto").name == "bf16")  # fmt: skip
+    return train_defaults(
+        settings,
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        bf16=choose_precision("auto").name == "bf16",
+    )
 
 
 def train_padded(settings: dict[str, Any]) -> Result:
@@ -161,8 +180,11 @@ def _time_layer(config: Any, batch: int, length: int, precision: str) -> float:
         seconds += _time_product(gradient.t(), inputs)
     states = torch.randn(batch, heads, length, width // heads, dtype=kind)
     weights = torch.randn(batch, heads, length, length, dtype=kind)
-    for one, other, times in ((states, states.transpose(2, 3), 2), (weights, states, 2),
-                              (weights.transpose(2, 3), states, 2)):  # fmt: skip
+    for one, other, times in (
+        (states, states.transpose(2, 3), 2),
+        (weights, states, 2),
+        (weights.transpose(2, 3), states, 2),
+    ):
         seconds += times * _time_product(one, other)
     return seconds
 
@@ -184,17 +206,21 @@ def describe_way(way: str, found: dict[str, list[Result]]) -> list[str]:
     ours = found["ftkit"]
     share = middle(found[way], "speed") * middle(ours, "operations") / middle(ours, "rate")
     return [
-        TITLES[way], spread(found[way], "speed"), "" if way == "ftkit" else ratio(ours, found[way], "speed"),
+        TITLES[way],
+        spread(found[way], "speed"),
+        "" if way == "ftkit" else ratio(ours, found[way], "speed"),
         f"{100 * share:.0f} % of {middle(ours, 'rate') / 1e9:.0f} GFLOP/s",
         spread(found[way], "peak", 2, scale=2**-30),
-    ]  # fmt: skip
+    ]
 
 
 def describe_work(settings: dict[str, Any]) -> str:
     """Return the work in words."""
     epochs = "one epoch" if settings["epochs"] == 1 else f"{settings['epochs']} epochs"
-    return (f"{settings['limit']} examples of {settings['source']}, max_length {settings['max_length']}, batches of "
-            f"{settings['batch_size']}, {epochs}")  # fmt: skip
+    return (
+        f"{settings['limit']} examples of {settings['source']}, max_length {settings['max_length']}, batches of "
+        f"{settings['batch_size']}, {epochs}"
+    )
 
 
 def compare(name: str, settings: dict[str, Any], rounds: int) -> list[list[str]]:
@@ -212,13 +238,15 @@ def main(*, quick: bool = False) -> None:
         for name, settings in work.items():
             rows += compare(name, settings, rounds)
     write_table(
-        "training", "Full fine-tuning",
+        "training",
+        "Full fine-tuning",
         f"Training steps alone; median and range of {rounds} interleaved rounds. {said} (random weights of BERT-base's "
         "size). Useful arithmetic is the share of the rate at which this machine multiplies the matrices of such "
         "batches, all alone and in ftkit's number format; padding is of no use.",
         ["work", "way", "examples per second", "ftkit is faster", "useful arithmetic", "peak memory, GiB"],
-        rows, quick=quick,
-    )  # fmt: skip
+        rows,
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -30,9 +30,13 @@ def make_run(settings: Mapping[str, Any], **sections: Mapping[str, Any]) -> Run:
         "data": {"source": settings["source"], "limit": settings["limit"]},
         "preprocessing": {"max_length": settings["max_length"]},
         "head": {"encoder": find_encoder(settings.get("encoder", "minilm"))},
-        "training": {"epochs": float(settings["epochs"]), "batch_size": settings["batch_size"], "learning_rate": 5e-5,
-                     "device": settings.get("device", "cpu")},
-    }  # fmt: skip
+        "training": {
+            "epochs": float(settings["epochs"]),
+            "batch_size": settings["batch_size"],
+            "learning_rate": 5e-5,
+            "device": settings.get("device", "cpu"),
+        },
+    }
     for name, values in sections.items():
         known[name] = {**known.get(name, {}), **values}
     return Run.create(make_folder(settings.get("folder", "")), Recipe().replace(known))
@@ -75,8 +79,11 @@ def load_model(splits: Any, folder: str) -> Any:
     """Load the encoder with a new head, as anybody would."""
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    kind = AutoModelForTokenClassification if splits.task == "token-classification" else (
-        AutoModelForSequenceClassification)  # fmt: skip
+    kind = (
+        AutoModelForTokenClassification
+        if splits.task == "token-classification"
+        else (AutoModelForSequenceClassification)
+    )
     return kind.from_pretrained(folder, num_labels=max(1, len(splits.labels)))  # of regression one
 
 
@@ -112,6 +119,14 @@ def predict(model: Any, encoded: Any, split: str = "test", *, decoding: str = "v
 
     splits, data = encoded.splits, encoded.splits.datasets[split]
     words = data["words"] if splits.task == "token-classification" else None
-    return predict_split(model, encoded.datasets[split], splits, encoded.make_collator(),
-                         build_loss(splits.problem_type), words=words, batch_size=0, precision="fp32",
-                         decoding=decoding)  # fmt: skip
+    return predict_split(
+        model,
+        encoded.datasets[split],
+        splits,
+        encoded.make_collator(),
+        build_loss(splits.problem_type),
+        words=words,
+        batch_size=0,
+        precision="fp32",
+        decoding=decoding,
+    )

@@ -56,8 +56,10 @@ def jupyterlab(root: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
     (root / ".jupyter").mkdir()
-    own = {name: str(root / ".jupyter" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR",
-                                                           "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}  # fmt: skip
+    own = {
+        name: str(root / ".jupyter" / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
+    }
     command = [*lab_command(root, browser=False, port=port), "--LabApp.expose_app_in_browser=True"]
     server = subprocess.Popen(command, env={**lab_environment(), **own, "JUPYTER_TOKEN": token})
     try:
@@ -126,8 +128,9 @@ def main() -> None:
         page.locator("button", has_text="Use it").click(timeout=PATIENCE)
         take(page, "form")
         show(page, address, root, "board.ipynb", [setup, "fitted = await watch(training.start(run))"])
-        page.wait_for_function("() => document.querySelector('.jupyter-widgets')?.innerText.includes('row ')",
-                               timeout=PATIENCE)  # fmt: skip
+        page.wait_for_function(
+            "() => document.querySelector('.jupyter-widgets')?.innerText.includes('row ')", timeout=PATIENCE
+        )
         page.wait_for_timeout(40_000)
         take(page, "board")
         page.locator("button", has_text="Stop, keep best").click()

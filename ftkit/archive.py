@@ -75,10 +75,19 @@ def keep(run: Run, stage: str, why: str, *, say: Callable[[str], object] = print
     parts = FOLDERS[stage]
     stages = [name for name in parts if name in status]
     moving = entry.path.with_name(entry.path.name + MOVING)
-    write_json(moving / ENTRY, {"stage": stage, "result": entry.result, "why": why, "folders": parts, "to": "history",
-                                "status": {name: asdict(_settled(status[name])) for name in stages},
-                                "model": status["training"].fingerprint,
-                                "recipe": _recipe_of(run, stage)})  # fmt: skip
+    write_json(
+        moving / ENTRY,
+        {
+            "stage": stage,
+            "result": entry.result,
+            "why": why,
+            "folders": parts,
+            "to": "history",
+            "status": {name: asdict(_settled(status[name])) for name in stages},
+            "model": status["training"].fingerprint,
+            "recipe": _recipe_of(run, stage),
+        },
+    )
     _complete(run)
     say(f"{stage}: {entry.result} is kept in {entry.path} ({why}). To bring it back: ftkit restore {run.path}")
     return entry
@@ -91,8 +100,9 @@ def list_entries(run: Run) -> list[Entry]:
     for path in sorted(whole, reverse=True):
         with suppress(FtkitError, KeyError, TypeError):
             content = read_json(path)
-            entries.append(Entry(path=path.parent, stage=content["stage"], result=content["result"],
-                                 why=content["why"]))  # fmt: skip
+            entries.append(
+                Entry(path=path.parent, stage=content["stage"], result=content["result"], why=content["why"])
+            )
     return entries
 
 
@@ -122,8 +132,12 @@ def restore(run: Run, name: str = "", *, say: Callable[[str], object] = print) -
         )
     content = read_json(entry.path / ENTRY)
     if entry.stage == "evaluation" and content["model"] != run.status()["training"].fingerprint:
-        raise RunError(str(entry.path), expected="the model that these scores are of", found="another one",
-                       remedy="Restore that training first.")  # fmt: skip
+        raise RunError(
+            str(entry.path),
+            expected="the model that these scores are of",
+            found="another one",
+            remedy="Restore that training first.",
+        )
     leaving = entry.path.with_name(entry.path.name + MOVING)
     entry.path.rename(leaving)
     write_json(leaving / ENTRY, {**content, "to": "waiting"})
@@ -170,10 +184,12 @@ def _check_room(run: Run, *, cut: bool) -> None:
     room = shutil.disk_usage(run.path).free + (0 if cut else checkpoints)
     if room < wanted:
         expected = f"{wanted / 1e6:,.0f} MB of free disk, since the finished training is kept"
-        raise RunError(str(run.path), expected=expected,
-                       found=f"{room / 1e6:,.0f} MB",
-                       remedy=f"Train into another run folder (--run-dir), free some space, or delete {run.path}.",
-                       )  # fmt: skip
+        raise RunError(
+            str(run.path),
+            expected=expected,
+            found=f"{room / 1e6:,.0f} MB",
+            remedy=f"Train into another run folder (--run-dir), free some space, or delete {run.path}.",
+        )
 
 
 def _check_unfinished(run: Run) -> None:
@@ -184,9 +200,12 @@ def _check_unfinished(run: Run) -> None:
     """
     state = run.status()["training"].state
     if state not in ("pending", "done") and any((run.path / "training" / "checkpoints").glob("**/checkpoint-*")):
-        raise RunError(str(run.path), expected="no training that can go on", found=f"one that is {state}",
-                       remedy=f"Finish it (ftkit run {run.path / 'recipe.toml'}), or delete its training/checkpoints.",
-                       )  # fmt: skip
+        raise RunError(
+            str(run.path),
+            expected="no training that can go on",
+            found=f"one that is {state}",
+            remedy=f"Finish it (ftkit run {run.path / 'recipe.toml'}), or delete its training/checkpoints.",
+        )
 
 
 def _complete(run: Run, *, revive: bool = False) -> None:

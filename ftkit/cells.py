@@ -99,10 +99,16 @@ class Origins:
 
     def note(self, cell: Cell, news: Mapping[str, Mapping[str, Scalar]]) -> None:
         """Note what a cell says, and that the news come from it."""
-        said = {item.path: cell.values[item.section][item.name] for item in cell._settings()
-                if cell.values[item.section][item.name] != item.default}  # fmt: skip
-        kept = {path: value for path, value in self.said.get(cell.notebook, {}).items()
-                if path.partition(".")[0] not in cell.values}  # fmt: skip
+        said = {
+            item.path: cell.values[item.section][item.name]
+            for item in cell._settings()
+            if cell.values[item.section][item.name] != item.default
+        }
+        kept = {
+            path: value
+            for path, value in self.said.get(cell.notebook, {}).items()
+            if path.partition(".")[0] not in cell.values
+        }
         self.said[cell.notebook] = {**kept, **said}
         for section, values in news.items():
             for name in values:
@@ -139,17 +145,27 @@ def read_cell(run_dir: str, sections: str, namespace: Mapping[str, object]) -> C
     names = [item.name for items in declared.values() for item in items]
     missing = [name for name in names if name not in namespace]
     if missing:
-        raise RecipeError("parameters cell", expected=f"a value for {', '.join(missing)}", found="none",
-                          remedy="Put back the line that was removed, and run the cell.")  # fmt: skip
+        raise RecipeError(
+            "parameters cell",
+            expected=f"a value for {', '.join(missing)}",
+            found="none",
+            remedy="Put back the line that was removed, and run the cell.",
+        )
     injected = _find_injected(namespace)
     for name in injected:
         if name not in (*names, "run_dir"):
             raise RecipeError(f"papermill: unknown parameter {name!r}", remedy=nearest(name, (*names, "run_dir")))
-    values = {section: {item.name: read_value(item, namespace[item.name]) for item in items}
-              for section, items in declared.items()}  # fmt: skip
+    values = {
+        section: {item.name: read_value(item, namespace[item.name]) for item in items}
+        for section, items in declared.items()
+    }
     watched = _is_watched(namespace)
-    return Cell(run_dir=run_dir, values=values, injected=frozenset() if watched else frozenset(injected),
-                notebook=os.environ.get("JPY_SESSION_NAME", HEADLESS) if watched else HEADLESS)  # fmt: skip
+    return Cell(
+        run_dir=run_dir,
+        values=values,
+        injected=frozenset() if watched else frozenset(injected),
+        notebook=os.environ.get("JPY_SESSION_NAME", HEADLESS) if watched else HEADLESS,
+    )
 
 
 def _find_injected(namespace: Mapping[str, Any]) -> list[str]:

@@ -42,8 +42,14 @@ class Commands(TyperGroup):
             raise typer.Exit(STOPPED_EXIT) from None
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})  # fmt: skip
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, or its name in runs/.")]
 
@@ -122,11 +128,17 @@ def run(
 
 def _check_pool(file: Path, until: str) -> None:
     if not file.is_file():
-        raise DataError(f"--unlabelled {file}: there is no such file",
-                        remedy="Give texts one a line, or a CSV, JSON Lines or Parquet file.")  # fmt: skip
+        raise DataError(
+            f"--unlabelled {file}: there is no such file",
+            remedy="Give texts one a line, or a CSV, JSON Lines or Parquet file.",
+        )
     if until not in ("training", "evaluation"):
-        raise RecipeError("--unlabelled", expected="a training", found=f"--until {until}",
-                          remedy="Leave --until out: the trained model says what it is unsure of.")  # fmt: skip
+        raise RecipeError(
+            "--unlabelled",
+            expected="a training",
+            found=f"--until {until}",
+            remedy="Leave --until out: the trained model says what it is unsure of.",
+        )
 
 
 def _write_next(run: Run, file: Path, count: int) -> None:
@@ -141,8 +153,10 @@ def _write_next(run: Run, file: Path, count: int) -> None:
         table = choose_texts(run, read_texts(file, run.recipe.data, say=_complain), count)
     target = run.path / "to_label.csv"
     write_table(target, table)
-    typer.echo(f"  to label   {target}: {len(table)} texts that the model is unsure of, unlike each other; fill in the "
-               "column label, add them to the data, and run again")  # fmt: skip
+    typer.echo(
+        f"  to label   {target}: {len(table)} texts that the model is unsure of, unlike each other; fill in the "
+        "column label, add them to the data, and run again"
+    )
 
 
 @app.command()
@@ -206,8 +220,9 @@ def predict(
     if text and file:
         raise RecipeError("ftkit predict", expected="FILE or --text", found="both", remedy="Leave one out.")
     if not text and not file and sys.stdin.isatty():
-        raise RecipeError("ftkit predict", expected="texts", found="none",
-                          remedy="Give FILE, - for standard input, or --text.")  # fmt: skip
+        raise RecipeError(
+            "ftkit predict", expected="texts", found="none", remedy="Give FILE, - for standard input, or --text."
+        )
     opened = find_run(run)
     settings = dataclasses.replace(opened.recipe.data, text_column=column or opened.recipe.data.text_column)
     path = None if file in ("", "-") else Path(file)
@@ -365,16 +380,15 @@ def main() -> None:
     app(prog_name="ftkit")
 
 
-def _do_run(
-    plan: Plan, progress: Progress, *, until: str, force: bool, again: bool
-) -> tuple[int, Outcome | None]:  # fmt: skip
+def _do_run(plan: Plan, progress: Progress, *, until: str, force: bool, again: bool) -> tuple[int, Outcome | None]:
     """Do one of several runs; an error of one is told and leaves the others to run."""
     from ftkit.batch.pipeline import run_recipe
     from ftkit.batch.report import describe_outcome
 
     try:
-        outcome = run_recipe(plan.recipe, plan.run_dir, until=until, force=force, again=again, choices=plan.choices,
-                             progress=progress)  # fmt: skip
+        outcome = run_recipe(
+            plan.recipe, plan.run_dir, until=until, force=force, again=again, choices=plan.choices, progress=progress
+        )
     except RunError as error:
         _complain(str(error))
         return 1, None

@@ -33,8 +33,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise RunError(str(path), expected="a file that can be written", found=str(error.strerror),
-                       remedy="Free some disk space, or choose another run folder.") from error  # fmt: skip
+        raise RunError(
+            str(path),
+            expected="a file that can be written",
+            found=str(error.strerror),
+            remedy="Free some disk space, or choose another run folder.",
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,5 +81,6 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no such file", remedy="Run the stage that makes it.") from error
     except (OSError, ValueError) as error:
-        raise RunError(str(path), expected="a JSON file", found=str(error),
-                       remedy="Delete it and run the stage again.") from error  # fmt: skip
+        raise RunError(
+            str(path), expected="a JSON file", found=str(error), remedy="Delete it and run the stage again."
+        ) from error

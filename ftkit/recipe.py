@@ -131,10 +131,23 @@ class Data(Section):
         "auto",
         "how the files are written",
         choices=(
-            "auto", "csv", "tsv", "jsonl", "parquet", "glue", "label_text", "fasttext", "folders",
-            "class_files", "tab", "ground_truth", "conll", "conllu", "hub",
+            "auto",
+            "csv",
+            "tsv",
+            "jsonl",
+            "parquet",
+            "glue",
+            "label_text",
+            "fasttext",
+            "folders",
+            "class_files",
+            "tab",
+            "ground_truth",
+            "conll",
+            "conllu",
+            "hub",
         ),
-    )  # fmt: skip
+    )
     text_column: str = setting("", "column of the text or words, by name or number from 0; empty: detected")
     text_pair_column: str = setting("", "column of the second text of a pair; empty: detected, or none")
     label_column: str = setting("", "column of the label or tag, by name or number from 0; empty: detected")
@@ -178,8 +191,15 @@ class Preprocessing(Section):
     """How text becomes numbers."""
 
     max_length: int = setting(
-        0, "longest input, special tokens included; 0: chosen from the data", unit="tokens", low=0, high=65536,
-        basic=True, automatic=0, span=(8, 512))  # fmt: skip
+        0,
+        "longest input, special tokens included; 0: chosen from the data",
+        unit="tokens",
+        low=0,
+        high=65536,
+        basic=True,
+        automatic=0,
+        span=(8, 512),
+    )
     long_texts: str = setting(
         "head",
         "what is kept of a text that is too long (classification; tagging always uses windows)",
@@ -219,8 +239,13 @@ class Head(Section):
         1.0, "learning rate of each layer relative to the layer above it", low=0.3, high=1.0, basic=True
     )
     reinit_layers: int = setting(
-        0, "top layers that begin at random weights, not pretrained ones; all must be trained", unit="layers",
-        low=0, high=96, span=(0, 6))  # fmt: skip
+        0,
+        "top layers that begin at random weights, not pretrained ones; all must be trained",
+        unit="layers",
+        low=0,
+        high=96,
+        span=(0, 6),
+    )
     dropout: float = setting(
         -1.0, "dropout of hidden states; -1: as the checkpoint says", low=-1.0, high=0.9, automatic=-1, span=(0.0, 0.5)
     )
@@ -246,23 +271,55 @@ class Training(Section):
     """How the parameters are fitted."""
 
     epochs: float = setting(
-        0.0, "passes over the training split; 0: as many as their number asks for", unit="epochs", low=0.0, high=1000.0,
-        basic=True, automatic=0, span=(0.5, 20.0))  # fmt: skip
+        0.0,
+        "passes over the training split; 0: as many as their number asks for",
+        unit="epochs",
+        low=0.0,
+        high=1000.0,
+        basic=True,
+        automatic=0,
+        span=(0.5, 20.0),
+    )
     minutes: float = setting(
-        0.0, "most minutes of training with epochs 0, as timed steps tell; 0: no bound", unit="minutes", low=0.0,
-        high=10**5, span=(0.0, 120.0))  # fmt: skip
+        0.0,
+        "most minutes of training with epochs 0, as timed steps tell; 0: no bound",
+        unit="minutes",
+        low=0.0,
+        high=10**5,
+        span=(0.0, 120.0),
+    )
     head_epochs: float = setting(
-        1.0, "passes of the head alone before all layers, with tune head_then_full", unit="epochs", low=0.001,
-        high=1000.0, span=(0.5, 5.0))  # fmt: skip
-    batch_size: int = setting(16, "examples in one forward pass", unit="examples", low=1, high=4096, log=True,
-        basic=True, span=(1, 128))  # fmt: skip
+        1.0,
+        "passes of the head alone before all layers, with tune head_then_full",
+        unit="epochs",
+        low=0.001,
+        high=1000.0,
+        span=(0.5, 5.0),
+    )
+    batch_size: int = setting(
+        16, "examples in one forward pass", unit="examples", low=1, high=4096, log=True, basic=True, span=(1, 128)
+    )
     batch_tokens: int = setting(
-        0, "tokens in one forward pass, whatever its examples; 0: batch_size decides",
-        unit="tokens", low=0, high=10**6, automatic=0, span=(256, 16384), log=True)  # fmt: skip
+        0,
+        "tokens in one forward pass, whatever its examples; 0: batch_size decides",
+        unit="tokens",
+        low=0,
+        high=10**6,
+        automatic=0,
+        span=(256, 16384),
+        log=True,
+    )
     accumulation: int = setting(1, "forward passes summed into one step", low=1, high=1024, log=True, span=(1, 64))
     learning_rate: float = setting(
-        0.0, "peak learning rate; 0: fits the optimizer, what is trained and what the head reads", low=0.0, high=10.0,
-        log=True, basic=True, automatic=0, span=(1e-6, 1.0))  # fmt: skip
+        0.0,
+        "peak learning rate; 0: fits the optimizer, what is trained and what the head reads",
+        low=0.0,
+        high=10.0,
+        log=True,
+        basic=True,
+        automatic=0,
+        span=(1e-6, 1.0),
+    )
     optimizer: str = setting(
         "auto",
         "update rule; auto: an output layer alone is solved, all else is trained by adamw",
@@ -308,9 +365,10 @@ class Training(Section):
         1, "evaluations on validation in each epoch", unit="per epoch", low=1, high=100, span=(1, 20)
     )
     precision: str = setting(
-        "auto", "number format of the forward pass; auto: the faster, by a short timing", choices=("auto", "fp32",
-        "bf16")
-    )  # fmt: skip
+        "auto",
+        "number format of the forward pass; auto: the faster, by a short timing",
+        choices=("auto", "fp32", "bf16"),
+    )
     device: str = setting(
         "auto",
         "what computes: a GPU where there is one (auto), or what is named",
@@ -336,8 +394,15 @@ class Evaluation(Section):
 
     split: str = setting("test", "split that is scored", choices=("validation", "test"))
     batch_size: int = setting(
-        0, "examples in one forward pass; 0: as many as make about 2,048 tokens", unit="examples", low=0, high=4096,
-        log=True, automatic=0, span=(1, 256))  # fmt: skip
+        0,
+        "examples in one forward pass; 0: as many as make about 2,048 tokens",
+        unit="examples",
+        low=0,
+        high=4096,
+        log=True,
+        automatic=0,
+        span=(1, 256),
+    )
     decoding: str = setting(
         "viterbi",
         "entity tags: best sequence that BIO allows (viterbi), or best tag of each word (greedy)",
@@ -499,8 +564,9 @@ def _check(declared: Setting, value: object) -> None:
         raise RecipeError(declared.path, expected=_kind_name(declared.kind), found=show(value))
     if declared.choices and value not in declared.choices:
         hint = nearest(cast(str, value), declared.choices)
-        raise RecipeError(declared.path, expected=declared.allowed, found=show(value),
-                          remedy=hint if hint.startswith("Did") else "")  # fmt: skip
+        raise RecipeError(
+            declared.path, expected=declared.allowed, found=show(value), remedy=hint if hint.startswith("Did") else ""
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise RecipeError(declared.path, expected="a finite number", found=show(value))
     too_low = declared.low is not None and cast(float, value) < declared.low

@@ -46,8 +46,20 @@ MADE_FROM = "made_from.json"
 """In the folder of a stage: the settings of the whole recipe that it was made with."""
 
 STATES = ("pending", "running", "done", "failed", "stopped")
-PACKAGES = ("ftkit", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "numpy", "pandas",
-            "scikit-learn", "papermill", "jupyterlab")  # fmt: skip
+PACKAGES = (
+    "ftkit",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "peft",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "papermill",
+    "jupyterlab",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +114,12 @@ class Run:
         """
         found = locate_run(path)
         if found is None:
-            raise RunError(str(path), expected="a run folder with a recipe.toml", found="none",
-                           remedy="Make one with: ftkit run RECIPE --run-dir DIR.")  # fmt: skip
+            raise RunError(
+                str(path),
+                expected="a run folder with a recipe.toml",
+                found="none",
+                remedy="Make one with: ftkit run RECIPE --run-dir DIR.",
+            )
         return cls(found, read_run_recipe(found))
 
     @property
@@ -128,8 +144,12 @@ class Run:
         try:
             return {stage: StageStatus(**stored.get(stage, {})) for stage in STAGES}
         except (AttributeError, TypeError) as error:
-            raise RunError(str(path), expected="the status of the stages", found=show(stored),
-                           remedy="Delete it and run the stages again.") from error  # fmt: skip
+            raise RunError(
+                str(path),
+                expected="the status of the stages",
+                found=show(stored),
+                remedy="Delete it and run the stages again.",
+            ) from error
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
         """Tell whether the stage was completed from just these settings and data."""
@@ -229,8 +249,12 @@ def _choose_folder(cell: Cell) -> tuple[Path, str]:
     if source:
         return work_folder() / RUNS / name_source(source), "named after the data"
     if "data" not in cell.values:
-        raise RunError("run_dir", expected="a run", found=f"none named, and none in {work_folder() / RUNS}",
-                       remedy="Begin with 01_inspection.ipynb, or set run_dir.")  # fmt: skip
+        raise RunError(
+            "run_dir",
+            expected="a run",
+            found=f"none named, and none in {work_folder() / RUNS}",
+            remedy="Begin with 01_inspection.ipynb, or set run_dir.",
+        )
     return work_folder() / RUNS / name_source(source or Recipe().data.source), "named after the data"
 
 
@@ -255,8 +279,10 @@ def _tell_opened(run: Run, why: str, before: Recipe | None, origins: Origins, se
     if "data" not in sections:
         yield f"data: {run.recipe.data.source}"
     elif not before and run.recipe.data == Data():
-        yield (f"No data were named: this begins with the sample {run.recipe.data.source}. For your own, set source "
-               "above to a file, a folder, another sample (`ftkit samples`) or hub:id.")  # fmt: skip
+        yield (
+            f"No data were named: this begins with the sample {run.recipe.data.source}. For your own, set source "
+            "above to a file, a folder, another sample (`ftkit samples`) or hub:id."
+        )
     rows = []
     for item in (item for section in sections for item in describe_settings(SECTIONS[section])):
         now, old = (getattr(getattr(recipe, item.section), item.name) for recipe in (run.recipe, before or run.recipe))

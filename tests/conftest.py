@@ -19,8 +19,15 @@ from typing import Any
 import pytest
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
-QUICK = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "threads": 1,
-         "keep": "best", "device": "cpu"}  # fmt: skip
+QUICK = {
+    "epochs": 2.0,
+    "batch_size": 8,
+    "learning_rate": 1e-2,
+    "precision": "fp32",
+    "threads": 1,
+    "keep": "best",
+    "device": "cpu",
+}
 
 SEED = 13
 MAX_LENGTH = 64
@@ -181,8 +188,9 @@ def make_run(tmp_path: Path, cache: Path, tiny_encoder_dir: Path) -> Callable[..
             "training": QUICK,
             "evaluation": {"resamples": 100},
         }
-        merged = {section: {**settings.get(section, {}), **sections.get(section, {})} for section in
-                  {*settings, *sections}}  # fmt: skip
+        merged = {
+            section: {**settings.get(section, {}), **sections.get(section, {})} for section in {*settings, *sections}
+        }
         return Run.create(tmp_path / name, Recipe().replace(merged))
 
     return make

@@ -47,8 +47,10 @@ def test_a_finished_training_leaves_with_model_and_scores_and_its_checkpoints_ar
     said: list[str] = []
     entry = archive.keep(run, "training", "epochs was 1.0, is 2.0", say=said.append)
     assert entry is not None
-    assert said == [f"training: the training of 3 steps with test accuracy 0.5000 is kept in {entry.path} (epochs was "
-                    f"1.0, is 2.0). To bring it back: ftkit restore {run.path}"]  # fmt: skip
+    assert said == [
+        f"training: the training of 3 steps with test accuracy 0.5000 is kept in {entry.path} (epochs was "
+        f"1.0, is 2.0). To bring it back: ftkit restore {run.path}"
+    ]
     assert (entry.path / "model" / "config.json").read_text() == "first"
     assert (entry.path / "evaluation" / "metrics.json").is_file()
     assert not list(entry.path.glob("training/checkpoints"))

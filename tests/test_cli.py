@@ -116,8 +116,9 @@ def test_the_table_holds_every_setting() -> None:
 
 def test_an_unknown_recipe_is_refused() -> None:
     assert refuse("recipe", "reuters") == (
-        2, "reuters: there is no such recipe, neither a file nor shipped. Did you mean 'reuters_r52'?"
-    )  # fmt: skip
+        2,
+        "reuters: there is no such recipe, neither a file nor shipped. Did you mean 'reuters_r52'?",
+    )
 
 
 # --- run -------------------------------------------------------------------------------------------------------
@@ -152,8 +153,22 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_options_reach_the_run(stub: Any) -> None:
     made = stub("done")
-    code, out, _ = call("run", "reuters_topics", "--data", "tweets", "-p", "training.epochs=2", "-p", "data.limit=9",
-                        "--run-dir", "mine", "--until", "head", "--force", "--again")  # fmt: skip
+    code, out, _ = call(
+        "run",
+        "reuters_topics",
+        "--data",
+        "tweets",
+        "-p",
+        "training.epochs=2",
+        "-p",
+        "data.limit=9",
+        "--run-dir",
+        "mine",
+        "--until",
+        "head",
+        "--force",
+        "--again",
+    )
     (recipe, run_dir, options) = made.calls[0]
     assert (recipe.data.source, recipe.training.epochs, recipe.data.limit) == ("tweets", 2.0, 9)
     assert run_dir == Path("mine")
@@ -200,16 +215,20 @@ def test_ctrl_c_ends_all_runs_with_130_and_says_how_to_go_on(stub: Any) -> None:
             f"{', '.join(shipped_recipes())}. With your own file: ftkit run --data FILE.",
         ),
         (["x.toml"], "x.toml: there is no such recipe, neither a file nor shipped."),
-        (["reuters_topics", "--until", "traning"],
-         "--until: expected a stage, got 'traning'. Did you mean 'training'?"),
-        (["reuters_topics", "-p", "epochs=3"],
-         "-p: expected section.field=value, got 'epochs=3'. Example: training.epochs=2."),
+        (
+            ["reuters_topics", "--until", "traning"],
+            "--until: expected a stage, got 'traning'. Did you mean 'training'?",
+        ),
+        (
+            ["reuters_topics", "-p", "epochs=3"],
+            "-p: expected section.field=value, got 'epochs=3'. Example: training.epochs=2.",
+        ),
         (["reuters_topics", "-p", "trainig.epochs=3"], "-p: unknown section 'trainig'. Did you mean 'training'?"),
         (["reuters_topics", "-p", "training.epochs=-1"], "training.epochs: expected 0 to 1000, got -1.0."),
         (["reuters_topics", "tweet_entities", "--run-dir", "x"], "--run-dir: expected one recipe, got 2."),
     ],
     ids=["nothing", "recipe", "stage", "assignment", "section", "bound", "folder"],
-)  # fmt: skip
+)
 def test_a_command_line_that_makes_no_sense_is_refused_with_code_2(arguments: list[str], message: str) -> None:
     code, error = refuse("run", *arguments)
     assert code == 2
@@ -276,8 +295,9 @@ def test_a_run_that_is_not_there_is_refused(command: list[str]) -> None:
 def test_a_command_to_a_run_that_is_not_training_is_refused(here: Path) -> None:
     Run.create(here / "one", Recipe())
     assert refuse("control", "one", "pause") == (
-        1, "one: expected a run that is training, got training pending. Start it: ftkit run one/recipe.toml."
-    )  # fmt: skip
+        1,
+        "one: expected a run that is training, got training pending. Start it: ftkit run one/recipe.toml.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -401,8 +421,9 @@ def test_at_a_terminal_texts_must_be_given(model: str) -> None:
 def test_a_run_without_a_model_is_refused(here: Path) -> None:
     Run.create(here / "one", Recipe())
     assert refuse("predict", "one", "--text", "a") == (
-        1, "one: expected a run with a trained model, got none. Train it: ftkit run one/recipe.toml"
-    )  # fmt: skip
+        1,
+        "one: expected a run with a trained model, got none. Train it: ftkit run one/recipe.toml",
+    )
 
 
 # --- lab -------------------------------------------------------------------------------------------------------
@@ -466,8 +487,9 @@ def test_from_a_file_to_predictions(here: Path, tiny_encoder_dir: Path, cache: P
     assert again.count("unchanged") == 5
     changed = do("run", "runs/reviews/recipe.toml", "-p", "evaluation.resamples=200")
     assert [line.split(": ")[1].split(",")[0] for line in changed.splitlines() if line.startswith("[")][-2:] == [
-        "running", "done"
-    ]  # fmt: skip
+        "running",
+        "done",
+    ]
     assert changed.count("unchanged") == 4
     assert read_recipe(here / "runs/reviews/recipe.toml").data.source == "../../reviews.csv"
     predicted = do("predict", "reviews", "--text", "very good film")

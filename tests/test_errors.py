@@ -39,8 +39,11 @@ def test_every_exception_is_one_of_ours_and_public() -> None:
 def test_an_error_keeps_its_parts_and_its_message_between_processes() -> None:
     error = errors.DataError("a.csv, line 3", expected="2 columns", found="1", remedy="Quote the comma.")
     assert (error.where, error.expected, error.found, error.remedy) == (
-        "a.csv, line 3", "2 columns", "1", "Quote the comma.",
-    )  # fmt: skip
+        "a.csv, line 3",
+        "2 columns",
+        "1",
+        "Quote the comma.",
+    )
     copied = pickle.loads(pickle.dumps(error))
     assert (type(copied), str(copied)) == (errors.DataError, str(error))
     assert copied.remedy == error.remedy

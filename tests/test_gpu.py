@@ -23,11 +23,19 @@ def train(make_run, source, name, *, head=None, **training):
 
 
 @pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
-@pytest.mark.parametrize(("training", "head"), [
-    ({}, {}), ({"accumulation": 2}, {}), ({"class_weights": "balanced", "label_smoothing": 0.1}, {}),
-    ({"optimizer": "sgd"}, {}), ({}, {"tune": "lora"}), ({}, {"tune": "top", "top_layers": 1}),
-    ({"optimizer": "adamw"}, {"tune": "head"}), ({}, {"layer_decay": 0.8}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("training", "head"),
+    [
+        ({}, {}),
+        ({"accumulation": 2}, {}),
+        ({"class_weights": "balanced", "label_smoothing": 0.1}, {}),
+        ({"optimizer": "sgd"}, {}),
+        ({}, {"tune": "lora"}),
+        ({}, {"tune": "top", "top_layers": 1}),
+        ({"optimizer": "adamw"}, {"tune": "head"}),
+        ({}, {"layer_decay": 0.8}),
+    ],
+)
 def test_steps_replayed_as_graphs_are_those_of_the_processor(make_run, source, training, head):
     ours, told, _ = train(make_run, source, "cuda", head=head, **training)
     theirs, _, _ = train(make_run, source, "cpu", head=head, device="cpu", **training)
@@ -67,8 +75,12 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path, make_run):
     whole = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, 2 * 2**30 / whole))
     try:
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 512}, "training": {
-            "batch_size": 512, "epochs": 2.0, "device": "cuda"}})  # fmt: skip
+        recipe = Recipe().replace(
+            {
+                "data": {"source": "reuters-r8", "limit": 512},
+                "training": {"batch_size": 512, "epochs": 2.0, "device": "cuda"},
+            }
+        )
         fitted = chain.make(Run.create(tmp_path / "run", recipe), "training")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

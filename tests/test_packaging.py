@@ -48,8 +48,11 @@ def test_the_wheel_carries_notebooks_recipes_and_catalogue(wheel):
     shipped = {name.removeprefix("ftkit/resources/") for name in names if name.startswith("ftkit/resources/")}
     notebooks = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     recipes = {f"notebooks/recipes/{path.name}" for path in (ROOT / "notebooks/recipes").glob("*.toml")}
-    assert recipes >= {"notebooks/recipes/reuters_topics.toml", "notebooks/recipes/tweet_entities.toml",
-                       "notebooks/recipes/few_labels.toml"}  # fmt: skip
+    assert recipes >= {
+        "notebooks/recipes/reuters_topics.toml",
+        "notebooks/recipes/tweet_entities.toml",
+        "notebooks/recipes/few_labels.toml",
+    }
     assert len(notebooks) >= 5
     assert shipped == notebooks | recipes | {"samples.toml"}
 

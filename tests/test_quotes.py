@@ -41,8 +41,9 @@ def test_the_readme_quotes_what_was_measured():
 
 
 def test_every_comparison_is_quoted_and_every_quote_is_a_comparison():
-    every = re.search(r"^ALL = \((.*?)\)", (ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8"),
-                      re.M | re.S)[1]  # fmt: skip
+    every = re.search(r"^ALL = \((.*?)\)", (ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8"), re.M | re.S)[
+        1
+    ]
     quoted = re.findall(r"<!-- quote: (\w+) -->", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert sorted(quoted) == sorted([*re.findall(r'"(\w+)"', every), "run"])
 

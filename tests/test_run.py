@@ -262,8 +262,9 @@ def test_a_notebook_makes_a_new_run_of_its_cell_and_the_defaults(tmp_path: Path,
         f"run: {tmp_path / 'run'}, new",
         "No data were named: this begins with the sample reuters-r8. For your own, set source above to a file, a "
         "folder, another sample (`ftkit samples`) or hub:id.",
-        "  inspection.shown  1  notebook", "  all others as by default",
-    ]  # fmt: skip
+        "  inspection.shown  1  notebook",
+        "  all others as by default",
+    ]
 
 
 def test_a_cell_that_says_the_defaults_keeps_what_the_run_has_and_tells_it(tmp_path: Path, capsys) -> None:
@@ -272,9 +273,12 @@ def test_a_cell_that_says_the_defaults_keeps_what_the_run_has_and_tells_it(tmp_p
     opened = open_run(str(tmp_path / "run"), "training", cell(tmp_path, "training"))
     assert opened.recipe == before == read_recipe(tmp_path / "run" / "recipe.toml")
     assert capsys.readouterr().out.splitlines() == [
-        f"run: {tmp_path / 'run'}", "data: reuters-r8", "  training.epochs         2.0   recipe",
-        "  training.learning_rate  0.01  recipe", "  all others as by default",
-    ]  # fmt: skip
+        f"run: {tmp_path / 'run'}",
+        "data: reuters-r8",
+        "  training.epochs         2.0   recipe",
+        "  training.learning_rate  0.01  recipe",
+        "  all others as by default",
+    ]
 
 
 def test_a_value_that_was_changed_wins_once_and_is_told(tmp_path: Path, capsys) -> None:

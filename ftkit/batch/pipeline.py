@@ -138,9 +138,15 @@ class _Child:
         with self.log.open("wb") as log:
             # Its own session: Ctrl-C in the terminal reaches this process alone, never the kernel.
             self.process = subprocess.Popen(
-                [*command, *self.stages], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-                encoding="utf-8", env=_environment(), start_new_session=True,
-            )  # fmt: skip
+                [*command, *self.stages],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                env=_environment(),
+                start_new_session=True,
+            )
         threading.Thread(target=self._listen, daemon=True).start()
 
     def watch(self, progress: Progress) -> None:
@@ -190,8 +196,13 @@ class _Child:
             return watch.snapshot(place=place, seconds=seconds)
         seconds = seconds if running else report.seconds
         cut = "" if running else self.run.status()[report.stage].cut
-        return Snapshot(stage=report.stage, place=place, state=report.state, seconds=seconds,
-                        detail=f"stopped by hand at {cut}" if cut else "")  # fmt: skip
+        return Snapshot(
+            stage=report.stage,
+            place=place,
+            state=report.state,
+            seconds=seconds,
+            detail=f"stopped by hand at {cut}" if cut else "",
+        )
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -224,22 +235,37 @@ def _conclude(run: Run, child: _Child) -> Outcome:
         return Outcome(run=run, state="done", reports=reports, blockers=tuple(child.overridden()))
     if code == BLOCKED_EXIT:
         blockers = tuple(find_blockers(run))
-        return Outcome(run=run, state="blocked", stage="inspection", error="; ".join(one.detail for one in blockers),
-                       notebook=run.path / "notebooks" / notebook_name("inspection"), reports=reports,
-                       blockers=blockers)  # fmt: skip
+        return Outcome(
+            run=run,
+            state="blocked",
+            stage="inspection",
+            error="; ".join(one.detail for one in blockers),
+            notebook=run.path / "notebooks" / notebook_name("inspection"),
+            reports=reports,
+            blockers=blockers,
+        )
     last = reports[-1] if reports else Report(stage=child.stages[0], state="running")
     if code == 0:
         stage = next(stage for stage in child.stages if status[stage].state != "done")
-        last = Report(stage=stage, state="failed", notebook=child.reports[stage].notebook,
-                      error=f"its notebook ended, but status.json says {status[stage].state!r}")  # fmt: skip
+        last = Report(
+            stage=stage,
+            state="failed",
+            notebook=child.reports[stage].notebook,
+            error=f"its notebook ended, but status.json says {status[stage].state!r}",
+        )
     state = "stopped" if child.interrupts or code == STOPPED_EXIT else "failed"
     error = last.error or ("interrupted" if state == "stopped" else f"the process ended: {child.last_words()}")
     settle_status(run, last.stage, state, error)
     notebook = run.path / "notebooks" / notebook_name(last.stage)
     return Outcome(
-        run=run, state=state, stage=last.stage, cell=last.cell, error=error, reports=reports,
+        run=run,
+        state=state,
+        stage=last.stage,
+        cell=last.cell,
+        error=error,
+        reports=reports,
         notebook=notebook if last.notebook and notebook.is_file() else None,
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
@@ -283,8 +309,12 @@ def _hold(run_dir: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, Timeout):
             raise _busy(run_dir) from error
-        raise RunError(str(run_dir), expected="a folder for the run", found=error.strerror or str(error),
-                       remedy="Choose another name.") from error  # fmt: skip
+        raise RunError(
+            str(run_dir),
+            expected="a folder for the run",
+            found=error.strerror or str(error),
+            remedy="Choose another name.",
+        ) from error
     try:
         yield
     finally:

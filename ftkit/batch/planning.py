@@ -37,9 +37,13 @@ class Plan:
 
 
 def plan_runs(
-    recipes: Sequence[str], *, source: str = "", assignments: Sequence[str] = (), run_dir: Path | None = None,
+    recipes: Sequence[str],
+    *,
+    source: str = "",
+    assignments: Sequence[str] = (),
+    run_dir: Path | None = None,
     exact: bool = False,
-) -> list[Plan]:  # fmt: skip
+) -> list[Plan]:
     """Return the runs that a command line asks for.
 
     Relative paths in a recipe are looked for beside the recipe, then in the working directory; in the run's recipe they
@@ -57,16 +61,28 @@ def plan_runs(
     """
     if not recipes and not source:
         shipped = ", ".join(shipped_recipes())
-        raise RecipeError("ftkit run", expected="a recipe or --data SOURCE", found="neither",
-                          remedy=f"Shipped recipes: {shipped}. With your own file: ftkit run --data FILE.")  # fmt: skip
+        raise RecipeError(
+            "ftkit run",
+            expected="a recipe or --data SOURCE",
+            found="neither",
+            remedy=f"Shipped recipes: {shipped}. With your own file: ftkit run --data FILE.",
+        )
     if run_dir is not None and len(recipes) > 1:
-        raise RecipeError("--run-dir", expected="one recipe", found=str(len(recipes)),
-                          remedy="Leave it out: each gets the folder runs/NAME. Or run them one by one.")  # fmt: skip
+        raise RecipeError(
+            "--run-dir",
+            expected="one recipe",
+            found=str(len(recipes)),
+            remedy="Leave it out: each gets the folder runs/NAME. Or run them one by one.",
+        )
     plans = [_plan(name, source, assignments, run_dir, exact=exact) for name in recipes or [""]]
     name, times = Counter(str(plan.run_dir.resolve()) for plan in plans).most_common(1)[0]
     if times > 1:
-        raise RecipeError("ftkit run", expected="a folder for each run", found=f"{times} recipes for {name}",
-                          remedy="Rename a recipe, or run them one by one with --run-dir.")  # fmt: skip
+        raise RecipeError(
+            "ftkit run",
+            expected="a folder for each run",
+            found=f"{times} recipes for {name}",
+            remedy="Rename a recipe, or run them one by one with --run-dir.",
+        )
     return plans
 
 
@@ -92,8 +108,12 @@ def read_choices(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     known = read_json(path) if path.is_file() else {}
     if "precision" not in known:
-        raise RecipeError("--exact", expected=f"a trained run, with {path}", found="none",
-                          remedy="Give the recipe.toml of a run: ftkit run RUN/recipe.toml --exact.")  # fmt: skip
+        raise RecipeError(
+            "--exact",
+            expected=f"a trained run, with {path}",
+            found="none",
+            remedy="Give the recipe.toml of a run: ftkit run RUN/recipe.toml --exact.",
+        )
     names = (f"{name}{end}" for name in ("precision", "attention") for end in ("", "_reason"))
     return {name: known[name] for name in (*names, "threads", "device", "revisions", "versions") if name in known}
 

@@ -30,7 +30,7 @@ MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "matplotlib.backends.backend_agg", "pandas",
     "datasets", "torch", "sklearn.metrics", "scipy.stats", "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto", "ftkit.model.trainer", "ftkit.stages.training.fitting",
-    "ftkit.stages.evaluation.stage", "ftkit.stages.evaluation.prediction", "ftkit.stages.inspection.stage", "ftkit.view.board",
+    "ftkit.stages.evaluation", "ftkit.stages.evaluation.prediction", "ftkit.stages.inspection", "ftkit.view.board",
     "ftkit.view.plots", "ftkit.view.tables",
 )  # fmt: skip
 CARDS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -90,9 +90,13 @@ class Preloader:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ftkit.batch.preload"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, encoding="utf-8", start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-P", "-m", "ftkit.batch.preload"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
         self._changed = threading.Condition()
         self._ready = self._ended = False
         self._pids: list[int] = []

@@ -35,8 +35,12 @@ __all__ = [
 ]
 
 SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
-BASELINES = {"majority": "majority", "untrained_head": "untrained head", "words_linear": "words, linear",
-             "frozen_linear": "frozen, linear"}  # fmt: skip
+BASELINES = {
+    "majority": "majority",
+    "untrained_head": "untrained head",
+    "words_linear": "words, linear",
+    "frozen_linear": "frozen, linear",
+}
 PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
 
 
@@ -226,10 +230,13 @@ def _describe_block(outcome: Outcome) -> str:
     lines = [f"{path}: blocked after inspection, a score on these data would mean nothing"]
     for blocker in outcome.blockers:
         lines += [f"  {blocker.describe()}", f"    {blocker.remedy}"]
-    return "\n".join([
-        *lines, f"  Findings: {path / 'inspection' / 'findings.csv'}",
-        f"  --force goes on all the same: ftkit run {shlex.quote(str(path / 'recipe.toml'))} --force",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            *lines,
+            f"  Findings: {path / 'inspection' / 'findings.csv'}",
+            f"  --force goes on all the same: ftkit run {shlex.quote(str(path / 'recipe.toml'))} --force",
+        ]
+    )
 
 
 def _score_rows(run: Run) -> Iterator[tuple[str, ...]]:

@@ -75,8 +75,12 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
             yield file
         temporary.replace(path)
     except OSError as error:
-        raise DataError(str(path), expected="a file that can be written", found=error.strerror or str(error),
-                        remedy="Choose another --output.") from error  # fmt: skip
+        raise DataError(
+            str(path),
+            expected="a file that can be written",
+            found=error.strerror or str(error),
+            remedy="Choose another --output.",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -38,14 +38,18 @@ def follow_run(run: Run, progress: Progress, *, idle: float = IDLE) -> str:
         running = [stage for stage in STAGES if status[stage].state == "running"]
         for stage in STAGES:
             if stage in begun and stage not in running:
-                progress(Snapshot(stage=stage, place=_place(stage), state=status[stage].state,
-                                  seconds=status[stage].seconds))  # fmt: skip
+                progress(
+                    Snapshot(stage=stage, place=_place(stage), state=status[stage].state, seconds=status[stage].seconds)
+                )
                 del begun[stage]
         for stage in running:
             seconds = time.monotonic() - begun.setdefault(stage, time.monotonic())
             training = stage == "training"
-            progress(watch.snapshot(place=_place(stage), seconds=seconds) if training else
-                     Snapshot(stage=stage, place=_place(stage), state="running", seconds=seconds))  # fmt: skip
+            progress(
+                watch.snapshot(place=_place(stage), seconds=seconds)
+                if training
+                else Snapshot(stage=stage, place=_place(stage), state="running", seconds=seconds)
+            )
         busy = time.monotonic() if running else busy
         states = [item.state for item in status.values()]
         if not running and "pending" not in states:
@@ -76,8 +80,12 @@ def steer_training(run: Run, name: str, value: str = "", *, patience: float = AN
         raise RunError(f"command {name!r}", expected="no value", found=repr(value))
     state = run.status()["training"].state
     if state != "running":
-        raise RunError(str(run.path), expected="a run that is training", found=f"training {state}",
-                       remedy=f"Start it: ftkit run {run.path / 'recipe.toml'}.")  # fmt: skip
+        raise RunError(
+            str(run.path),
+            expected="a run that is training",
+            found=f"training {state}",
+            remedy=f"Start it: ftkit run {run.path / 'recipe.toml'}.",
+        )
     reader = EventReader(run.path / "training" / "events.jsonl")
     reader.read_new()
     post_command(run.path, command.name, command.value)

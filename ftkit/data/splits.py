@@ -79,8 +79,12 @@ def _making(folder: Path) -> Iterator[None]:
 
 
 def _cache_error(folder: Path, error: OSError) -> DataError:
-    return DataError(str(folder.parent), expected="a cache folder that can be written", found=str(error),
-                     remedy="Set FTKIT_CACHE to a folder that can be written.")  # fmt: skip
+    return DataError(
+        str(folder.parent),
+        expected="a cache folder that can be written",
+        found=str(error),
+        remedy="Set FTKIT_CACHE to a folder that can be written.",
+    )
 
 
 def _make(settings: Data, folder: Path, progress: Callable[[str], None] | None) -> None:
@@ -98,8 +102,12 @@ def _make(settings: Data, folder: Path, progress: Callable[[str], None] | None) 
         temporary.rename(folder)
     except OSError as error:
         remedy = "Check the room on the disk and the permissions."
-        raise DataError(str(error.filename or folder.parent), expected="to read the data and write the cache",
-                        found=error.strerror or str(error), remedy=remedy) from error  # fmt: skip
+        raise DataError(
+            str(error.filename or folder.parent),
+            expected="to read the data and write the cache",
+            found=error.strerror or str(error),
+            remedy=remedy,
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -140,8 +140,14 @@ def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.Rec
 
     rows, lines, texts, pairs, labels, groups = zip(*batch, strict=True)
     first = "words" if "words" in schema.names else "text"
-    columns: dict[str, Any] = {"row": rows, "line": lines, first: texts, "text_pair": pairs, "group": groups,
-                               "label": [pack_label(label) for label in labels]}  # fmt: skip
+    columns: dict[str, Any] = {
+        "row": rows,
+        "line": lines,
+        first: texts,
+        "text_pair": pairs,
+        "group": groups,
+        "label": [pack_label(label) for label in labels],
+    }
     try:
         arrays = [pa.array(columns[name], type=kind) for name, kind in zip(schema.names, schema.types, strict=True)]
     except UnicodeEncodeError as error:

@@ -128,9 +128,7 @@ class Notes:
         before, first = self.counted.get(what, (0, place))
         self.counted[what] = (before + times, first)
 
-    def mend(
-        self, check: str, what: str, place: str, times: int, *, split: str = "", rows: Sequence[int] = ()
-    ) -> None:  # fmt: skip
+    def mend(self, check: str, what: str, place: str, times: int, *, split: str = "", rows: Sequence[int] = ()) -> None:
         """Count what was mended or left out, and keep it for the inspection."""
         self.count(what, place, times)
         self.keep(Repair(check=check, split=split, what=what, place=place, times=times, rows=tuple(rows)))
@@ -140,8 +138,9 @@ class Notes:
         key = (repair.check, repair.split, repair.what)
         before = self.repairs.get(key)
         times, rows = (before.times, before.rows) if before else (0, ())
-        self.repairs[key] = replace(before or repair, times=times + repair.times,
-                                    rows=(*rows, *repair.rows)[:MOST_ROWS])  # fmt: skip
+        self.repairs[key] = replace(
+            before or repair, times=times + repair.times, rows=(*rows, *repair.rows)[:MOST_ROWS]
+        )
 
     def sentences(self) -> tuple[str, ...]:
         """Return everything noted.

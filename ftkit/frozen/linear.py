@@ -52,9 +52,15 @@ class LinearFit:
 
 
 def choose_strengths(
-    readings: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any], *, problem_type: str, classes: int,
-    groups: npt.NDArray[np.int64] | None = None, weights: npt.NDArray[Any] | None = None, seed: int = 0,
-) -> dict[str, tuple[float, Array]]:  # fmt: skip
+    readings: Mapping[str, npt.NDArray[Any]],
+    targets: npt.NDArray[Any],
+    *,
+    problem_type: str,
+    classes: int,
+    groups: npt.NDArray[np.int64] | None = None,
+    weights: npt.NDArray[Any] | None = None,
+    seed: int = 0,
+) -> dict[str, tuple[float, Array]]:
     """Return of each reading the inverse strength with the lowest loss on examples that weren't fitted.
 
     Where there are many examples M of them are tried, the same for all readings. Each fold of each reading is a thread.
@@ -77,19 +83,25 @@ def choose_strengths(
     targets, groups = targets[some], some if groups is None else groups[some]
     dealt = targets if problem_type == "single_label" else np.zeros(len(targets), dtype=np.int64)
     folds = make_folds(dealt, groups, folds=FOLDS, seed=seed)
-    grid = RIDGES if problem_type == "regression" else tuple(
-        strength for strength in STRENGTHS if strength * len(targets) >= LEAST_SAID or strength == max(STRENGTHS)
-    )  # fmt: skip
+    grid = (
+        RIDGES
+        if problem_type == "regression"
+        else tuple(
+            strength for strength in STRENGTHS if strength * len(targets) >= LEAST_SAID or strength == max(STRENGTHS)
+        )
+    )
     losses = {name: np.zeros((len(grid), len(targets))) for name in readings}
 
     def judge(task: tuple[str, int]) -> None:
         name, fold = task
         features, known, unknown = readings[name], some[folds != fold], some[folds == fold]
-        fits = _path(features[known], targets[folds != fold], grid, problem_type=problem_type, classes=classes,
-                     weights=weights)  # fmt: skip
+        fits = _path(
+            features[known], targets[folds != fold], grid, problem_type=problem_type, classes=classes, weights=weights
+        )
         for at, fit in enumerate(fits):
-            losses[name][at, folds == fold] = _losses(fit(features[unknown]), targets[folds == fold], problem_type,
-                                                      weights)  # fmt: skip
+            losses[name][at, folds == fold] = _losses(
+                fit(features[unknown]), targets[folds == fold], problem_type, weights
+            )
 
     tasks = [(name, fold) for name in readings for fold in np.unique(folds).tolist()]
     with _single_threads(len(targets)), ThreadPoolExecutor(max(1, min(len(tasks), count_cores()))) as threads:
@@ -99,9 +111,14 @@ def choose_strengths(
 
 
 def fit_linear(
-    features: npt.NDArray[Any], targets: npt.NDArray[Any], strength: float, *, problem_type: str, classes: int,
+    features: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    strength: float,
+    *,
+    problem_type: str,
+    classes: int,
     weights: npt.NDArray[Any] | None = None,
-) -> LinearFit:  # fmt: skip
+) -> LinearFit:
     """Fit a linear model to all examples; arguments as of `choose_strengths`."""
     with _single_threads(len(features)):
         return next(_path(features, targets, (strength,), problem_type=problem_type, classes=classes, weights=weights))
@@ -121,9 +138,14 @@ def _single_threads(examples: int) -> Iterator[None]:
 
 
 def _path(
-    features: npt.NDArray[Any], targets: npt.NDArray[Any], grid: tuple[float, ...], *, problem_type: str, classes: int,
+    features: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    grid: tuple[float, ...],
+    *,
+    problem_type: str,
+    classes: int,
     weights: npt.NDArray[Any] | None,
-) -> Iterator[LinearFit]:  # fmt: skip
+) -> Iterator[LinearFit]:
     """Yield the model of each strength, each begun where the one before ended."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -139,9 +161,15 @@ def _path(
     columns = targets.T if problem_type == "multi_label" else [targets]
     models = [LogisticRegression(max_iter=1000, tol=1e-5, warm_start=True) for _ in columns]
     for strength in grid:
-        parts = [_fit_logistic(model.set_params(C=strength), scaled, column, weights if problem_type != "multi_label"
-                               else None if weights is None else np.array([1.0, weights[at]]))
-                 for at, (model, column) in enumerate(zip(models, columns, strict=True))]  # fmt: skip
+        parts = [
+            _fit_logistic(
+                model.set_params(C=strength),
+                scaled,
+                column,
+                weights if problem_type != "multi_label" else None if weights is None else np.array([1.0, weights[at]]),
+            )
+            for at, (model, column) in enumerate(zip(models, columns, strict=True))
+        ]
         if problem_type == "multi_label":
             coefficients = np.stack([part[0][1] - part[0][0] for part in parts])
             biases = np.array([part[1][1] - part[1][0] for part in parts])

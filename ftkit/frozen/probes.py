@@ -47,7 +47,7 @@ def make_folds(targets: npt.NDArray[Any], groups: npt.NDArray[Any], *, folds: in
 
 def judge_out_of_fold(
     features: Any, targets: Any, folds: npt.NDArray[np.int64], *, problem_type: str, classes: int
-) -> Array:  # fmt: skip
+) -> Array:
     """Return what probes say of each example that were fitted without its fold.
 
     Args:
@@ -86,8 +86,10 @@ def fit_probe(features: Any, targets: Any, *, problem_type: str, classes: int) -
             model = _make_model(features, numbers=True).fit(features, targets)
             return lambda rows: np.asarray(model.predict(rows), dtype=np.float64).reshape(-1, 1)
         if problem_type == "multi_label":
-            probes = [fit_probe(features, targets[:, at].astype(np.int64), problem_type="single_label", classes=2)
-                      for at in range(classes)]  # fmt: skip
+            probes = [
+                fit_probe(features, targets[:, at].astype(np.int64), problem_type="single_label", classes=2)
+                for at in range(classes)
+            ]
             return lambda rows: np.stack([probe(rows)[:, 1] for probe in probes], axis=1)
         known = np.unique(targets)
         if len(known) < 2:
@@ -122,8 +124,9 @@ def word_features(sentences: Sequence[Sequence[str]]) -> Any:
 def _describe(words: Sequence[str], at: int) -> list[str]:
     word = words[at]
     lower = word.lower()
-    shape = "".join("X" if sign.isupper() else "x" if sign.islower() else "0" if sign.isdigit() else sign
-                    for sign in word[:12])  # fmt: skip
+    shape = "".join(
+        "X" if sign.isupper() else "x" if sign.islower() else "0" if sign.isdigit() else sign for sign in word[:12]
+    )
     before = words[at - 1].lower() if at else "<"
     after = words[at + 1].lower() if at + 1 < len(words) else ">"
     return ["1", f"w={lower}", f"s={lower[-3:]}", f"p={lower[:3]}", f"x={shape}", f"b={before}", f"a={after}"]
@@ -138,7 +141,10 @@ def _make_model(features: Any, *, numbers: bool) -> Any:
 
     if issparse(features):
         epochs = int(np.clip(WORDS_SEEN // features.shape[0], *WORDS_EPOCHS))
-        return Ridge(alpha=1.0) if numbers else SGDClassifier(loss="log_loss", alpha=WORDS_ALPHA, max_iter=epochs,
-                                                              tol=None, random_state=0)  # fmt: skip
+        return (
+            Ridge(alpha=1.0)
+            if numbers
+            else SGDClassifier(loss="log_loss", alpha=WORDS_ALPHA, max_iter=epochs, tol=None, random_state=0)
+        )
     linear = Ridge(alpha=RIDGE) if numbers else LogisticRegression(C=STATES_C, max_iter=100, tol=STATES_TOLERANCE)
     return make_pipeline(StandardScaler(), linear)

@@ -27,18 +27,32 @@ from ftkit.model.readings import fetch_later, one_ahead
 from ftkit.speed.devices import device_of, is_accelerator
 
 __all__ = [
-    "FIRST", "MEAN", "POOLED", "Place", "compute_states", "encode_states", "find_place", "fingerprint_frozen",
+    "FIRST",
+    "MEAN",
+    "POOLED",
+    "Place",
+    "compute_states",
+    "encode_states",
+    "find_place",
+    "fingerprint_frozen",
     "replaying",
-]  # fmt: skip
+]
 
 FIRST, MEAN, POOLED = 0, 1, 2  # states of the text place
 TEXT, TOKENS = "text", "tokens"
 # How near a replay must come to the whole model, relative to the largest logit.
 AGREEMENT = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 NOT_OF_THE_STATES = (
-    "id2label", "label2id", "num_labels", "problem_type", "architectures", "transformers_version", "_name_or_path",
-    "dtype", "torch_dtype",
-)  # fmt: skip
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "architectures",
+    "transformers_version",
+    "_name_or_path",
+    "dtype",
+    "torch_dtype",
+)
 
 
 @dataclass(frozen=True)
@@ -76,8 +90,11 @@ def fingerprint_frozen(model: Any, place: Place, new: Collection[str], *, precis
         new: parameters that the checkpoint lacked; they belong to the head.
         precision: `fp32` or `bf16`.
     """
-    config = {key: value for key, value in model.config.to_dict().items()
-              if key not in NOT_OF_THE_STATES and "dropout" not in key}  # fmt: skip
+    config = {
+        key: value
+        for key, value in model.config.to_dict().items()
+        if key not in NOT_OF_THE_STATES and "dropout" not in key
+    }
     digest = hashlib.blake2b(digest_size=16)
     said = [type(model.base_model).__name__, config, place.kind, place.states, precision]
     said += [device_of(model).type] if is_accelerator(device_of(model)) else []  # it rounds otherwise
@@ -91,8 +108,9 @@ def fingerprint_frozen(model: Any, place: Place, new: Collection[str], *, precis
     return digest.hexdigest()
 
 
-def find_place(model: Any, batch: dict[str, Tensor], new: Collection[str], *, tune: str, top_layers: int,
-               precision: str) -> tuple[Place, Tensor] | None:  # fmt: skip
+def find_place(
+    model: Any, batch: dict[str, Tensor], new: Collection[str], *, tune: str, top_layers: int, precision: str
+) -> tuple[Place, Tensor] | None:
     """Return where a model can be cut so that what is trained lies above, and the states of a batch there.
 
     The place is checked on the batch: the model must say of the states what it says of the batch. None: nowhere.
@@ -114,10 +132,15 @@ def find_place(model: Any, batch: dict[str, Tensor], new: Collection[str], *, tu
 
 
 def encode_states(
-    model: Any, place: Place, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64],
-    read: Callable[[npt.NDArray[np.int64]], dict[str, Tensor]], *, precision: str,
+    model: Any,
+    place: Place,
+    rows: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    read: Callable[[npt.NDArray[np.int64]], dict[str, Tensor]],
+    *,
+    precision: str,
     on_batch: Callable[[int], None] | None = None,
-) -> Iterator[tuple[npt.NDArray[np.int64], list[Tensor]]]:  # fmt: skip
+) -> Iterator[tuple[npt.NDArray[np.int64], list[Tensor]]]:
     """Run the frozen part over inputs, the longest first in batches of about as many tokens.
 
     Args:
@@ -192,8 +215,9 @@ class _Replay(nn.Module):
         if self.place.pooling == "added":
             last = read_mean(last, inputs_embeds[:, MEAN:POOLED])
         pooled = inputs_embeds[:, POOLED] if self.place.states > POOLED else None
-        return BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=self.pooler(last) if self.pooler
-                                          else pooled)  # fmt: skip
+        return BaseModelOutputWithPooling(
+            last_hidden_state=last, pooler_output=self.pooler(last) if self.pooler else pooled
+        )
 
 
 def _candidates(model: Any, new: Collection[str], tune: str, top_layers: int) -> Iterator[Place]:

@@ -125,8 +125,9 @@ class ComputedRows(StateRows):
     def select(self, indices: Any) -> ComputedRows:
         """Return some of the rows."""
         at = np.asarray(list(indices), dtype=np.int64)
-        return ComputedRows(self.rows.select(at), self._model, self._collator, place=self.place,
-                            precision=self._precision)  # fmt: skip
+        return ComputedRows(
+            self.rows.select(at), self._model, self._collator, place=self.place, precision=self._precision
+        )
 
     def _read(self, at: npt.NDArray[np.int64]) -> list[Tensor]:
         lengths = self._columns["length"]
@@ -137,9 +138,18 @@ class ComputedRows(StateRows):
 
 
 def freeze_splits(
-    model: Any, encoded: Any, names: Sequence[str], *, tune: str, top_layers: int, new: Collection[str],
-    precision: str, tell: Tell, keep: bool = True, anew: bool = False,
-) -> Frozen:  # fmt: skip
+    model: Any,
+    encoded: Any,
+    names: Sequence[str],
+    *,
+    tune: str,
+    top_layers: int,
+    new: Collection[str],
+    precision: str,
+    tell: Tell,
+    keep: bool = True,
+    anew: bool = False,
+) -> Frozen:
     """Compute what the frozen part of a model says of splits, as far as it isn't known.
 
     Args:
@@ -170,13 +180,18 @@ def freeze_splits(
         return _compute_splits(model, encoded, names, collator, place, precision) if anew else whole
     keys = {name: _hash_rows(encoded.datasets[name]) for name in names}
     lengths = {name: read_column(encoded.datasets[name], "length").astype(np.int64) for name in names}
-    store = FeatureStore(fingerprint_frozen(model, place, new, precision=precision),
-                         meaning=f"{type(model.base_model).__name__}, {place.kind}, {precision}",
-                         width=width, dtype=dtype)  # fmt: skip
+    store = FeatureStore(
+        fingerprint_frozen(model, place, new, precision=precision),
+        meaning=f"{type(model.base_model).__name__}, {place.kind}, {precision}",
+        width=width,
+        dtype=dtype,
+    )
     needed = sum(int(_sizes(place, lengths[name])[store.missing(keys[name])].sum()) for name in names)
     if not has_room(needed * width * item):
-        tell("the frozen layers are computed in every epoch: their states would need "
-             f"{needed * width * item / 2**30:.1f} GiB")  # fmt: skip
+        tell(
+            "the frozen layers are computed in every epoch: their states would need "
+            f"{needed * width * item / 2**30:.1f} GiB"
+        )
         return _compute_splits(model, encoded, names, collator, place, precision) if anew else whole
     progress = _Progress(sum(len(store.missing(keys[name])) for name in names), tell)
     datasets = dict(encoded.datasets)
@@ -184,15 +199,23 @@ def freeze_splits(
         data = encoded.datasets[name]
 
         def compute(rows: npt.NDArray[np.int64], data: Any = data, name: str = name) -> Iterator[Any]:
-            return encode_states(model, place, rows, lengths[name], lambda part: _read_inputs(data, part, collator),
-                                 precision=precision, on_batch=progress.add)  # fmt: skip
+            return encode_states(
+                model,
+                place,
+                rows,
+                lengths[name],
+                lambda part: _read_inputs(data, part, collator),
+                precision=precision,
+                on_batch=progress.add,
+            )
 
         places = store.fill(keys[name], _sizes(place, lengths[name]), lengths[name], compute)
         datasets[name] = StateRows(data, store, places, place=place)
     progress.end()
     trim_features(keep=store.folder)
-    return Frozen(place=place, encoded=replace(encoded, datasets=datasets),
-                  precision="fp32" if place.layer < 0 else precision)  # fmt: skip
+    return Frozen(
+        place=place, encoded=replace(encoded, datasets=datasets), precision="fp32" if place.layer < 0 else precision
+    )
 
 
 def _compute_splits(
@@ -202,8 +225,9 @@ def _compute_splits(
     datasets = dict(encoded.datasets)
     for name in names:
         datasets[name] = ComputedRows(encoded.datasets[name], frozen, collator, place=place, precision=precision)
-    return Frozen(place=place, encoded=replace(encoded, datasets=datasets),
-                  precision="fp32" if place.layer < 0 else precision)  # fmt: skip
+    return Frozen(
+        place=place, encoded=replace(encoded, datasets=datasets), precision="fp32" if place.layer < 0 else precision
+    )
 
 
 @contextmanager
@@ -241,8 +265,18 @@ def seen_through(
     same_each_time = not (settings.token_masking or settings.token_deletion)
     frozen = Frozen(place=None, encoded=encoded, precision=precision)
     if same_each_time and tune in ("head", "top"):
-        frozen = freeze_splits(model, encoded, names, tune=tune, top_layers=recipe.head.top_layers, new=new,
-                               precision=precision, tell=tell, keep=settings.cache_features, anew=True)  # fmt: skip
+        frozen = freeze_splits(
+            model,
+            encoded,
+            names,
+            tune=tune,
+            top_layers=recipe.head.top_layers,
+            new=new,
+            precision=precision,
+            tell=tell,
+            keep=settings.cache_features,
+            anew=True,
+        )
     with replaying(model, frozen.place, new) if frozen.place else nullcontext():
         yield frozen
 
@@ -264,8 +298,10 @@ class _Progress:
 
     def end(self) -> None:
         if self.done:
-            self.tell(f"{self.done:,} inputs went through the frozen layers in {time.monotonic() - self.begun:.1f} s, "
-                      "once for all epochs and runs")  # fmt: skip
+            self.tell(
+                f"{self.done:,} inputs went through the frozen layers in {time.monotonic() - self.begun:.1f} s, "
+                "once for all epochs and runs"
+            )
         else:
             self.tell("all inputs went through the frozen layers before: their states are read from the cache")
 

@@ -34,9 +34,15 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 __all__ = [
-    "FeatureStore", "StoreInfo", "clear_features", "features_dir", "has_room", "hash_inputs", "list_stores",
+    "FeatureStore",
+    "StoreInfo",
+    "clear_features",
+    "features_dir",
+    "has_room",
+    "hash_inputs",
+    "list_stores",
     "trim_features",
-]  # fmt: skip
+]
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 
@@ -117,9 +123,12 @@ class FeatureStore:
         return self._to_tensor(matrix)
 
     def fill(
-        self, keys: Keys, sizes: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64],
+        self,
+        keys: Keys,
+        sizes: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
         compute: Callable[[npt.NDArray[np.int64]], Iterator[tuple[npt.NDArray[np.int64], list[Tensor]]]],
-    ) -> npt.NDArray[np.int64]:  # fmt: skip
+    ) -> npt.NDArray[np.int64]:
         """Compute the states of the inputs that are not here, the longest first, and return the places of all.
 
         Another process that computes into this store is waited for: what it leaves is not computed again.
@@ -153,15 +162,17 @@ class FeatureStore:
         for number in np.unique(share):
             yield rows[share == number]
 
-    def _write(self, keys: Keys, sizes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64],
-               compute: Callable[..., Any]) -> None:  # fmt: skip
+    def _write(
+        self, keys: Keys, sizes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], compute: Callable[..., Any]
+    ) -> None:
         name = f"{time.time_ns():020d}-{uuid4().hex[:6]}"
         temporary = self.folder / f".{name}.states.tmp"
         offsets = np.concatenate([[0], np.cumsum(sizes[rows])]).astype(np.int64)
         position = {int(row): at for at, row in enumerate(rows)}
         try:
-            states = np.lib.format.open_memmap(temporary, mode="w+", dtype=self.kind,
-                                               shape=(int(offsets[-1]), self.width))  # fmt: skip
+            states = np.lib.format.open_memmap(
+                temporary, mode="w+", dtype=self.kind, shape=(int(offsets[-1]), self.width)
+            )
             for done, parts in compute(rows):
                 for row, part in zip(done, parts, strict=True):
                     at = position[int(row)]
@@ -172,8 +183,12 @@ class FeatureStore:
             _save(self.folder / f"{name}.offsets.npy", offsets)
             _save(self.folder / f"{name}.keys.npy", keys[rows])
         except OSError as error:
-            raise DataError(str(self.folder), expected="room for the states of a frozen encoder", found=str(error),
-                            remedy="Free some space, or set training.cache_features to false.") from error  # fmt: skip
+            raise DataError(
+                str(self.folder),
+                expected="room for the states of a frozen encoder",
+                found=str(error),
+                remedy="Free some space, or set training.cache_features to false.",
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
         self._look()
@@ -184,8 +199,12 @@ class FeatureStore:
             meaning = {"meaning": self.meaning, "width": self.width, "dtype": str(self.dtype)}
             write_json(self.folder / "meaning.json", meaning)
         except OSError as error:
-            raise DataError(str(self.folder), expected="a cache folder that can be written", found=str(error),
-                            remedy="Set FTKIT_CACHE to a folder of yours.") from error  # fmt: skip
+            raise DataError(
+                str(self.folder),
+                expected="a cache folder that can be written",
+                found=str(error),
+                remedy="Set FTKIT_CACHE to a folder of yours.",
+            ) from error
 
     def _look(self) -> None:
         """Take in the shards that have come to the disk; those seen before keep their numbers, which places hold."""

@@ -17,9 +17,17 @@ from ftkit.model.losses import IGNORE_INDEX
 from ftkit.recipe import Training
 
 __all__ = [
-    "SCORED_TOKENS", "Augmentation", "Collator", "LengthBatches", "count_batches", "count_padding", "count_steps", "round_length",
-    "scored_tokens", "sort_batches",
-]  # fmt: skip
+    "SCORED_TOKENS",
+    "Augmentation",
+    "Collator",
+    "LengthBatches",
+    "count_batches",
+    "count_padding",
+    "count_steps",
+    "round_length",
+    "scored_tokens",
+    "sort_batches",
+]
 
 POOL = 50  # batches that are sorted together: the padding is a few percent, and the order stays random
 NOISE = 0.1  # of a length when rows are sorted for a budget of tokens, relative to it
@@ -41,8 +49,9 @@ class LengthBatches:
         seed: of all epochs.
     """
 
-    def __init__(self, lengths: Sequence[int] | npt.NDArray[Any], *, batch_size: int, seed: int,
-                 batch_tokens: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self, lengths: Sequence[int] | npt.NDArray[Any], *, batch_size: int, seed: int, batch_tokens: int = 0
+    ) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = np.asarray(lengths), batch_size, seed, 0
         self.batch_tokens, self.count = batch_tokens, count_batches(self.lengths, batch_size, batch_tokens)
 
@@ -176,8 +185,11 @@ class Augmentation:
         free = (mask == 1) & ~special
         chance = torch.rand(ids.shape)
         masked, hidden = free & (chance < self.masking), free & (chance > 1 - self.deletion)
-        changed = {**batch, "input_ids": ids.masked_fill(masked, self.mask_id),
-                   "attention_mask": mask.masked_fill(hidden, 0)}  # fmt: skip
+        changed = {
+            **batch,
+            "input_ids": ids.masked_fill(masked, self.mask_id),
+            "attention_mask": mask.masked_fill(hidden, 0),
+        }
         if batch["labels"].shape == ids.shape and not batch["labels"].is_floating_point():
             changed["labels"] = batch["labels"].masked_fill(hidden, IGNORE_INDEX)
         return changed

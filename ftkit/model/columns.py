@@ -81,8 +81,11 @@ def to_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
     for name, first in rows[0].items():
         values = [row[name] for row in rows]
         is_list = isinstance(first, list) or (first is None and any(isinstance(value, list) for value in values))
-        found[name] = Ragged.of([value or [] for value in values]) if is_list else (
-            values if isinstance(first, Tensor) else np.array(values))  # fmt: skip
+        found[name] = (
+            Ragged.of([value or [] for value in values])
+            if is_list
+            else (values if isinstance(first, Tensor) else np.array(values))
+        )
     return found
 
 

@@ -39,8 +39,12 @@ def check_command(name: object, value: object = None) -> Command:
     """
     if name not in COMMANDS:
         hint = nearest(str(name), COMMANDS)
-        raise RunError(f"command {show(name)}", expected=f"one of {', '.join(COMMANDS)}", found=show(name),
-                       remedy=hint if hint.startswith("Did") else "")  # fmt: skip
+        raise RunError(
+            f"command {show(name)}",
+            expected=f"one of {', '.join(COMMANDS)}",
+            found=show(name),
+            remedy=hint if hint.startswith("Did") else "",
+        )
     if name != "lr":
         return Command(str(name))
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

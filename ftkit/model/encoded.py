@@ -83,11 +83,15 @@ class Encoded:
         encoder, whole = self._encoder_at(max_length), self.ledger[self.ledger["label"] == ""]
         encoder = replace(encoder, settings=settings or encoder.settings)
         cut = dict(zip(whole["split"], whole["texts_cut"], strict=True))
-        return pd.DataFrame([
-            {"split": split, **count_cuts(lengths, self.entities[split], encoder, pairs=self.pairs,
-                                          wordless=int(cut[split]))}
-            for split, lengths in self.lengths.items()
-        ])  # fmt: skip
+        return pd.DataFrame(
+            [
+                {
+                    "split": split,
+                    **count_cuts(lengths, self.entities[split], encoder, pairs=self.pairs, wordless=int(cut[split])),
+                }
+                for split, lengths in self.lengths.items()
+            ]
+        )
 
     def make_collator(self, training: Training | None = None, *, stride: int = STRIDE) -> Collator:
         """Make batches of encoded rows; with settings of training, augmented as they say.
@@ -134,11 +138,17 @@ class Encoded:
                 tagged = "words" in window
                 word = window["words"][at] if tagged else NO_WORD
                 label = window["labels"][at] if tagged else -1
-                rows.append({
-                    "window": number, "token": token, "id": window["input_ids"][at], "attention": 1,
-                    "word": example["words"][word] if word != NO_WORD else "",
-                    "label": self.splits.labels[label] if label >= 0 else "", "trained": label >= 0 or not tagged,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "window": number,
+                        "token": token,
+                        "id": window["input_ids"][at],
+                        "attention": 1,
+                        "word": example["words"][word] if word != NO_WORD else "",
+                        "label": self.splits.labels[label] if label >= 0 else "",
+                        "trained": label >= 0 or not tagged,
+                    }
+                )
         return pd.DataFrame(rows)
 
 

@@ -10,16 +10,35 @@ from ftkit.errors import ModelError
 from ftkit.paths import split_revision
 
 __all__ = [
-    "encoder_fingerprint", "find_revision", "load_config", "load_tokenizer", "longest_input", "resolve_encoder",
+    "encoder_fingerprint",
+    "find_revision",
+    "load_config",
+    "load_tokenizer",
+    "longest_input",
+    "resolve_encoder",
     "whereabouts",
-]  # fmt: skip
+]
 
 UNBOUNDED = 1_000_000  # tokenizers without a limit claim a length of about 1e30
 # RoBERTa and its kin count positions from the padding id on.
-COUNTED_FROM_PADDING = frozenset({
-    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "esm", "ibert",
-    "lilt", "longformer", "luke", "markuplm", "mpnet", "xmod",
-})  # fmt: skip
+COUNTED_FROM_PADDING = frozenset(
+    {
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "lilt",
+        "longformer",
+        "luke",
+        "markuplm",
+        "mpnet",
+        "xmod",
+    }
+)
 
 
 def resolve_encoder(name: str) -> str:
@@ -39,8 +58,12 @@ def resolve_encoder(name: str) -> str:
         for candidate in (folder / "model", folder):
             if (candidate / "config.json").is_file():
                 return str(candidate)
-        raise ModelError(name, expected="a folder with a model (config.json, model.safetensors)", found="none",
-                         remedy="Name the folder of the model, or a run that was trained.")  # fmt: skip
+        raise ModelError(
+            name,
+            expected="a folder with a model (config.json, model.safetensors)",
+            found="none",
+            remedy="Name the folder of the model, or a run that was trained.",
+        )
     sample = read_catalogue().get(name.removeprefix("sample:"))
     return str(fetch_sample(sample.name)) if sample and sample.kind == "model" else name
 
@@ -110,14 +133,26 @@ def load_tokenizer(name: str, *, words: bool) -> Any:
 
     tokenizer = _load(AutoTokenizer.from_pretrained, name, "tokenizer")
     if not tokenizer.is_fast:
-        raise ModelError(name, expected="a fast tokenizer (tokenizer.json)", found=type(tokenizer).__name__,
-                         remedy="Convert it with transformers and save it again.")  # fmt: skip
+        raise ModelError(
+            name,
+            expected="a fast tokenizer (tokenizer.json)",
+            found=type(tokenizer).__name__,
+            remedy="Convert it with transformers and save it again.",
+        )
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one where files are missing
-        raise ModelError(name, expected="a tokenizer with a vocabulary (tokenizer.json or vocab.txt)",
-                         found="special tokens alone", remedy="Save the encoder's tokenizer beside it.")  # fmt: skip
+        raise ModelError(
+            name,
+            expected="a tokenizer with a vocabulary (tokenizer.json or vocab.txt)",
+            found="special tokens alone",
+            remedy="Save the encoder's tokenizer beside it.",
+        )
     if tokenizer.pad_token_id is None:
-        raise ModelError(name, expected="a tokenizer with a padding token", found="none",
-                         remedy="Set tokenizer.pad_token and save it again.")  # fmt: skip
+        raise ModelError(
+            name,
+            expected="a tokenizer with a padding token",
+            found="none",
+            remedy="Set tokenizer.pad_token and save it again.",
+        )
     if words:
         _put_blank_before_words(tokenizer)
     return tokenizer
@@ -164,6 +199,8 @@ def _load(loader: Any, name: str, what: str) -> Any:
 
 def _not_loaded(name: str, what: str, error: Exception) -> ModelError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return ModelError(f"head.encoder {name!r}: its {what} can't be loaded", found=first[:300],
-                      remedy="Give a sample name (ftkit samples), a folder, or a hub id where the hub can be "
-                      "reached.")  # fmt: skip
+    return ModelError(
+        f"head.encoder {name!r}: its {what} can't be loaded",
+        found=first[:300],
+        remedy="Give a sample name (ftkit samples), a folder, or a hub id where the hub can be reached.",
+    )

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from ftkit.model.losses import IGNORE_INDEX
 
 __all__ = [
-    "NO_WORD", "Window", "align_labels", "cut_body", "cut_windows", "first_tokens", "own_words", "window_step",
-]  # fmt: skip
+    "NO_WORD",
+    "Window",
+    "align_labels",
+    "cut_body",
+    "cut_windows",
+    "first_tokens",
+    "own_words",
+    "window_step",
+]
 
 NO_WORD = -1
 

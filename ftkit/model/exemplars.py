@@ -53,8 +53,11 @@ class Exemplars:
         if chunk.tags is not None:
             words, gold = example["words"], example.get("tags")
             tags = word_tags(chunk.tags[at], len(words), labels)[0]
-            told = {"words": [shorten(word, TEXT) for word in words[:WORDS]], "predicted": tags[:WORDS],
-                    "gold": [labels[tag] for tag in gold[:WORDS]] if gold is not None else []}  # fmt: skip
+            told = {
+                "words": [shorten(word, TEXT) for word in words[:WORDS]],
+                "predicted": tags[:WORDS],
+                "gold": [labels[tag] for tag in gold[:WORDS]] if gold is not None else [],
+            }
             return {**told, "more": len(words) - WORDS} if len(words) > WORDS else told
         assert chunk.probabilities is not None
         scores, gold = chunk.probabilities[at], example.get("label")

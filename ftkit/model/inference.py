@@ -48,9 +48,16 @@ class Chunk:
 
 
 def predict_chunks(
-    model: Any, data: Any, collator: Collator, loss: Loss, *, batch_size: int, precision: str, chunk: int = CHUNK,
+    model: Any,
+    data: Any,
+    collator: Collator,
+    loss: Loss,
+    *,
+    batch_size: int,
+    precision: str,
+    chunk: int = CHUNK,
     decoder: PathDecoder | None = None,
-) -> Iterator[Chunk]:  # fmt: skip
+) -> Iterator[Chunk]:
     """Run a model over encoded rows.
 
     Args:
@@ -71,8 +78,9 @@ def predict_chunks(
     try:
         with _hurrying(model, data, batch_size, precision):
             for rows in _row_chunks(read_column(data, "text"), chunk):
-                yield _predict(model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision,
-                               decoder)  # fmt: skip
+                yield _predict(
+                    model, data.select(range(rows.start, rows.stop)), collator, loss, batch_size, precision, decoder
+                )
     finally:
         model.train(training)
 
@@ -88,9 +96,7 @@ def _hurrying(model: Any, data: Any, batch_size: int, precision: str) -> Any:
 
 
 @contextmanager
-def hurried(
-    model: Any, lengths: npt.NDArray[np.int64], *, precision: str, batch_size: int = 0
-) -> Iterator[None]:  # fmt: skip
+def hurried(model: Any, lengths: npt.NDArray[np.int64], *, precision: str, batch_size: int = 0) -> Iterator[None]:
     """Let a model that isn't trained inside the block use the faster attention and packed weights.
 
     Args:
@@ -170,8 +176,9 @@ def _run_batches(
         yield at, picked, labels, fetched()
 
 
-def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str,
-             decoder: PathDecoder | None) -> Chunk:  # fmt: skip
+def _predict(
+    model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str, decoder: PathDecoder | None
+) -> Chunk:
     texts = read_column(rows, "text")
     positions, of = np.unique(texts, return_inverse=True)
     tagging = collator.task == "token-classification"
@@ -197,8 +204,13 @@ def _predict(model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: 
         return Chunk(texts=positions, probabilities=None, tags=tags, loss=total, weight=weight)
     mean = torch.from_numpy(sums / windows[:, None].astype(np.float32))  # (N, C) mean logits of the windows of a text
     part = loss.parts(mean, torch.stack(golds))
-    return Chunk(texts=positions, probabilities=_probabilities(mean, collator.problem_type), tags=None,
-                 loss=float(part[0]), weight=float(part[1]))  # fmt: skip
+    return Chunk(
+        texts=positions,
+        probabilities=_probabilities(mean, collator.problem_type),
+        tags=None,
+        loss=float(part[0]),
+        weight=float(part[1]),
+    )
 
 
 def _probabilities(logits: Tensor, problem_type: str) -> npt.NDArray[np.float32]:
@@ -207,8 +219,13 @@ def _probabilities(logits: Tensor, problem_type: str) -> npt.NDArray[np.float32]
     return (logits.sigmoid() if problem_type == "multi_label" else logits.softmax(-1)).numpy()
 
 
-def _collect_tags(logits: Tensor, words: Ragged, of: Any, tags: list[dict[int, tuple[int, float]]],
-                  scores: list[dict[int, Any]] | None) -> None:  # fmt: skip
+def _collect_tags(
+    logits: Tensor,
+    words: Ragged,
+    of: Any,
+    tags: list[dict[int, tuple[int, float]]],
+    scores: list[dict[int, Any]] | None,
+) -> None:
     """Note label and log probabilities of each word at its first token in the window that owns it."""
     windows, places = words.places()
     owned = np.flatnonzero(words.values != NO_WORD)
@@ -216,8 +233,9 @@ def _collect_tags(logits: Tensor, words: Ragged, of: Any, tags: list[dict[int, t
     said = logits[torch.from_numpy(windows), torch.from_numpy(places)]  # (K, C)
     probabilities, predicted = said.softmax(-1).max(-1)
     logs = said.log_softmax(-1).numpy() if scores is not None else None
-    found = zip(of[windows].tolist(), words.values[owned].tolist(), predicted.tolist(), probabilities.tolist(),
-                strict=True)  # fmt: skip
+    found = zip(
+        of[windows].tolist(), words.values[owned].tolist(), predicted.tolist(), probabilities.tolist(), strict=True
+    )
     for at, (text, word, label, probability) in enumerate(found):
         if word not in tags[text]:
             tags[text][word] = (label, probability)

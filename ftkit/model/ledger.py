@@ -20,8 +20,17 @@ NEVER = int(np.iinfo(np.int64).max)  # the length an entity needs whose word has
 class Tally:
     """Counts, per split and label, what a text holds and what is cut of it."""
 
-    FIELDS = ("texts", "texts_long", "texts_cut", "tokens", "tokens_cut", "entities", "entities_long", "entities_cut",
-              "windows")  # fmt: skip
+    FIELDS = (
+        "texts",
+        "texts_long",
+        "texts_cut",
+        "tokens",
+        "tokens_cut",
+        "entities",
+        "entities_long",
+        "entities_cut",
+        "windows",
+    )
 
     def __init__(self, splits: Splits, split: str, *, max_length: int) -> None:
         self.splits, self.split, self.max_length = splits, split, max_length
@@ -31,9 +40,14 @@ class Tally:
     def add(self, example: Mapping[str, Any], windows: list[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Count one example."""
         long = record["tokens"] > self.max_length
-        found = {"texts": 1, "texts_long": int(long), "windows": len(windows), "tokens": record["tokens"],
-                 "texts_cut": int(record["tokens_cut"] > 0 or record["words_lost"] > 0),
-                 "tokens_cut": record["tokens_cut"]}  # fmt: skip
+        found = {
+            "texts": 1,
+            "texts_long": int(long),
+            "windows": len(windows),
+            "tokens": record["tokens"],
+            "texts_cut": int(record["tokens_cut"] > 0 or record["words_lost"] > 0),
+            "tokens_cut": record["tokens_cut"],
+        }
         self._count("", found)
         for label in self._labels(example):
             self._count(label, found)
@@ -61,8 +75,11 @@ class Tally:
         whole = {word for window in windows for word in window["words"] if word != NO_WORD}
         for kind, start, stop in entity_spans([self.splits.labels[tag] for tag in example["tags"]]):
             needed = max(reach.get(word, NEVER) for word in range(start, stop))
-            found = {"entities": 1, "entities_cut": int(not whole.issuperset(range(start, stop))),
-                     "entities_long": int(needed > self.max_length)}  # fmt: skip
+            found = {
+                "entities": 1,
+                "entities_cut": int(not whole.issuperset(range(start, stop))),
+                "entities_long": int(needed > self.max_length),
+            }
             self.entities.append(needed)
             self._count("", found)
             self._count(kind, found)
@@ -91,9 +108,14 @@ def count_cuts(
         windows = windows if tagging else np.minimum(windows, settings.max_windows)
         cut = np.maximum(beyond - (windows - 1) * step, 0)
     numbers = {
-        "texts": len(lengths), "texts_long": np.sum(lengths > encoder.max_length),
-        "texts_cut": wordless if tagging else np.sum(cut > 0), "tokens": np.sum(lengths), "tokens_cut": np.sum(cut),
-        "entities": len(entities), "entities_long": np.sum(entities > encoder.max_length),
-        "entities_cut": np.sum(entities == NEVER), "windows": np.sum(windows),
-    }  # fmt: skip
+        "texts": len(lengths),
+        "texts_long": np.sum(lengths > encoder.max_length),
+        "texts_cut": wordless if tagging else np.sum(cut > 0),
+        "tokens": np.sum(lengths),
+        "tokens_cut": np.sum(cut),
+        "entities": len(entities),
+        "entities_long": np.sum(entities > encoder.max_length),
+        "entities_cut": np.sum(entities == NEVER),
+        "windows": np.sum(windows),
+    }
     return {name: int(numbers[name]) for name in Tally.FIELDS}

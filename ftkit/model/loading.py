@@ -69,9 +69,12 @@ def load_saved(auto: Any, folder: str) -> Any:
         model, info = auto.from_pretrained(folder, **LOADING)
     missing = [*info["missing_keys"], *(item[0] for item in info["mismatched_keys"])]
     if missing:
-        raise ModelError(folder, expected="a model with all of its weights",
-                         found=f"{len(missing)} missing ({_list(missing)})",
-                         remedy="Run the stage that makes it again, with --again.")  # fmt: skip
+        raise ModelError(
+            folder,
+            expected="a model with all of its weights",
+            found=f"{len(missing)} missing ({_list(missing)})",
+            remedy="Run the stage that makes it again, with --again.",
+        )
     return model
 
 
@@ -87,8 +90,9 @@ def _load(auto: Any, source: str, config: Any, seed: int) -> tuple[Any, Mapping[
         if prefix:
             set_seed(seed)
             mapping = {f"^{re.escape(prefix)}": ""}
-            model, info = auto.from_pretrained(**place, config=config, ignore_mismatched_sizes=True,
-                                               key_mapping=mapping, **LOADING)  # fmt: skip
+            model, info = auto.from_pretrained(
+                **place, config=config, ignore_mismatched_sizes=True, key_mapping=mapping, **LOADING
+            )
     return model, info, prefix
 
 

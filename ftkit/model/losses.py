@@ -64,8 +64,14 @@ class Loss:
         weights, known = _weights_like(self.class_weights, flat), labels.where(counted, 0)
         weight = (weights[known] * counted).sum()
         if self.focal_gamma == 0:
-            total = F.cross_entropy(flat, labels, weight=weights, reduction="sum", ignore_index=IGNORE_INDEX,
-                                    label_smoothing=self.label_smoothing)  # fmt: skip
+            total = F.cross_entropy(
+                flat,
+                labels,
+                weight=weights,
+                reduction="sum",
+                ignore_index=IGNORE_INDEX,
+                label_smoothing=self.label_smoothing,
+            )
             return total, weight
         surprise = -F.log_softmax(flat, dim=-1)
         focus = (-torch.expm1(-surprise)).clamp(min=SMALLEST_MISS) ** self.focal_gamma  # (1 - p) ** gamma
@@ -117,8 +123,12 @@ def build_loss(
     }
     for name, is_set in settings.items():
         if problem_type == "regression" and is_set:
-            raise RecipeError(f"training.{name}", expected="no setting in regression, which has no labels",
-                              found="one", remedy="Leave it at its default.")  # fmt: skip
+            raise RecipeError(
+                f"training.{name}",
+                expected="no setting in regression, which has no labels",
+                found="one",
+                remedy="Leave it at its default.",
+            )
     loss = Loss(problem_type=problem_type, label_smoothing=label_smoothing, focal_gamma=focal_gamma)
     return replace(loss, class_weights=None if class_weights is None else class_weights.float())
 

@@ -196,16 +196,19 @@ def group_parameters(
     """
     layers = count_layers(model)
     if layer_decay != 1 and not layers:
-        raise ModelError(type(model).__name__, expected="numbered encoder layers for head.layer_decay", found="none",
-                         remedy="Set head.layer_decay to 1.")  # fmt: skip
+        raise ModelError(
+            type(model).__name__,
+            expected="numbered encoder layers for head.layer_decay",
+            found="none",
+            remedy="Set head.layer_decay to 1.",
+        )
     spared = spared_from_decay(model)
     members: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             members.setdefault((layer_depth(name, layers), name in spared), []).append(parameter)
     if not members:
-        raise ModelError(type(model).__name__, expected="trainable parameters", found="none",
-                         remedy="Check head.tune.")  # fmt: skip
+        raise ModelError(type(model).__name__, expected="trainable parameters", found="none", remedy="Check head.tune.")
     return [
         {
             "params": parameters,
@@ -367,8 +370,12 @@ def _can_fuse(groups: Sequence[Mapping[str, Any]]) -> bool:
 def _check_name(where: str, name: str, allowed: Collection[str]) -> str:
     if name not in allowed:
         hint = nearest(name, allowed)
-        raise RecipeError(where, expected=f"one of {', '.join(allowed)}", found=repr(name),
-                          remedy=hint if hint.startswith("Did") else "")  # fmt: skip
+        raise RecipeError(
+            where,
+            expected=f"one of {', '.join(allowed)}",
+            found=repr(name),
+            remedy=hint if hint.startswith("Did") else "",
+        )
     return name
 
 

@@ -67,8 +67,9 @@ def predict_split(
     parts: list[Any] = []
     total = weight = 0.0
     decoder = find_decoder(splits.labels, decoding) if words is not None else None
-    for chunk in predict_chunks(model, rows, collator, loss, batch_size=batch_size, precision=precision,
-                                decoder=decoder):  # fmt: skip
+    for chunk in predict_chunks(
+        model, rows, collator, loss, batch_size=batch_size, precision=precision, decoder=decoder
+    ):
         total, weight = total + chunk.loss, weight + chunk.weight
         parts.append(_decide(chunk, splits, words))
         if on_chunk:

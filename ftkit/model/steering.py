@@ -111,12 +111,27 @@ class Steering(TrainerCallback):
 
     tuner: Steered
 
-    def __init__(self, *, log: EventLog, mailbox: Mailbox, meter: Meter, metric: str, evaluations: int, patience: int,
-                 first_step: int = 0, later_steps: int = 0, keep: str = "best") -> None:  # fmt: skip
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        mailbox: Mailbox,
+        meter: Meter,
+        metric: str,
+        evaluations: int,
+        patience: int,
+        first_step: int = 0,
+        later_steps: int = 0,
+        keep: str = "best",
+    ) -> None:
         self.keep = keep
         self.log, self.mailbox, self.meter, self.metric = log, mailbox, meter, metric
         self.evaluations, self.patience, self.first_step, self.later_steps = (
-            evaluations, patience, first_step, later_steps)  # fmt: skip
+            evaluations,
+            patience,
+            first_step,
+            later_steps,
+        )
         self.outcome, self.reason = "done", ""
         self.best: float | None = None
         self.best_step = 0
@@ -184,9 +199,16 @@ class Steering(TrainerCallback):
             self.best, self.best_step, self.stale = value, state.global_step, 0
         else:
             self.stale += 1
-        self.log.append("evaluation", step=self._step(state), epoch=round(state.epoch or 0.0, 4), split="validation",
-                        loss=_plain(loss), metrics={name: _plain(item) for name, item in scores.items()},
-                        best=better, **details)  # fmt: skip
+        self.log.append(
+            "evaluation",
+            step=self._step(state),
+            epoch=round(state.epoch or 0.0, 4),
+            split="validation",
+            loss=_plain(loss),
+            metrics={name: _plain(item) for name, item in scores.items()},
+            best=better,
+            **details,
+        )
         if self.patience and self.stale >= self.patience:
             self.log.append("status", state="stopping", detail=f"no better {self.metric} in {self.stale} evaluations")
             control.should_training_stop = True
@@ -197,8 +219,9 @@ class Steering(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write where the checkpoint lies."""
         self._saved = time.monotonic()
-        self.log.append("checkpoint", step=self._step(state), path=f"{Path(args.output_dir).name}/"
-                        f"checkpoint-{state.global_step}")  # fmt: skip
+        self.log.append(
+            "checkpoint", step=self._step(state), path=f"{Path(args.output_dir).name}/checkpoint-{state.global_step}"
+        )
         self.meter.restart()
 
     def _note(self, state: TrainerState, optimizer: Any) -> dict[str, Any]:
@@ -208,19 +231,30 @@ class Steering(TrainerCallback):
             self._device = peak_device_memory(self.tuner.args.device)
         left = max(0, self.total - step) * self.meter.seconds_per_step
         return {
-            "step": step, "steps_total": self.total, "epoch": round(state.epoch or 0.0, 4),
+            "step": step,
+            "steps_total": self.total,
+            "epoch": round(state.epoch or 0.0, 4),
             "learning_rate": _plain(_peak(optimizer)),
             "examples_per_second": round(self.meter.examples_per_second, 3),
-            "tokens_per_second": round(self.meter.tokens_per_second, 1), "seconds_left": round(left, 1),
-            "memory_bytes": self._memory(), **self._device, **self._look_at_pace(),
-        }  # fmt: skip
+            "tokens_per_second": round(self.meter.tokens_per_second, 1),
+            "seconds_left": round(left, 1),
+            "memory_bytes": self._memory(),
+            **self._device,
+            **self._look_at_pace(),
+        }
 
     def _write_steps(self, *, everything: bool) -> None:
         """Write the steps whose numbers have come from the device."""
         for note, (loss, norm) in self.tuner.readings.take(everything=everything):
             place = {name: note.pop(name) for name in ("step", "steps_total", "epoch")}
-            self.log.append("step", **place, loss=_plain(loss), learning_rate=note.pop("learning_rate"),
-                            grad_norm=_plain(norm), **note)  # fmt: skip
+            self.log.append(
+                "step",
+                **place,
+                loss=_plain(loss),
+                learning_rate=note.pop("learning_rate"),
+                grad_norm=_plain(norm),
+                **note,
+            )
 
     def _follow(self, command: Command, state: TrainerState, control: TrainerControl, more: Mapping[str, Any]) -> None:
         if command.fault:
@@ -270,8 +304,16 @@ class RateRange(TrainerCallback):
     metric = "loss"
     tuner: Steered
 
-    def __init__(self, *, low: float, high: float, steps: int, smoothing: float, exploded: float,
-                 on_step: Callable[[int, int], bool] | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        *,
+        low: float,
+        high: float,
+        steps: int,
+        smoothing: float,
+        exploded: float,
+        on_step: Callable[[int, int], bool] | None,
+    ) -> None:
         self.low, self.factor, self.steps = low, (high / low) ** (1 / (steps - 1)), steps
         self.smoothing, self.exploded, self.on_step = smoothing, exploded, on_step
         self.losses: list[float] = []
@@ -290,8 +332,10 @@ class RateRange(TrainerCallback):
     ) -> TrainerControl:
         """Keep the loss of the step, and end the range where it makes no sense to go on."""
         control.should_log = False
-        loss, went_on = float(self.tuner.step_numbers()[0]), self.on_step is None or self.on_step(
-            state.global_step, self.steps)  # fmt: skip
+        loss, went_on = (
+            float(self.tuner.step_numbers()[0]),
+            self.on_step is None or self.on_step(state.global_step, self.steps),
+        )
         self._mean = self.smoothing * self._mean + (1 - self.smoothing) * loss
         mean = self._mean / (1 - self.smoothing ** (len(self.losses) + 1))
         if np.isfinite(loss):

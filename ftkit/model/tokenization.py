@@ -79,10 +79,16 @@ class Encoder:
             else:
                 kept = self._keep(encoded[at], pair=pairs is not None)
                 cut = len(ids) - len(set().union(*kept))
-            windows.append([
-                {**{name: _pick(column[at], places) for name, column in columns.items()},
-                 "length": len(places), "labels": label} for places in kept
-            ])  # fmt: skip
+            windows.append(
+                [
+                    {
+                        **{name: _pick(column[at], places) for name, column in columns.items()},
+                        "length": len(places),
+                        "labels": label,
+                    }
+                    for places in kept
+                ]
+            )
             records.append({"tokens": len(ids), "tokens_cut": cut, "words_lost": 0})
         return windows, records
 
@@ -128,11 +134,15 @@ class Encoder:
             around = len(prefix) + len(suffix)
             made = [self._tag_window(ids, word_ids, labels, cut, index, owners) for index, cut in enumerate(cuts)]
             windows.append([_framed(window, prefix, suffix) for window in made])
-            records.append({
-                "tokens": len(ids) + around, "tokens_cut": 0, "words_lost": len(labels) - len(owners),
-                # the shortest max_length at which a plain cut keeps the first token of each word
-                "reach": {word_ids[at]: at + 1 + around for at in owners},
-            })  # fmt: skip
+            records.append(
+                {
+                    "tokens": len(ids) + around,
+                    "tokens_cut": 0,
+                    "words_lost": len(labels) - len(owners),
+                    # the shortest max_length at which a plain cut keeps the first token of each word
+                    "reach": {word_ids[at]: at + 1 + around for at in owners},
+                }
+            )
         return windows, records
 
     def _tag_window(
@@ -145,8 +155,11 @@ class Encoder:
             elif at == cut.start:
                 owned = False  # a window that begins inside a word doesn't own it
             words.append(word_ids[at] if owned else NO_WORD)
-        return {"input_ids": ids[cut.start : cut.stop], "words": words,
-                "labels": align_labels(words, labels, inside=self.inside)}  # fmt: skip
+        return {
+            "input_ids": ids[cut.start : cut.stop],
+            "words": words,
+            "labels": align_labels(words, labels, inside=self.inside),
+        }
 
     def outline(self, example: Mapping[str, Any]) -> Outline:
         """Return all tokens of one example, nothing cut, and which of them each of its windows holds."""
@@ -157,9 +170,13 @@ class Encoder:
             before, after, tokens = len(prefix), len(suffix), len(encoding.ids)
             cuts = cut_windows(tokens, room=self.room, stride=self.settings.stride)
             kept: list[Sequence[int]] = [
-                [*range(before), *range(before + cut.start, before + cut.stop),
-                 *range(before + tokens, before + tokens + after)] for cut in cuts
-            ]  # fmt: skip
+                [
+                    *range(before),
+                    *range(before + cut.start, before + cut.stop),
+                    *range(before + tokens, before + tokens + after),
+                ]
+                for cut in cuts
+            ]
             ids, special = [*prefix, *encoding.ids, *suffix], [1] * before + [0] * tokens + [1] * after
             joined = [False] * before + join_pieces(encoding, within_words=True) + [False] * after
             sides = [0] * len(ids)
@@ -169,10 +186,14 @@ class Encoder:
             kept, ids, special = self._keep(encoding, pair=pair is not None), encoding.ids, encoding.special_tokens_mask
             joined, sides = join_pieces(encoding, within_words=False), [side or 0 for side in encoding.sequence_ids]
         return Outline(
-            ids=ids, tokens=self.tokenizer.convert_ids_to_tokens(ids), special=[bool(flag) for flag in special],
-            joined=joined, sides=sides, windows=kept,
+            ids=ids,
+            tokens=self.tokenizer.convert_ids_to_tokens(ids),
+            special=[bool(flag) for flag in special],
+            joined=joined,
+            sides=sides,
+            windows=kept,
             labels=[window["labels"] for window in windows] if self.task == "token-classification" else None,
-        )  # fmt: skip
+        )
 
     def _frame(self) -> tuple[list[int], list[int]]:
         """Return the special tokens before and after a single text."""
@@ -183,21 +204,36 @@ class Encoder:
         return ids[:begin], ids[end:]
 
     def _texts(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Any:
-        return self.tokenizer(list(texts), list(pairs) if pairs is not None else None, return_attention_mask=False,
-                              return_token_type_ids=pairs is not None and self.uses_token_types,
-                              return_special_tokens_mask=True, verbose=False)  # fmt: skip
+        return self.tokenizer(
+            list(texts),
+            list(pairs) if pairs is not None else None,
+            return_attention_mask=False,
+            return_token_type_ids=pairs is not None and self.uses_token_types,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
 
     def _words(self, words: Sequence[Sequence[str]]) -> Any:
-        return self.tokenizer([list(item) for item in words], is_split_into_words=True, add_special_tokens=False,
-                              return_attention_mask=False, return_token_type_ids=False, verbose=False)  # fmt: skip
+        return self.tokenizer(
+            [list(item) for item in words],
+            is_split_into_words=True,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
 
 
 def _framed(window: dict[str, Any], prefix: list[int], suffix: list[int]) -> dict[str, Any]:
     ids = prefix + window["input_ids"] + suffix
     around = [NO_WORD] * len(prefix), [NO_WORD] * len(suffix)
     ignored = [IGNORE_INDEX] * len(prefix), [IGNORE_INDEX] * len(suffix)
-    return {"input_ids": ids, "length": len(ids), "words": around[0] + window["words"] + around[1],
-            "labels": ignored[0] + window["labels"] + ignored[1]}  # fmt: skip
+    return {
+        "input_ids": ids,
+        "length": len(ids),
+        "words": around[0] + window["words"] + around[1],
+        "labels": ignored[0] + window["labels"] + ignored[1],
+    }
 
 
 def _pick(ids: list[int], places: Sequence[int]) -> list[int]:

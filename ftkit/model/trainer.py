@@ -90,11 +90,16 @@ class FineTuner(Trainer):
         """Return batches of like length in shuffled order."""
         data = self.train_dataset
         lengths = read_column(data, "length")
-        sampler = LengthBatches(lengths, batch_size=self._train_batch_size, seed=self.args.data_seed,
-                                batch_tokens=self.batch_tokens)  # fmt: skip
+        sampler = LengthBatches(
+            lengths, batch_size=self._train_batch_size, seed=self.args.data_seed, batch_tokens=self.batch_tokens
+        )
         self._usual = len(lengths) / len(sampler) * self.args.gradient_accumulation_steps
-        loading: dict[str, Any] = {"dataset": BatchRows(data), "batch_sampler": sampler, "collate_fn": self._collate,
-                                   "pin_memory": self.args.dataloader_pin_memory}  # fmt: skip
+        loading: dict[str, Any] = {
+            "dataset": BatchRows(data),
+            "batch_sampler": sampler,
+            "collate_fn": self._collate,
+            "pin_memory": self.args.dataloader_pin_memory,
+        }
         loader: DataLoader[Any] = DataLoader(**loading)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
@@ -103,9 +108,11 @@ class FineTuner(Trainer):
         if self.optimizer is None:
             wanted = self.optimization
             groups = group_parameters(
-                model or self.model, learning_rate=wanted["learning_rate"], weight_decay=wanted["weight_decay"],
+                model or self.model,
+                learning_rate=wanted["learning_rate"],
+                weight_decay=wanted["weight_decay"],
                 layer_decay=wanted["layer_decay"],
-            )  # fmt: skip
+            )
             self.optimizer = make_optimizer(groups, name=wanted["optimizer"], momentum=wanted["momentum"])
         return self.optimizer
 
@@ -113,9 +120,11 @@ class FineTuner(Trainer):
         """Make the course of the learning rate."""
         if self.lr_scheduler is None:
             self.lr_scheduler = make_schedule(
-                optimizer or self.optimizer, schedule=self.optimization["schedule"],
-                warmup_steps=round(num_training_steps * self.optimization["warmup"]), total_steps=num_training_steps,
-            )  # fmt: skip
+                optimizer or self.optimizer,
+                schedule=self.optimization["schedule"],
+                warmup_steps=round(num_training_steps * self.optimization["warmup"]),
+                total_steps=num_training_steps,
+            )
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -227,8 +236,10 @@ class FineTuner(Trainer):
         if self.parts >= rows:
             raise describe_full(self.args.device, error, expected="room for a single example", remedy=FEWER) from error
         self.parts = min(2 * self.parts, rows)
-        self.tell(f"a batch of {rows} doesn't fit into the memory of the device: from here on it is computed in "
-                  f"{self.parts} parts and summed, which gives the same result")  # fmt: skip
+        self.tell(
+            f"a batch of {rows} doesn't fit into the memory of the device: from here on it is computed in "
+            f"{self.parts} parts and summed, which gives the same result"
+        )
 
     def _decide(self, batch: Mapping[str, Any]) -> None:
         """Record graphs where they pay and the model can be recorded."""
@@ -260,9 +271,15 @@ class FineTuner(Trainer):
             step()
             return norm
 
-        graphs = StepGraphs(backward=backward, update=update, optimizer=inner, capture=self._make_capture(),
-                            exact=not self.args.bf16, whole=type(inner).__name__.lower() in GRAPHED,
-                            several=self.args.gradient_accumulation_steps > 1)  # fmt: skip
+        graphs = StepGraphs(
+            backward=backward,
+            update=update,
+            optimizer=inner,
+            capture=self._make_capture(),
+            exact=not self.args.bf16,
+            whole=type(inner).__name__.lower() in GRAPHED,
+            several=self.args.gradient_accumulation_steps > 1,
+        )
         tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
         longest = _lengthen(tensors, lengths[0], getattr(self.data_collator, "pad_id", 0))
         reason = graphs.begin(longest, self._weight, [_shorten(longest, length) for length in lengths[1:]])
@@ -327,8 +344,10 @@ def _split(inputs: Mapping[str, Any], rows: int) -> Iterator[dict[str, Any]]:
 def _lengthen(batch: Mapping[str, Tensor], length: int, pad_id: int) -> dict[str, Tensor]:
     """Return a batch padded to a length."""
     added = {"input_ids": pad_id, "labels": IGNORE_INDEX}
-    return {name: _pad(value, length, added.get(name, 0)) if _is_long(name, batch) else value
-            for name, value in batch.items()}  # fmt: skip
+    return {
+        name: _pad(value, length, added.get(name, 0)) if _is_long(name, batch) else value
+        for name, value in batch.items()
+    }
 
 
 def _shorten(batch: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:

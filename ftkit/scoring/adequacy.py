@@ -42,7 +42,7 @@ def half_width(metric: str, gold: int, examples: int, *, score: float = ASSUMED_
 @lru_cache(maxsize=10_000)
 def detectable_difference(
     metric: str, gold: int, examples: int, *, score: float = ASSUMED_SCORE, confidence: float
-) -> float:  # fmt: skip
+) -> float:
     """Return the smallest difference of two models on the same examples that a test will find with `POWER`.
 
     McNemar's test of paired proportions, which Dror et al. ("The Hitchhiker's Guide to Testing Statistical

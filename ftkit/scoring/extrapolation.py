@@ -27,9 +27,12 @@ LEAST = 1e-4  # standard error of a point
 
 
 def measure_curve(
-    score: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], float], targets: npt.NDArray[np.int64],
-    folds: npt.NDArray[np.int64], *, seed: int,
-) -> tuple[npt.NDArray[np.int64], Array]:  # fmt: skip
+    score: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], float],
+    targets: npt.NDArray[np.int64],
+    folds: npt.NDArray[np.int64],
+    *,
+    seed: int,
+) -> tuple[npt.NDArray[np.int64], Array]:
     """Score learners of growing shares of the examples, on a fold that none of them has seen; fold by fold.
 
     Args:
@@ -84,8 +87,10 @@ def extend_curve(
     beside = float(np.sqrt(np.square(_fit(sizes, means[None], spread, sizes)[0] - means).mean()))
     fitted = _fit(sizes, drawn, spread, further) + generator.normal(size=(RESAMPLES, 1)) * beside
     low, high = np.percentile(fitted, [100 * (1 - tail), 100 * tail], axis=0)
-    return [Interval(float(1 - value), float(1 - max(value, top)), float(min(1.0, 1 - min(value, bottom))))
-            for value, bottom, top in zip(own, low, high, strict=True)]  # fmt: skip
+    return [
+        Interval(float(1 - value), float(1 - max(value, top)), float(min(1.0, 1 - min(value, bottom))))
+        for value, bottom, top in zip(own, low, high, strict=True)
+    ]
 
 
 def _fit(sizes: npt.NDArray[Any], errors: Array, spread: Array, further: npt.NDArray[Any]) -> Array:

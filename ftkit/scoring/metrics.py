@@ -74,8 +74,12 @@ def choose_metric(name: str, *, task: str, problem_type: str, tag_scheme: str) -
         return allowed[0]
     if name not in allowed:
         hint = nearest(name, allowed)
-        raise RecipeError("training.metric", expected=f"auto or one of {', '.join(allowed)}", found=show(name),
-                          remedy=hint if hint.startswith("Did") else "")  # fmt: skip
+        raise RecipeError(
+            "training.metric",
+            expected=f"auto or one of {', '.join(allowed)}",
+            found=show(name),
+            remedy=hint if hint.startswith("Did") else "",
+        )
     return name
 
 
@@ -134,8 +138,9 @@ def score_single_label(
     )
     if groups is None:
         metrics["accuracy"] = metrics["micro_f1"] = _proportion(metrics["accuracy"].value, len(truth), resampling)
-    return Scores(metrics=metrics, per_label=per_label, confusion=confusion, confusion_labels=tuple(labels),
-                  examples=len(truth))  # fmt: skip
+    return Scores(
+        metrics=metrics, per_label=per_label, confusion=confusion, confusion_labels=tuple(labels), examples=len(truth)
+    )
 
 
 def score_multi_label(

@@ -105,9 +105,13 @@ def score_counts(
         return np.hstack([scores, Counts.from_sums(sums[:, :width]).f1_if_present])
 
     samples = bootstrap(
-        statistics, evaluate_all, multiplicity=multiplicity, resamples=resampling.resamples, seed=resampling.seed,
+        statistics,
+        evaluate_all,
+        multiplicity=multiplicity,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
         groups=resampling.groups,
-    )  # fmt: skip
+    )
     examples, confidence = int(multiplicity.sum()), resampling.confidence
     metrics = {
         name: _bounded(name, value, column, _independent_items(name, counts, examples), confidence)
@@ -138,8 +142,9 @@ def _bounded(name: str, value: float, samples: Array, items: float, confidence: 
 
 def _label_rows(counts: Counts, labels: Sequence[str], bounds: Sequence[Interval] = ()) -> list[dict[str, Any]]:
     without = [Interval(math.nan)] * len(labels)
-    columns = zip(labels, counts.precision[0], counts.recall[0], counts.f1[0], counts.gold[0], bounds or without,
-                  strict=True)  # fmt: skip
+    columns = zip(
+        labels, counts.precision[0], counts.recall[0], counts.f1[0], counts.gold[0], bounds or without, strict=True
+    )
     return [
         {
             "label": label,

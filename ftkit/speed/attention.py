@@ -35,9 +35,15 @@ class AttentionChoice:
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    scaling: float | None = None, dropout: float = 0.0, **_: Any,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
     """Return softmax(Q Kᵀ · scaling + mask) V, all in the number format of the inputs.
 
     The eager attention of transformers adds its mask in float32, so that scores and softmax are float32 too.

@@ -12,9 +12,20 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "DEVICES", "choose_device", "describe_device", "describe_full", "device_of", "free_memory", "is_accelerator",
-    "is_out_of_memory", "memory_explained", "peak_device_memory", "release_memory", "reset_peak", "wait_for",
-]  # fmt: skip
+    "DEVICES",
+    "choose_device",
+    "describe_device",
+    "describe_full",
+    "device_of",
+    "free_memory",
+    "is_accelerator",
+    "is_out_of_memory",
+    "memory_explained",
+    "peak_device_memory",
+    "release_memory",
+    "reset_peak",
+    "wait_for",
+]
 
 DEVICES = ("cuda", "xpu", "mps", "cpu")  # the first one that is there is taken
 COUNTING = ("cuda", "xpu")  # those that tell how much memory they have
@@ -36,9 +47,12 @@ def choose_device(wanted: str = "auto") -> torch.device:
     if wanted == "auto":
         return torch.device(there[0])
     if wanted not in there:
-        raise RecipeError("training.device", expected=f"one that torch finds here: {', '.join(there)}",
-                          found=repr(wanted), remedy="Set it to auto, or install a torch that is built for it.",
-                          )  # fmt: skip
+        raise RecipeError(
+            "training.device",
+            expected=f"one that torch finds here: {', '.join(there)}",
+            found=repr(wanted),
+            remedy="Set it to auto, or install a torch that is built for it.",
+        )
     return torch.device(wanted)
 
 
@@ -89,8 +103,10 @@ def peak_device_memory(device: torch.device) -> dict[str, int]:
     if device.type not in COUNTING:
         return {}
     module: Any = getattr(torch, device.type)
-    return {"device_allocated_bytes": int(module.max_memory_allocated(device)),
-            "device_reserved_bytes": int(module.max_memory_reserved(device))}  # fmt: skip
+    return {
+        "device_allocated_bytes": int(module.max_memory_allocated(device)),
+        "device_reserved_bytes": int(module.max_memory_reserved(device)),
+    }
 
 
 def reset_peak(device: torch.device) -> None:

@@ -34,8 +34,12 @@ class LaneDropout(nn.Dropout):
 
 def replace_dropout(model: nn.Module) -> int:
     """Put LaneDropout in the place of every `torch.nn.Dropout` of a model, and return how many there were."""
-    found = [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()
-             if type(child) is nn.Dropout]  # fmt: skip
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Dropout
+    ]
     for parent, name, child in found:
         setattr(parent, name, LaneDropout(child.p, child.inplace).train(child.training))
     return len(found)

@@ -121,8 +121,17 @@ class StepGraphs:
         norm: () of the gradients in the last step.
     """
 
-    def __init__(self, *, backward: Callable[[Batch, Tensor], Tensor], update: Callable[[], Tensor], optimizer: Any,
-                 capture: Capture, exact: bool, whole: bool = True, several: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        *,
+        backward: Callable[[Batch, Tensor], Tensor],
+        update: Callable[[], Tensor],
+        optimizer: Any,
+        capture: Capture,
+        exact: bool,
+        whole: bool = True,
+        several: bool = False,
+    ) -> None:
         self._backward, self._update, self.optimizer, self._capture = backward, update, optimizer, capture
         self._tolerance, self._whole, self._together = TOLERANCE[exact], whole, whole and not several
         self.parameters = [item for group in optimizer.param_groups for item in group["params"] if item.requires_grad]
@@ -275,8 +284,10 @@ class StepGraphs:
         groups, device = self.optimizer.param_groups, self.norm.device
         parameters = list(self.parameters)
         weights = [parameter.detach().clone() for parameter in parameters]
-        states = {parameter: {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
-                  for parameter, state in self.optimizer.state.items()}  # fmt: skip
+        states = {
+            parameter: {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
+            for parameter, state in self.optimizer.state.items()
+        }
         rates = [group["lr"] for group in groups]
         random = torch.get_rng_state(), torch.cuda.get_rng_state() if device.type == "cuda" else None
         try:

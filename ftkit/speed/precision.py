@@ -17,8 +17,14 @@ from torch import Tensor, nn
 from ftkit.speed.devices import device_of, is_accelerator, wait_for
 
 __all__ = [
-    "Precision", "choose_precision", "count_cores", "pass_probe", "read_quota", "rounded_states", "rounded_weights",
-]  # fmt: skip
+    "Precision",
+    "choose_precision",
+    "count_cores",
+    "pass_probe",
+    "read_quota",
+    "rounded_states",
+    "rounded_weights",
+]
 
 CGROUP = Path("/sys/fs/cgroup")
 PROCESSOR = torch.device("cpu")
@@ -83,8 +89,10 @@ def choose_precision(wanted: str, device: torch.device = PROCESSOR) -> Precision
         return Precision("fp32", "this device lacks bf16")
     ratio = _measure_ratio(device)
     verdict = "worth it" if ratio >= WORTH else "not worth it"
-    return Precision("bf16" if ratio >= WORTH else "fp32",
-                     f"timed: bf16 multiplies matrices {ratio:.2f}× as fast as fp32 here, {verdict}")  # fmt: skip
+    return Precision(
+        "bf16" if ratio >= WORTH else "fp32",
+        f"timed: bf16 multiplies matrices {ratio:.2f}× as fast as fp32 here, {verdict}",
+    )
 
 
 @contextmanager
@@ -141,8 +149,13 @@ def _measure_ratio(device: torch.device) -> float:
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     rows, width, out = SHAPE
     try:
-        inputs = {kind: (torch.ones(rows, width, dtype=kind, device=device),
-                         torch.ones(out, width, dtype=kind, device=device)) for kind in best}  # fmt: skip
+        inputs = {
+            kind: (
+                torch.ones(rows, width, dtype=kind, device=device),
+                torch.ones(out, width, dtype=kind, device=device),
+            )
+            for kind in best
+        }
         for _ in range(ROUNDS + 1):
             for kind, (batch, weight) in inputs.items():
                 wait_for(device)

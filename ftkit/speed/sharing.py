@@ -32,9 +32,17 @@ import psutil
 from ftkit.speed.process import find_runtimes, release_threads
 
 __all__ = [
-    "SWITCH", "CoreSharing", "Share", "Times", "allowed_cores", "choose_cores", "count_trainings", "describe_others",
-    "measure_share", "read_times",
-]  # fmt: skip
+    "SWITCH",
+    "CoreSharing",
+    "Share",
+    "Times",
+    "allowed_cores",
+    "choose_cores",
+    "count_trainings",
+    "describe_others",
+    "measure_share",
+    "read_times",
+]
 
 SWITCH = "FTKIT_SHARE_CORES"
 CLAIMS = "ftkit"  # before the names that are claimed on this machine
@@ -126,9 +134,14 @@ class CoreSharing:
         """Return what goes into environment.json: the user's settings of OpenMP, and what was shared."""
         settings = {name: os.environ[name] for name in SET if name in os.environ}
         watched = self.watched and self._watcher is not None
-        return {"settings": settings, "watched": watched, "other_trainings": self.others,
-                "shared_seconds": round(self.shared, 1), "least_cores": self.least, "most_taken": round(self.taken, 2),
-                }  # fmt: skip
+        return {
+            "settings": settings,
+            "watched": watched,
+            "other_trainings": self.others,
+            "shared_seconds": round(self.shared, 1),
+            "least_cores": self.least,
+            "most_taken": round(self.taken, 2),
+        }
 
     def _watch(self) -> None:
         """Look until the block ends; whatever goes wrong here must not cost a training anything but speed."""
@@ -137,8 +150,9 @@ class CoreSharing:
         try:
             while not self._ended.wait(EVERY):
                 now = read_times(self._allowed)
-                self._follow(measure_share(before, now, threads=self.threads, cores=len(self._allowed)),
-                             now.clock - before.clock)  # fmt: skip
+                self._follow(
+                    measure_share(before, now, threads=self.threads, cores=len(self._allowed)), now.clock - before.clock
+                )
                 before = now
         except (OSError, psutil.Error):
             self.watched = False

@@ -108,11 +108,18 @@ def describe_change(run: Run, stage: str) -> str:
     made = read_json(path) if path.is_file() else {}
     now = loosen_paths(run.recipe, run.path).to_mapping()
     relevant = {"data", "head", *_all_upstream(stage), stage} if stage != "inspection" else {"data", stage}
-    changed = [f"{section}.{name} was {show(made[section].get(name))}, is {show(value)}"
-               for section in SECTIONS if section in relevant and section in made
-               for name, value in now[section].items() if made[section].get(name) != value]  # fmt: skip
-    return "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "") if changed else (
-        "it is made again" if made else "its settings were not noted")  # fmt: skip
+    changed = [
+        f"{section}.{name} was {show(made[section].get(name))}, is {show(value)}"
+        for section in SECTIONS
+        if section in relevant and section in made
+        for name, value in now[section].items()
+        if made[section].get(name) != value
+    ]
+    return (
+        "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        if changed
+        else ("it is made again" if made else "its settings were not noted")
+    )
 
 
 def find_stale(run: Run) -> dict[str, str]:

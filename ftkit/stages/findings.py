@@ -80,13 +80,29 @@ class Finding:
 
 
 def make_finding(
-    severity: str, check: str, split: str, value: float, bound: float, bound_from: str,
-    rows: Sequence[int] | npt.NDArray[Any], detail: str, remedy: str,
-) -> Finding:  # fmt: skip
+    severity: str,
+    check: str,
+    split: str,
+    value: float,
+    bound: float,
+    bound_from: str,
+    rows: Sequence[int] | npt.NDArray[Any],
+    detail: str,
+    remedy: str,
+) -> Finding:
     """Return a finding that names the first hundred of its rows; numbers of numpy become plain ones."""
     plain = [number.item() if hasattr(number, "item") else number for number in (value, bound)]
-    return Finding(severity=severity, check=check, split=split, value=plain[0], bound=plain[1], bound_from=bound_from,
-                   rows=tuple(int(row) for row in rows[:MOST_ROWS]), detail=detail, remedy=remedy)  # fmt: skip
+    return Finding(
+        severity=severity,
+        check=check,
+        split=split,
+        value=plain[0],
+        bound=plain[1],
+        bound_from=bound_from,
+        rows=tuple(int(row) for row in rows[:MOST_ROWS]),
+        detail=detail,
+        remedy=remedy,
+    )
 
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
@@ -103,8 +119,12 @@ def read_findings(path: Path) -> list[Finding]:
     try:
         return [Finding.from_json(saved) for saved in read_json(path)]
     except (KeyError, TypeError) as error:
-        raise RunError(str(path), expected="a list of findings", found=f"none with {error}",
-                       remedy="Delete it and run the inspection again.") from error  # fmt: skip
+        raise RunError(
+            str(path),
+            expected="a list of findings",
+            found=f"none with {error}",
+            remedy="Delete it and run the inspection again.",
+        ) from error
 
 
 def find_blockers(run: Run) -> list[Finding]:

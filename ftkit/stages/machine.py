@@ -137,7 +137,12 @@ def speed_up(
     if known.get("attention"):
         choice = AttentionChoice(known["attention"], known.get("attention_reason", ""))
     else:
-        choice = choose_attention(model, batch_size=recipe.training.batch_size, precision=precision, training=True,
-                                  length=int(np.median(read_column(rows, "length"))))  # fmt: skip
+        choice = choose_attention(
+            model,
+            batch_size=recipe.training.batch_size,
+            precision=precision,
+            training=True,
+            length=int(np.median(read_column(rows, "length"))),
+        )
     set_attention(model, choice.name)
     return {"attention": choice.name, "attention_reason": choice.reason}

@@ -64,17 +64,26 @@ def encode_splits(splits: Splits, settings: Preprocessing, encoder_name: str, fo
     encoder = Encoder(tokenizer=tokenizer, settings=settings, task=splits.task, labels=splits.labels)
     lengths = {split: _lengths(encoder, data) for split, data in splits.datasets.items()}
     if settings.max_length > limit:
-        raise ModelError("preprocessing.max_length", expected=f"at most {limit}, what {encoder_name} takes",
-                         found=str(settings.max_length), remedy="Set it lower, or to 0.")  # fmt: skip
+        raise ModelError(
+            "preprocessing.max_length",
+            expected=f"at most {limit}, what {encoder_name} takes",
+            found=str(settings.max_length),
+            remedy="Set it lower, or to 0.",
+        )
     max_length, reason = settings.max_length, "as set"
     if not max_length:
         max_length, reason = choose_max_length(lengths["train"], limit=limit)
     specials = count_specials(tokenizer, pairs="text_pair" in splits.datasets["train"].column_names)
     if max_length <= specials + 1:
-        raise ModelError("preprocessing.max_length", expected=f"more than {specials + 1}, to hold special tokens",
-                         found=str(max_length), remedy="Set it higher, or to 0.")  # fmt: skip
-    encoder = Encoder(tokenizer=tokenizer, settings=settings, task=splits.task, labels=splits.labels,
-                      max_length=max_length)  # fmt: skip
+        raise ModelError(
+            "preprocessing.max_length",
+            expected=f"more than {specials + 1}, to hold special tokens",
+            found=str(max_length),
+            remedy="Set it higher, or to 0.",
+        )
+    encoder = Encoder(
+        tokenizer=tokenizer, settings=settings, task=splits.task, labels=splits.labels, max_length=max_length
+    )
     made = {split: _encode_split(encoder, splits, split, folder / f"{split}.arrow") for split in splits.datasets}
     import numpy as np
     import pandas as pd
@@ -103,8 +112,9 @@ def compute(run: Run) -> Encoded:
     encoded = encode_splits(read_splits(run), run.recipe.preprocessing, run.recipe.head.encoder, temporary)
     temporary.rename(folder / "arrow")
     write_text(folder / "ledger.csv", encoded.ledger.to_csv(index=False))
-    write_json(folder / "summary.json", {"max_length": encoded.max_length, "reason": encoded.reason,
-                                        "pairs": encoded.pairs})  # fmt: skip
+    write_json(
+        folder / "summary.json", {"max_length": encoded.max_length, "reason": encoded.reason, "pairs": encoded.pairs}
+    )
     _save_arrays(folder / "lengths.npz", encoded.lengths)
     _save_arrays(folder / "entities.npz", encoded.entities)
     return load(run)
@@ -123,8 +133,13 @@ def load(run: Run) -> Encoded:
     folder, splits = run.folder("preprocessing"), read_splits(run)
     summary = read_json(folder / "summary.json")
     tokenizer = load_tokenizer(run.recipe.head.encoder, words=splits.task == "token-classification")
-    encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
-                      max_length=summary["max_length"])  # fmt: skip
+    encoder = Encoder(
+        tokenizer=tokenizer,
+        settings=run.recipe.preprocessing,
+        task=splits.task,
+        labels=splits.labels,
+        max_length=summary["max_length"],
+    )
     return Encoded(
         datasets={split: _open_arrow(folder / "arrow" / f"{split}.arrow") for split in splits.datasets},
         max_length=summary["max_length"],

@@ -75,13 +75,22 @@ class TextMap:
         import ipywidgets as widgets
 
         scales = {"x": bq.LinearScale(), "y": bq.LinearScale()}
-        self.points = bq.Scatter(x=self.table["x"].to_numpy(), y=self.table["y"].to_numpy(), scales=scales,
-                                 default_size=26, default_opacities=[0.8])  # fmt: skip
+        self.points = bq.Scatter(
+            x=self.table["x"].to_numpy(),
+            y=self.table["y"].to_numpy(),
+            scales=scales,
+            default_size=26,
+            default_opacities=[0.8],
+        )
         self.points.on_hover(self._hover)
         self.figure = bq.Figure(
-            marks=[self.points], animation_duration=0, min_aspect_ratio=1.2, max_aspect_ratio=2.2,
-            fig_margin={"top": 10, "bottom": 10, "left": 10, "right": 10}, layout={"width": "auto", "height": "460px"},
-        )  # fmt: skip
+            marks=[self.points],
+            animation_duration=0,
+            min_aspect_ratio=1.2,
+            max_aspect_ratio=2.2,
+            fig_margin={"top": 10, "bottom": 10, "left": 10, "right": 10},
+            layout={"width": "auto", "height": "460px"},
+        )
         self.way = widgets.ToggleButtons(options=WAYS, description="colour by", style={"button_width": "90px"})
         self.key, self.text = (
             widgets.HTML(),
@@ -94,9 +103,11 @@ class TextMap:
     def _colour(self) -> None:
         colours, key = colour_points(self.table, self.way.value)
         self.points.colors = colours
-        self.key.value = markup.block(" ".join(
-            f'<span style="color:{colour}">&#9679;</span> {markup.text(name, 24)}' for name, colour in key.items()
-        ))  # fmt: skip
+        self.key.value = markup.block(
+            " ".join(
+                f'<span style="color:{colour}">&#9679;</span> {markup.text(name, 24)}' for name, colour in key.items()
+            )
+        )
 
     def _hover(self, _: Any, target: Mapping[str, Any]) -> None:
         at = target.get("data", {}).get("index")
@@ -133,8 +144,10 @@ def text_map(table: pd.DataFrame) -> Figure:
     if table.empty:
         return empty_figure("Map of the texts")
     doubted = table[table["suspect"].astype(bool)]
-    notes = {"label": "red circle: the label is in doubt" if len(doubted) else "no label is in doubt",
-             "split": f"{plural(len(table), 'text')}; those that are alike lie near each other"}  # fmt: skip
+    notes = {
+        "label": "red circle: the label is in doubt" if len(doubted) else "no label is in doubt",
+        "split": f"{plural(len(table), 'text')}; those that are alike lie near each other",
+    }
     with house_style():
         figure, panels = new_figure(4.6, ncols=2)
         for axes, way in zip(panels, ("label", "split"), strict=True):
@@ -192,8 +205,16 @@ def more_labels(curve: pd.DataFrame) -> Figure:
         for part, colour, line, said in parts:
             places, low, high = (part[name].to_numpy(dtype=float) for name in ("examples", "low", "high"))
             axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(places, part["value"].to_numpy(dtype=float), line, color=colour, marker="o", markersize=4,
-                      linewidth=1.6, label=said)  # fmt: skip
+            axes.plot(
+                places,
+                part["value"].to_numpy(dtype=float),
+                line,
+                color=colour,
+                marker="o",
+                markersize=4,
+                linewidth=1.6,
+                label=said,
+            )
         axes.set_xscale("log", base=2)
         axes.set_xticks(curve["examples"], [f"{number:,}" for number in curve["examples"]], rotation=30)
         axes.set_xticks([], minor=True)

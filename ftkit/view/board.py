@@ -29,10 +29,16 @@ EVERY = 0.5  # seconds between two looks at the log
 LOST_AFTER = 10.0  # seconds between two looks whether anybody still trains
 SMOOTHING = 0.9
 WORDS = {
-    "encoding": "frozen layers", "running": "training", "resumed": "training", "paused": "paused",
-    "stopping": "stopping", "done": "done", "stopped": "stopped, the best is kept", "failed": "failed",
+    "encoding": "frozen layers",
+    "running": "training",
+    "resumed": "training",
+    "paused": "paused",
+    "stopping": "stopping",
+    "done": "done",
+    "stopped": "stopped, the best is kept",
+    "failed": "failed",
     "suspended": "put down, can go on",
-}  # fmt: skip
+}
 
 Post = Callable[..., None]
 
@@ -83,8 +89,9 @@ def offer_to_go_on(run: Run, cut: str, *, watched: bool) -> None:
         print(said)
         return
     button = widgets.Button(description="Go on training", icon="play", button_style="primary", layout={"width": "auto"})
-    note = widgets.HTML(markup.block(markup.text(f"Stopped by hand at {cut}; the best version so far is kept."),
-                                     "padding:0 8px"))  # fmt: skip
+    note = widgets.HTML(
+        markup.block(markup.text(f"Stopped by hand at {cut}; the best version so far is kept."), "padding:0 8px")
+    )
     display = show_widget(widgets.HBox([button, note], layout={"align_items": "center"}), said)
 
     def go_on(_: Any) -> None:
@@ -200,17 +207,25 @@ class Board:
         self.numbers = widgets.HTML()
         self.pause = self._button("Pause", "pause", "Wait at the end of this step; nothing is lost", self._toggle)
         self.keep = self._button("Checkpoint", "save", "Save a checkpoint now", lambda _: self._send("checkpoint"))
-        self.stop = self._button("Stop, keep best", "stop", "End the training with the best version so far",
-                                 lambda _: self._send("stop"))  # fmt: skip
+        self.stop = self._button(
+            "Stop, keep best", "stop", "End the training with the best version so far", lambda _: self._send("stop")
+        )
         rate = choose_learning_rate(self.run.recipe, spread=read_spread(self.run))
-        self.rate = widgets.FloatText(value=rate, description="learning rate", step=1e-6,
-                                      style={"description_width": "initial"}, layout={"width": "190px"})  # fmt: skip
+        self.rate = widgets.FloatText(
+            value=rate,
+            description="learning rate",
+            step=1e-6,
+            style={"description_width": "initial"},
+            layout={"width": "190px"},
+        )
         self.set_rate = self._button("Set", "check", "Go on with this learning rate", self._send_rate)
         self.note = widgets.Label()
-        self.smoothing = widgets.FloatSlider(value=SMOOTHING, min=0, max=0.99, step=0.01, description="smoothing",
-                                             continuous_update=False)  # fmt: skip
-        self.logarithmic = widgets.Checkbox(value=False, description="logarithmic", indent=False,
-                                            layout={"width": "120px"})  # fmt: skip
+        self.smoothing = widgets.FloatSlider(
+            value=SMOOTHING, min=0, max=0.99, step=0.01, description="smoothing", continuous_update=False
+        )
+        self.logarithmic = widgets.Checkbox(
+            value=False, description="logarithmic", indent=False, layout={"width": "120px"}
+        )
         for control in (self.smoothing, self.logarithmic):
             control.observe(self._change_view, "value")
         self.loss, self.metric = charts.LossChart(earlier), charts.MetricChart(earlier)
@@ -218,20 +233,34 @@ class Board:
         self.examples = widgets.HTML()
         self.curves: list[charts.Chart] = [self.loss, self.metric, self.rates]
         half = widgets.Layout(width="50%")
-        self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout={"width": "auto"},
-                                         tooltip="Drag a chart to move it, turn the wheel to zoom")  # fmt: skip
+        self.zoom = widgets.ToggleButton(
+            description="Zoom",
+            icon="search-plus",
+            layout={"width": "auto"},
+            tooltip="Drag a chart to move it, turn the wheel to zoom",
+        )
         self.zoom.observe(self._let_zoom, "value")
         self.whole = self._button("Whole", "arrows-alt", "Show whole curves again", self._show_whole)
-        self.box = widgets.VBox([
-            widgets.HBox([self.state, self.progress, self.numbers], layout={"align_items": "center"}),
-            widgets.HBox([self.pause, self.keep, self.stop, self.rate, self.set_rate, self.note],
-                         layout={"flex_flow": "row wrap"}),
-            widgets.HBox([self.smoothing, self.logarithmic, self.zoom, self.whole, self._legend(earlier)],
-                         layout={"align_items": "center", "flex_flow": "row wrap"}),
-            widgets.HBox([widgets.VBox([self.loss.figure, self.rates.figure], layout=half),
-                          widgets.VBox([self.metric.figure, self.labels.figure], layout=half)]),
-            self.examples,
-        ])  # fmt: skip
+        self.box = widgets.VBox(
+            [
+                widgets.HBox([self.state, self.progress, self.numbers], layout={"align_items": "center"}),
+                widgets.HBox(
+                    [self.pause, self.keep, self.stop, self.rate, self.set_rate, self.note],
+                    layout={"flex_flow": "row wrap"},
+                ),
+                widgets.HBox(
+                    [self.smoothing, self.logarithmic, self.zoom, self.whole, self._legend(earlier)],
+                    layout={"align_items": "center", "flex_flow": "row wrap"},
+                ),
+                widgets.HBox(
+                    [
+                        widgets.VBox([self.loss.figure, self.rates.figure], layout=half),
+                        widgets.VBox([self.metric.figure, self.labels.figure], layout=half),
+                    ]
+                ),
+                self.examples,
+            ]
+        )
 
     def _button(self, said: str, icon: str, tooltip: str, act: Callable[[Any], None]) -> Any:
         button = widgets.Button(description=said, icon=icon, tooltip=tooltip, layout={"width": "auto"})
@@ -322,7 +351,10 @@ def _picture(run: Run) -> dict[str, str]:
     history = History()
     history.add(events)
     ended = (folder / "summary.json").is_file() and history.ended
-    said = describe_outcome(read_json(folder / "summary.json")) if ended else (
-        f"{history.state or 'not begun'} {describe_step(history.step)}".strip())  # fmt: skip
+    said = (
+        describe_outcome(read_json(folder / "summary.json"))
+        if ended
+        else (f"{history.state or 'not begun'} {describe_step(history.step)}".strip())
+    )
     table = tables.evaluations_table(events).to_text()
     return png_bundle(png, f"{said}\n\n{table}")

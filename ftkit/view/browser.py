@@ -144,9 +144,17 @@ class Review:
         return [example[name] or "" for name in ("text", "text_pair") if name in example]
 
     def _table(self) -> Any:
-        return suspects_table({"split": item.split, "row": item.row, "given": item.given, "suggested": item.said,
-                               "score": item.score, "text": " / ".join(self._texts(item))}
-                              for item in self.suspects[:MOST_SHOWN])  # fmt: skip
+        return suspects_table(
+            {
+                "split": item.split,
+                "row": item.row,
+                "given": item.given,
+                "suggested": item.said,
+                "score": item.score,
+                "text": " / ".join(self._texts(item)),
+            }
+            for item in self.suspects[:MOST_SHOWN]
+        )
 
     def _where(self) -> str:
         shown, total = min(MOST_SHOWN, len(self.suspects)), len(self.suspects)
@@ -155,38 +163,60 @@ class Review:
         return f"{said}; all are in {path}. To decide about them, run this cell in JupyterLab."
 
     def _build(self) -> None:
-        self.keys = widgets.Text(placeholder="click, then press a k d l r n p u", tooltip=KEYS, description="keys",
-                                 layout={"width": "260px"}, style={"description_width": "initial"})  # fmt: skip
+        self.keys = widgets.Text(
+            placeholder="click, then press a k d l r n p u",
+            tooltip=KEYS,
+            description="keys",
+            layout={"width": "260px"},
+            style={"description_width": "initial"},
+        )
         self.keys.observe(self._type, "value")
         spelling = self.decisions.spelling
         # JupyterLab takes letters pressed on a list or a button as shortcuts ("a" makes a cell): the field is given the
         # keys again after each.
         self.chooser = None if spelling.tagging else Chooser(spelling, self.keys.focus)
         acts: dict[str, tuple[str, Callable[[], None]]] = {
-            "a": ("Accept suggestion (a)", self.accept), "k": ("Keep given (k)", self.keep),
-            "d": ("Drop (d)", self.drop), "r": ("Relabel (r)", self.relabel), "u": ("Undo (u)", self.undo),
-            "p": ("Previous (p)", lambda: self.go(-1)), "n": ("Next (n)", lambda: self.go(1)),
-        }  # fmt: skip
+            "a": ("Accept suggestion (a)", self.accept),
+            "k": ("Keep given (k)", self.keep),
+            "d": ("Drop (d)", self.drop),
+            "r": ("Relabel (r)", self.relabel),
+            "u": ("Undo (u)", self.undo),
+            "p": ("Previous (p)", lambda: self.go(-1)),
+            "n": ("Next (n)", lambda: self.go(1)),
+        }
         self._acts = {key: act for key, (_, act) in acts.items()} | {"j": acts["n"][1]}
         if self.chooser:
             self._acts |= {"l": partial(self.chooser.step, 1), "L": partial(self.chooser.step, -1)}
         self.buttons = {key: self._button(said, act) for key, (said, act) in acts.items()}
         last = max(len(self.suspects), 2)
-        self.place = widgets.IntSlider(value=1, min=1, max=last, description="suspect", layout={"width": "420px"},
-                                       tooltip="Arrow keys go to the previous and the next")  # fmt: skip
+        self.place = widgets.IntSlider(
+            value=1,
+            min=1,
+            max=last,
+            description="suspect",
+            layout={"width": "420px"},
+            tooltip="Arrow keys go to the previous and the next",
+        )
         self.place.observe(self._jump, "value")
         self.head, self.body, self.likes, self.progress, self.note = (widgets.HTML() for _ in range(5))
         decide = [self.keys, *(self.buttons[key] for key in "akd")]
         change = [self.chooser.widget, self.buttons["r"]] if self.chooser else []
         frame = {"max_height": "300px", "overflow": "auto"}
         row = {"flex_flow": "row wrap", "align_items": "center"}
-        self.box = widgets.VBox([
-            self.head, widgets.Box([self.body], layout=frame), widgets.Box([self.likes], layout=frame),
-            widgets.HBox([*decide, *change], layout=row),
-            widgets.HBox([*(self.buttons[key] for key in "pnu"), *([self.place] if len(self.suspects) > 1 else [])],
-                         layout=row),
-            self.progress, self.note,
-        ])  # fmt: skip
+        self.box = widgets.VBox(
+            [
+                self.head,
+                widgets.Box([self.body], layout=frame),
+                widgets.Box([self.likes], layout=frame),
+                widgets.HBox([*decide, *change], layout=row),
+                widgets.HBox(
+                    [*(self.buttons[key] for key in "pnu"), *([self.place] if len(self.suspects) > 1 else [])],
+                    layout=row,
+                ),
+                self.progress,
+                self.note,
+            ]
+        )
         self._draw()
 
     def _button(self, said: str, act: Callable[[], None]) -> Any:
@@ -242,10 +272,15 @@ class Review:
         score = f'<span style="color:{MUTED}">score of the given label {suspect.score:.3f}</span>'
         example = self.report.splits.datasets[suspect.split][suspect.position]
         if "words" not in example:
-            texts = "".join(f'<div style="border-left:3px solid {PALE};padding-left:8px;margin:4px 0">'
-                            f"{markup.text(text, LONGEST_TEXT)}</div>" for text in self._texts(suspect))  # fmt: skip
-            return (f"{texts}<div>given <b>{markup.text(suspect.given)}</b>, suggested "
-                    f'<b style="color:{ORANGE}">{markup.text(suspect.said)}</b> {score}</div>')  # fmt: skip
+            texts = "".join(
+                f'<div style="border-left:3px solid {PALE};padding-left:8px;margin:4px 0">'
+                f"{markup.text(text, LONGEST_TEXT)}</div>"
+                for text in self._texts(suspect)
+            )
+            return (
+                f"{texts}<div>given <b>{markup.text(suspect.given)}</b>, suggested "
+                f'<b style="color:{ORANGE}">{markup.text(suspect.said)}</b> {score}</div>'
+            )
         given, suggested = (self.decisions.spelling.split(tags or "") for tags in (suspect.given, suspect.suggested))
         if suspect.suggested is None:
             suggested = given

@@ -40,15 +40,30 @@ class Chart:
         self.values = bq.Axis(scale=self.y, orientation="vertical", tick_format="~g", tick_style=SMALL)
         self.fixed: list[Any] = []  # marks that reach from the lower edge to the upper one, whatever the values are
         self.figure = bq.Figure(
-            title=title, marks=[], axes=[self.steps, self.values], animation_duration=0, fig_margin=MARGIN,
-            title_style=TITLE, legend_location="top-right", legend_style={"stroke-width": 0},
+            title=title,
+            marks=[],
+            axes=[self.steps, self.values],
+            animation_duration=0,
+            fig_margin=MARGIN,
+            title_style=TITLE,
+            legend_location="top-right",
+            legend_style={"stroke-width": 0},
             layout={"width": "auto", "height": f"{height}px", "min_width": "260px"},
-        )  # fmt: skip
+        )
 
     def line(self, name: str, colour: str, *, width: float = 2.0, opacity: float = 1.0, legend: bool = True) -> Any:
         """Add an empty curve and return it."""
-        line = bq.Lines(x=EMPTY, y=EMPTY, scales={"x": self.x, "y": self.y}, colors=[colour], stroke_width=width,
-                        opacities=[opacity], labels=[name], display_legend=legend, visible=False)  # fmt: skip
+        line = bq.Lines(
+            x=EMPTY,
+            y=EMPTY,
+            scales={"x": self.x, "y": self.y},
+            colors=[colour],
+            stroke_width=width,
+            opacities=[opacity],
+            labels=[name],
+            display_legend=legend,
+            visible=False,
+        )
         self.figure.marks = [*self.figure.marks, line]
         return line
 
@@ -56,9 +71,16 @@ class Chart:
         """Add empty points that show their values under the mouse, and return them."""
         tooltip = bq.Tooltip(fields=["x", "y"], labels=["step", said], formats=[",.0f", ".4g"])
         points = bq.Scatter(
-            x=EMPTY, y=EMPTY, scales={"x": self.x, "y": self.y}, colors=[colour], default_size=24,
-            opacities=[opacity], tooltip=tooltip, preserve_domain={"x": True, "y": True}, visible=False,
-        )  # fmt: skip
+            x=EMPTY,
+            y=EMPTY,
+            scales={"x": self.x, "y": self.y},
+            colors=[colour],
+            default_size=24,
+            opacities=[opacity],
+            tooltip=tooltip,
+            preserve_domain={"x": True, "y": True},
+            visible=False,
+        )
         self.figure.marks = [*self.figure.marks, points]
         return points
 
@@ -92,10 +114,20 @@ class RateMarks:
 
     def __init__(self, chart: Chart, *, said: bool = False) -> None:
         scales = {"x": chart.x, "y": bq.LinearScale(min=0, max=1)}
-        self.lines = bq.Lines(x=EMPTY, y=EMPTY, scales=scales, colors=[INK], stroke_width=1.2, line_style="dashed",
-                              visible=False)  # fmt: skip
-        self.names = bq.Label(x=EMPTY, y=EMPTY, text=[""], scales=scales, colors=[INK], default_size=10,
-                              x_offset=4, y_offset=4, visible=False)  # fmt: skip
+        self.lines = bq.Lines(
+            x=EMPTY, y=EMPTY, scales=scales, colors=[INK], stroke_width=1.2, line_style="dashed", visible=False
+        )
+        self.names = bq.Label(
+            x=EMPTY,
+            y=EMPTY,
+            text=[""],
+            scales=scales,
+            colors=[INK],
+            default_size=10,
+            x_offset=4,
+            y_offset=4,
+            visible=False,
+        )
         self.said, self._shown = said, 0
         chart.fixed = [*chart.fixed, self.lines, self.names]
         chart.figure.marks = [*chart.figure.marks, self.lines, self.names]
@@ -122,8 +154,9 @@ class LossChart(Chart):
 
     def __init__(self, earlier: Mapping[str, History]) -> None:
         super().__init__("Loss")
-        self.earlier = [(self.line(name, GREY, width=1.2, opacity=0.6, legend=False), past)
-                        for name, past in earlier.items()]  # fmt: skip
+        self.earlier = [
+            (self.line(name, GREY, width=1.2, opacity=0.6, legend=False), past) for name, past in earlier.items()
+        ]
         self.raw = self.line("step", BLUE, width=1, opacity=0.25, legend=False)
         self.train = self.line("training", BLUE)
         self.validation = self.line("validation", ORANGE)
@@ -148,8 +181,9 @@ class MetricChart(Chart):
 
     def __init__(self, earlier: Mapping[str, History]) -> None:
         super().__init__("On validation")
-        self.earlier = [(self.line(name, GREY, width=1.2, opacity=0.6, legend=False), past)
-                        for name, past in earlier.items()]  # fmt: skip
+        self.earlier = [
+            (self.line(name, GREY, width=1.2, opacity=0.6, legend=False), past) for name, past in earlier.items()
+        ]
         self.metric = self.line("", GREEN, legend=False)
         self.evaluated = self.points(GREEN, said="value")
 
@@ -202,14 +236,19 @@ class LabelBars:
 
     def __init__(self) -> None:
         self.x, self.y = bq.LinearScale(min=0, max=1), bq.OrdinalScale(reverse=True)
-        self.bars = bq.Bars(x=["–"], y=[0.0], scales={"x": self.y, "y": self.x}, orientation="horizontal",
-                            colors=[GREEN], padding=0.25)  # fmt: skip
+        self.bars = bq.Bars(
+            x=["–"], y=[0.0], scales={"x": self.y, "y": self.x}, orientation="horizontal", colors=[GREEN], padding=0.25
+        )
         self.names = bq.Axis(scale=self.y, orientation="vertical", grid_lines="none", tick_style=SMALL)
         self.figure = bq.Figure(
-            title="F1 of each label", marks=[self.bars], animation_duration=0, title_style=TITLE,
+            title="F1 of each label",
+            marks=[self.bars],
+            animation_duration=0,
+            title_style=TITLE,
             axes=[self.names, bq.Axis(scale=self.x, tick_values=[0, 0.25, 0.5, 0.75, 1], tick_style=SMALL)],
-            fig_margin={**MARGIN, "left": 110}, layout={"width": "auto", "height": "170px", "min_width": "260px"},
-        )  # fmt: skip
+            fig_margin={**MARGIN, "left": 110},
+            layout={"width": "auto", "height": "170px", "min_width": "260px"},
+        )
 
     def draw(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show the scores of labels."""

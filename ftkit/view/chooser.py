@@ -26,8 +26,11 @@ class Chooser:
     def __init__(self, spelling: Spelling, chosen: Callable[[], None]) -> None:
         self.spelling, self._several, self._quiet = spelling, spelling.problem_type == "multi_label", False
         options = [(clean(name, 60), number) for number, name in enumerate(spelling.labels)]
-        named: dict[str, Any] = {"description": "label", "style": {"description_width": "initial"},
-                                 "layout": {"width": "220px"}}  # fmt: skip
+        named: dict[str, Any] = {
+            "description": "label",
+            "style": {"description_width": "initial"},
+            "layout": {"width": "220px"},
+        }
         if spelling.problem_type == "regression":
             self.widget: Any = widgets.FloatText(**named)
         elif self._several:

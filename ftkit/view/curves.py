@@ -22,7 +22,7 @@ from ftkit.view.style import (
     empty_figure,
     house_style,
     new_figure,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +67,13 @@ def schedule(steps: Sequence[float], rates: Sequence[float]) -> Figure:
         axes.plot(steps, rates, color=BLUE, linewidth=1.8)
         peak = int(np.argmax(rates))
         axes.plot([steps[peak]], [rates[peak]], "o", color=BLUE, markersize=4)
-        axes.annotate(f"peak {rates[peak]:.3g} at step {steps[peak]:,.0f}", (steps[peak], rates[peak]), (8, 4),
-                      textcoords="offset points", color=BLUE)  # fmt: skip
+        axes.annotate(
+            f"peak {rates[peak]:.3g} at step {steps[peak]:,.0f}",
+            (steps[peak], rates[peak]),
+            (8, 4),
+            textcoords="offset points",
+            color=BLUE,
+        )
         axes.set(xlabel="step", ylim=(0, 1.2 * max(rates) or 1), xlim=(0, max(steps)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         add_title(axes, "Learning rate over the training")
@@ -112,15 +117,29 @@ def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, Any]], evaluations: Sequ
     axes.plot(places, losses, color=BLUE, alpha=0.22, linewidth=0.9)
     axes.plot(places, smooth, color=BLUE, linewidth=1.8)
     measured = [event for event in evaluations if event.get("loss") is not None]
-    axes.plot([event["step"] for event in measured], [event["loss"] for event in measured], "o-", color=ORANGE,
-              markersize=4, linewidth=1.3)  # fmt: skip
+    axes.plot(
+        [event["step"] for event in measured],
+        [event["loss"] for event in measured],
+        "o-",
+        color=ORANGE,
+        markersize=4,
+        linewidth=1.3,
+    )
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend
     axes.grid(axis="y")
     add_title(axes, "Loss")
     told = [("training, smoothed", BLUE), ("validation", ORANGE)]
     for place, (said, colour) in enumerate(told if measured else told[:1]):
-        axes.annotate(said, (1, 1), (-2, -4 - 14 * place), xycoords="axes fraction", textcoords="offset points",
-                      ha="right", va="top", color=colour)  # fmt: skip
+        axes.annotate(
+            said,
+            (1, 1),
+            (-2, -4 - 14 * place),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=colour,
+        )
     _mark_epochs(axes, steps)
 
 
@@ -146,8 +165,16 @@ def _draw_metrics(axes: Axes, evaluations: Sequence[Mapping[str, Any]], last_ste
     low, high = axes.get_ylim()
     ends = _spread([values[-1] for values in curves.values()], 0.07 * (high - low))
     for colour, (name, values), end in zip(COLOURS, curves.items(), ends, strict=False):
-        axes.annotate(f"{clean(name)} {values[-1]:.3f}", (places[-1], end), (8, 0), va="center", fontsize=8.5,
-                      textcoords="offset points", color=colour, annotation_clip=False)  # fmt: skip
+        axes.annotate(
+            f"{clean(name)} {values[-1]:.3f}",
+            (places[-1], end),
+            (8, 0),
+            va="center",
+            fontsize=8.5,
+            textcoords="offset points",
+            color=colour,
+            annotation_clip=False,
+        )
     axes.set_xlim(0, last_step * 1.6)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= last_step])
     axes.set_xlabel("step")
@@ -172,8 +199,9 @@ def _spread(values: Sequence[float], gap: float) -> list[float]:
 
 def _mark_epochs(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
     """Draw a thin line where an epoch ends, if there are few enough of them."""
-    ends = [later["step"] for earlier, later in pairwise(steps)
-            if math.floor(later["epoch"]) > math.floor(earlier["epoch"])]  # fmt: skip
+    ends = [
+        later["step"] for earlier, later in pairwise(steps) if math.floor(later["epoch"]) > math.floor(earlier["epoch"])
+    ]
     for step in ends if len(ends) <= 20 else ():
         axes.axvline(step, color=PALE, linewidth=1, zorder=0)
 
@@ -183,8 +211,16 @@ def _mark_changes(axes: Axes, changes: Sequence[tuple[float, float]], *, said: b
     for step, rate in changes:
         axes.axvline(step, color=INK, linewidth=1, linestyle="--")
         if said:
-            axes.annotate(f"{rate:g}", (step, 1), (3, -2), xycoords=("data", "axes fraction"), color=INK,
-                          textcoords="offset points", va="top", fontsize=8)  # fmt: skip
+            axes.annotate(
+                f"{rate:g}",
+                (step, 1),
+                (3, -2),
+                xycoords=("data", "axes fraction"),
+                color=INK,
+                textcoords="offset points",
+                va="top",
+                fontsize=8,
+            )
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -58,9 +58,14 @@ class NumberField:
         whole = setting.kind is int
         low, high = setting.low, setting.high
         box = widgets.BoundedIntText if whole else widgets.BoundedFloatText
-        self.text = box(value=value, min=-LARGEST if low is None else setting.kind(low), step=1 if whole else None,
-                        max=LARGEST if high is None else setting.kind(high), tooltip=describe(setting),
-                        layout={"width": "100px"})  # fmt: skip
+        self.text = box(
+            value=value,
+            min=-LARGEST if low is None else setting.kind(low),
+            step=1 if whole else None,
+            max=LARGEST if high is None else setting.kind(high),
+            tooltip=describe(setting),
+            layout={"width": "100px"},
+        )
         self.span = setting.span
         if self.span is None and not whole and low is not None and high is not None:
             self.span = (low, high)
@@ -84,19 +89,30 @@ class NumberField:
         self.text.value = self.setting.kind(value)
 
     def _make_slider(self, low: float, high: float) -> Any:
-        named = {"description": self.setting.name, "tooltip": describe(self.setting), "readout": False, "style": NAME,
-                 "layout": WIDE}  # fmt: skip
+        named = {
+            "description": self.setting.name,
+            "tooltip": describe(self.setting),
+            "readout": False,
+            "style": NAME,
+            "layout": WIDE,
+        }
         if self.setting.log:
             base = 2.0 if self.setting.kind is int else 10.0
-            return widgets.FloatLogSlider(base=base, min=math.log(low, base), max=math.log(high, base),
-                                          step=1 if base == 2 else 0.05, **named)  # fmt: skip
+            return widgets.FloatLogSlider(
+                base=base, min=math.log(low, base), max=math.log(high, base), step=1 if base == 2 else 0.05, **named
+            )
         if self.setting.kind is int:
             return widgets.IntSlider(min=int(low), max=int(high), **named)
         return widgets.FloatSlider(min=low, max=high, step=10 ** math.floor(math.log10((high - low) / 50)), **named)
 
     def _make_automatic(self) -> Any:
-        return widgets.Checkbox(value=self.text.value == self.setting.automatic, description="automatic", indent=False,
-                                tooltip=describe(self.setting), layout={"width": "100px"})  # fmt: skip
+        return widgets.Checkbox(
+            value=self.text.value == self.setting.automatic,
+            description="automatic",
+            indent=False,
+            tooltip=describe(self.setting),
+            layout={"width": "100px"},
+        )
 
     def _start(self) -> float:
         """Return what the number is when it is first taken into one's own hands."""
@@ -116,8 +132,11 @@ class NumberField:
         number = float(change["new"])
         if self._echoes(number):
             return
-        self.value = round(number) if self.setting.kind is int else float(f"{number:.2g}" if self.setting.log
-                                                                         else f"{number:.6g}")  # fmt: skip
+        self.value = (
+            round(number)
+            if self.setting.kind is int
+            else float(f"{number:.2g}" if self.setting.log else f"{number:.6g}")
+        )
 
     def _echoes(self, number: float) -> bool:
         """Tell whether the browser only moved the slider to its nearest step, and nobody dragged it."""

@@ -35,19 +35,29 @@ class RateFinder:
         self._place, self._ended, self._wanted = (0, 1), False, True
         self._found: RateSearch | None = None
         self._error: BaseException | None = None
-        self.button = widgets.Button(description="Find learning rate", icon="search", layout={"width": "auto"},
-                                     tooltip="Train a copy for some steps at rising rates")  # fmt: skip
-        self.use = widgets.Button(description="Use it", icon="check", layout={"width": "auto", "display": "none"},
-                                  tooltip="Take the suggested learning rate")  # fmt: skip
+        self.button = widgets.Button(
+            description="Find learning rate",
+            icon="search",
+            layout={"width": "auto"},
+            tooltip="Train a copy for some steps at rising rates",
+        )
+        self.use = widgets.Button(
+            description="Use it",
+            icon="check",
+            layout={"width": "auto", "display": "none"},
+            tooltip="Take the suggested learning rate",
+        )
         self.progress = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "visibility": "hidden"})
         self.said = widgets.HTML()
         self.picture = widgets.Image(format="png", layout={"display": "none", "max_width": "560px"})
         self.button.on_click(lambda _: self._press())
         self.use.on_click(lambda _: self._take(self._found.suggestion if self._found else 0.0))
-        self.box = widgets.VBox([
-            widgets.HBox([self.button, self.progress, self.said, self.use], layout={"align_items": "center"}),
-            self.picture,
-        ])  # fmt: skip
+        self.box = widgets.VBox(
+            [
+                widgets.HBox([self.button, self.progress, self.said, self.use], layout={"align_items": "center"}),
+                self.picture,
+            ]
+        )
 
     def _press(self) -> None:
         if self.button.description == "Stop":

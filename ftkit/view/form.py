@@ -43,8 +43,10 @@ class Form:
     def fields(self) -> dict[str, Field | NumberField]:
         """Return the field of each setting; made when first asked for, since headless nobody does."""
         given = getattr(self.run.recipe, self.section)
-        return {item.name: make_field(item, getattr(given, item.name), self._change)
-                for item in describe_settings(SECTIONS[self.section])}  # fmt: skip
+        return {
+            item.name: make_field(item, getattr(given, item.name), self._change)
+            for item in describe_settings(SECTIONS[self.section])
+        }
 
     @property
     def recipe(self) -> Recipe:
@@ -103,12 +105,18 @@ class Form:
         self.finder = RateFinder(self.run, lambda: self.recipe, self._take_rate) if self.chart else None
         left: list[Any] = [*basic, *([more] if rest else []), *([self.finder.box] if self.finder else [])]
         right: list[Any] = [self.facts, *([self.chart.figure] if self.chart else [])]
-        self.box = widgets.VBox([
-            widgets.HBox([widgets.VBox(left, layout={"min_width": "560px"}),
-                          widgets.VBox(right, layout={"flex": "1", "min_width": "300px"})],
-                         layout={"flex_flow": "row wrap"}),
-            widgets.HBox([self.save_button, self.reset_button, self.note], layout={"align_items": "center"}),
-        ])  # fmt: skip
+        self.box = widgets.VBox(
+            [
+                widgets.HBox(
+                    [
+                        widgets.VBox(left, layout={"min_width": "560px"}),
+                        widgets.VBox(right, layout={"flex": "1", "min_width": "300px"}),
+                    ],
+                    layout={"flex_flow": "row wrap"},
+                ),
+                widgets.HBox([self.save_button, self.reset_button, self.note], layout={"align_items": "center"}),
+            ]
+        )
         self._draw()
 
     def _button(self, said: str, icon: str, tooltip: str, act: Any) -> Any:

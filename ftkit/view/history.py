@@ -93,8 +93,9 @@ class History:
 
     def evaluated(self, name: str, *, most: int = MOST_POINTS) -> Curve:
         """Return steps and values of validation: `loss`, or a metric."""
-        values = [_number(event["loss"] if name == "loss" else event["metrics"].get(name))
-                  for event in self.evaluations]  # fmt: skip
+        values = [
+            _number(event["loss"] if name == "loss" else event["metrics"].get(name)) for event in self.evaluations
+        ]
         return thin(np.array([float(event["step"]) for event in self.evaluations]), np.array(values), most)
 
     def best(self) -> Mapping[str, Any]:
@@ -123,8 +124,11 @@ def find_earlier(run: Run, *, most: int = EARLIER) -> dict[str, History]:
 
 def list_rate_changes(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Return steps and new learning rates of the changes that somebody made by hand and that were followed."""
-    return [(float(event.get("step", 0)), float(event["value"])) for event in events
-            if event["kind"] == "command" and event.get("command") == "lr" and event.get("value")]  # fmt: skip
+    return [
+        (float(event.get("step", 0)), float(event["value"]))
+        for event in events
+        if event["kind"] == "command" and event.get("command") == "lr" and event.get("value")
+    ]
 
 
 def smooth(values: Sequence[float] | Array, weight: float) -> Array:

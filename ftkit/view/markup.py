@@ -51,8 +51,9 @@ def block(content: str, style: str = "") -> str:
 def bars(probabilities: Mapping[str, float], *, gold: Sequence[str] = (), most: int = 5) -> str:
     """Return a bar for each label, the most probable first; gold labels are green, others grey."""
     ordered = sorted(probabilities.items(), key=lambda item: -item[1])[:most]
-    kept = ordered + [(label, probabilities[label]) for label in gold
-                      if label in probabilities and label not in dict(ordered)]  # fmt: skip
+    kept = ordered + [
+        (label, probabilities[label]) for label in gold if label in probabilities and label not in dict(ordered)
+    ]
     rows = []
     for label, share in kept:
         colour = GREEN if label in gold else BLUE if not gold else "#B8C0C9"
@@ -93,8 +94,9 @@ def examples(rows: Sequence[Mapping[str, Any]]) -> str:
     title = f"<b>Examples of validation, as the model takes them now</b>{_key(rows[0])}"
     return f'<div style="padding:4px 0">{title}</div>' + "".join(
         f'<div style="border-top:1px solid {PALE};padding:3px 0">'
-        f'<span style="color:{MUTED}">row {int(row["row"])}</span> {_example(row)}</div>' for row in rows
-    )  # fmt: skip
+        f'<span style="color:{MUTED}">row {int(row["row"])}</span> {_example(row)}</div>'
+        for row in rows
+    )
 
 
 def _key(row: Mapping[str, Any]) -> str:
@@ -113,4 +115,5 @@ def _example(row: Mapping[str, Any]) -> str:
         return said + bars(row["probabilities"], gold=row["gold"], most=3)
     gold = row.get("gold")
     return f"{said}<div>predicted <b>{row['predicted']:.3g}</b>" + (
-        f", gold {gold:.3g}</div>" if isinstance(gold, int | float) else "</div>")  # fmt: skip
+        f", gold {gold:.3g}</div>" if isinstance(gold, int | float) else "</div>"
+    )

@@ -40,10 +40,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "baseline_comparison", "confusion", "confusion_or_scatter", "gold_against_predicted", "label_counts",
-    "learning_curves", "ledger_bars", "length_histogram", "padding", "parameter_groups", "per_label_scores",
-    "rate_search", "schedule", "score_comparison", "show",
-]  # fmt: skip
+    "baseline_comparison",
+    "confusion",
+    "confusion_or_scatter",
+    "gold_against_predicted",
+    "label_counts",
+    "learning_curves",
+    "ledger_bars",
+    "length_histogram",
+    "padding",
+    "parameter_groups",
+    "per_label_scores",
+    "rate_search",
+    "schedule",
+    "score_comparison",
+    "show",
+]
 
 STATES = {"new": ORANGE, "solved": ORANGE, "trained": BLUE, "frozen": GREY}
 
@@ -92,8 +104,17 @@ def length_histogram(lengths: Mapping[str, np.ndarray], max_length: int = 0, uni
             share = np.histogram(np.minimum(values, shown), bins)[0] / len(values)
             axes.stairs(share, bins, color=colour, fill=place == 0, alpha=0.3 if place == 0 else 1.0, linewidth=1.3)
             said = f"{split}: {plural(len(values), 'text')}, median {np.median(values):,.0f}, longest {values.max():,}"
-            axes.annotate(clean(said, 80), (1, 1), (0, -4 - 14 * place), xycoords="axes fraction", ha="right",
-                          va="top", textcoords="offset points", color=colour, fontsize=8.5)  # fmt: skip
+            axes.annotate(
+                clean(said, 80),
+                (1, 1),
+                (0, -4 - 14 * place),
+                xycoords="axes fraction",
+                ha="right",
+                va="top",
+                textcoords="offset points",
+                color=colour,
+                fontsize=8.5,
+            )
         if max_length:
             _mark_max_length(axes, together, max_length)
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
@@ -130,8 +151,13 @@ def ledger_bars(ledger: pd.DataFrame, *, top: int = 15) -> Figure:
         add_title(
             panels[0][0], "What is cut", f"share of {', '.join(kinds)}" if sum(lost) else "nothing: all of it fits"
         )
-        _draw_losses(panels[0][1], labels["label"], labels[f"{finest}_cut"], labels[finest],
-                     [SPLIT_COLOURS.get(first, GREY)] * len(labels))  # fmt: skip
+        _draw_losses(
+            panels[0][1],
+            labels["label"],
+            labels[f"{finest}_cut"],
+            labels[finest],
+            [SPLIT_COLOURS.get(first, GREY)] * len(labels),
+        )
         add_title(panels[0][1], f"{finest.capitalize()} cut by label, {clean(first)}", "most affected first")
     return figure
 
@@ -199,8 +225,16 @@ def _write_values(
     """Write a text at the end of each horizontal bar, with room for it; the bars then need no axis."""
     widest = max([float(value) for value in values] + [1e-12])
     for place, (value, text) in enumerate(zip(values, texts, strict=True)):
-        axes.annotate(text, (float(value), place), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
-                      color=INK, parse_math=False)  # fmt: skip
+        axes.annotate(
+            text,
+            (float(value), place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=INK,
+            parse_math=False,
+        )
     axes.set_xlim(0, widest * room)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
@@ -209,8 +243,12 @@ def _write_values(
 def _draw_losses(axes: Axes, names: Any, lost: Any, held: Any, colours: Sequence[str]) -> None:
     shares = [float(part) / max(float(whole), 1.0) for part, whole in zip(lost, held, strict=True)]
     axes.barh(range(len(shares)), shares, height=0.7, color=colours)
-    _write_values(axes, shares, [f"{_percent(part, whole)}  {part:,.0f} of {whole:,.0f}"
-                                 for part, whole in zip(lost, held, strict=True)], room=2.2)  # fmt: skip
+    _write_values(
+        axes,
+        shares,
+        [f"{_percent(part, whole)}  {part:,.0f} of {whole:,.0f}" for part, whole in zip(lost, held, strict=True)],
+        room=2.2,
+    )
     label_rows(axes, list(names), limit=20)
 
 
@@ -221,8 +259,16 @@ def _mark_max_length(axes: Axes, lengths: np.ndarray, max_length: int) -> None:
     longer = _percent(int((lengths > max_length).sum()), len(lengths))
     said = f"max_length {max_length:,}\n{longer} of the texts are longer"
     side, shift = ("right", -6) if place > 0.75 else ("left", 6)
-    axes.annotate(said, (max_length, height), (shift, 0), xycoords=("data", "axes fraction"), ha=side, va="top",
-                  textcoords="offset points", fontsize=8.5)  # fmt: skip
+    axes.annotate(
+        said,
+        (max_length, height),
+        (shift, 0),
+        xycoords=("data", "axes fraction"),
+        ha=side,
+        va="top",
+        textcoords="offset points",
+        fontsize=8.5,
+    )
 
 
 def _describe_group(row: Mapping[Any, Any]) -> str:

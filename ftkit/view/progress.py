@@ -37,10 +37,12 @@ class PrintedLines:
 def format_progress(event: Mapping[str, Any]) -> str:
     """Return one line on an event, empty for those that nobody waits for."""
     if event["kind"] == "step":
-        return (f"step {event['step']}/{event['steps_total']}  epoch {event['epoch']:.2f}  "
-                f"loss {_number(event['loss'])}  lr {_number(event['learning_rate'])}  "
-                f"{event['examples_per_second']:.1f} examples/s  {_minutes(event['seconds_left'])} left"
-                + (f"  {event['slow']}" if event.get("slow") else ""))  # fmt: skip
+        return (
+            f"step {event['step']}/{event['steps_total']}  epoch {event['epoch']:.2f}  "
+            f"loss {_number(event['loss'])}  lr {_number(event['learning_rate'])}  "
+            f"{event['examples_per_second']:.1f} examples/s  {_minutes(event['seconds_left'])} left"
+            + (f"  {event['slow']}" if event.get("slow") else "")
+        )
     if event["kind"] == "evaluation":
         scores = "  ".join(f"{name} {_number(value)}" for name, value in event["metrics"].items())
         said = f"step {event['step']}  validation loss {_number(event['loss'])}  {scores}"
@@ -73,9 +75,11 @@ def describe_outcome(summary: Mapping[str, Any]) -> str:
     """Return how a training ended, in one line."""
     cut = f" of {summary['steps_total']}" if summary["steps"] < summary.get("steps_total", 0) else ""
     how = "stopped by hand" if summary.get("reason") == "hand" else summary["status"]
-    return (f"{how} after {summary['steps']}{cut} steps: kept is step {summary['best_step']}, "
-            f"{summary['metric']} {_number(summary['best'])} on validation, "
-            f"{summary['examples_per_second']:.1f} examples/s")  # fmt: skip
+    return (
+        f"{how} after {summary['steps']}{cut} steps: kept is step {summary['best_step']}, "
+        f"{summary['metric']} {_number(summary['best'])} on validation, "
+        f"{summary['examples_per_second']:.1f} examples/s"
+    )
 
 
 def _number(value: float | None) -> str:

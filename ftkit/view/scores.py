@@ -47,8 +47,10 @@ def confusion_or_scatter(matrix: pd.DataFrame | None, predictions: pd.DataFrame)
     if matrix is not None and not matrix.empty:
         return confusion(matrix)
     known = predictions.dropna(subset=["gold", "predicted"])
-    if len(known) and all(np.issubdtype(np.asarray(known[name].tolist()[0]).dtype, np.floating)
-                          and np.ndim(known[name].iloc[0]) == 0 for name in ("gold", "predicted")):  # fmt: skip
+    if len(known) and all(
+        np.issubdtype(np.asarray(known[name].tolist()[0]).dtype, np.floating) and np.ndim(known[name].iloc[0]) == 0
+        for name in ("gold", "predicted")
+    ):
         return gold_against_predicted(known["gold"], known["predicted"])
     return message_figure(TITLE, "Labels that may occur together have no confusion matrix; see the scores by label.")
 
@@ -88,8 +90,13 @@ def gold_against_predicted(gold: Any, predicted: Any) -> Figure:
         figure, axes = new_figure(4.4)
         axes.plot([low, high], [low, high], color=GREY, linewidth=1)
         axes.scatter(gold, predicted, s=12, color=BLUE, alpha=float(np.clip(200 / len(gold), 0.08, 0.6)), linewidths=0)
-        axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal",
-                 xlabel="gold", ylabel="predicted")  # fmt: skip
+        axes.set(
+            xlim=(low - room, high + room),
+            ylim=(low - room, high + room),
+            aspect="equal",
+            xlabel="gold",
+            ylabel="predicted",
+        )
         axes.grid()
         add_title(axes, TITLE, f"{len(gold):,} examples; on the line both agree")
     return figure
@@ -117,8 +124,15 @@ def per_label_scores(per_label: Sequence[Mapping[str, Any]], *, top: int = 40) -
         axes.scatter(table["recall"], places, marker="|", s=70, color=GREEN, zorder=3)
         axes.scatter(table["f1"], places, s=26, color=BLUE, zorder=4)
         for place, row in zip(places, rows, strict=True):
-            axes.text(1.03, place, f"{_finite(row['f1']):.3f}   n = {row['support']:,.0f}", va="center", fontsize=8,
-                      color=MUTED, transform=axes.get_yaxis_transform())  # fmt: skip
+            axes.text(
+                1.03,
+                place,
+                f"{_finite(row['f1']):.3f}   n = {row['support']:,.0f}",
+                va="center",
+                fontsize=8,
+                color=MUTED,
+                transform=axes.get_yaxis_transform(),
+            )
         label_rows(axes, [row["label"] for row in rows])
         axes.set(xlim=(-0.01, 1.01), xlabel="score")
         axes.grid(axis="x")
@@ -161,8 +175,15 @@ def score_comparison(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
             axes.plot([low, high], [place, place], "|", color=colour, markersize=8)
             axes.plot([value], [place], "o", color=colour, markersize=6)
             interval = f"  [{low:.3f}, {high:.3f}]" if high > low else ""
-            axes.text(1.02, place, f"{value:.3f}{interval}", transform=axes.get_yaxis_transform(), va="center",
-                      color=colour, fontweight="bold" if place == 0 else "normal")  # fmt: skip
+            axes.text(
+                1.02,
+                place,
+                f"{value:.3f}{interval}",
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                color=colour,
+                fontweight="bold" if place == 0 else "normal",
+            )
         label_rows(axes, [row["name"] for row in drawn], limit=40)
         axes.margins(x=0.05)
         axes.set_xlabel(clean(metric))
@@ -195,8 +216,15 @@ def _name_cells(axes: Axes, drawn: pd.DataFrame, size: int) -> None:
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, font: float) -> None:
     for row, column in np.argwhere(counts > 0):
         dark = shares[row, column] > 0.25
-        axes.text(column, row, f"{counts[row, column]:,.0f}", ha="center", va="center", fontsize=font,
-                  color="white" if dark else INK)  # fmt: skip
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]:,.0f}",
+            ha="center",
+            va="center",
+            fontsize=font,
+            color="white" if dark else INK,
+        )
 
 
 def _finite(value: float | None) -> float:

@@ -134,8 +134,16 @@ def add_title(axes: Axes, title: str, note: str = "") -> None:
     """Write a bold title, and a quieter note below it, at the left edge."""
     axes.set_title(title, fontsize=10.5, fontweight="bold", color=INK, pad=20 if note else 8)
     if note:
-        axes.annotate(clean(note, 160), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points",
-                      fontsize=8.5, color=MUTED, parse_math=False)  # fmt: skip
+        axes.annotate(
+            clean(note, 160),
+            (0, 1),
+            (0, 7),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=8.5,
+            color=MUTED,
+            parse_math=False,
+        )
 
 
 def label_rows(axes: Axes, names: Iterable[object], *, size: float = 8.5, limit: int = 26) -> None:
@@ -157,8 +165,10 @@ def clean(text: object, limit: int = 40) -> str:
     '(empty)'
     """
     whole = " ".join(str(text)[: 4 * limit].split()) or "(empty)"
-    whole = "".join(sign if sign in JOINERS or unicodedata.category(sign)[0] != "C" else "\N{REPLACEMENT CHARACTER}"
-                    for sign in whole)  # fmt: skip
+    whole = "".join(
+        sign if sign in JOINERS or unicodedata.category(sign)[0] != "C" else "\N{REPLACEMENT CHARACTER}"
+        for sign in whole
+    )
     return shorten(whole, limit)
 
 

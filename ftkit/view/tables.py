@@ -19,11 +19,26 @@ if TYPE_CHECKING:
     from ftkit.stages.findings import Finding
 
 __all__ = [
-    "Notice", "Table", "adequacy_table", "blockers_notice", "decisions_table", "errors_table", "evaluations_table",
-    "examples_table", "findings_table", "floors_table", "ledger_table", "notes_table", "optimizers_table",
-    "parameters_table", "predictions_table", "scores_table", "summary_table", "suspects_table",
+    "Notice",
+    "Table",
+    "adequacy_table",
+    "blockers_notice",
+    "decisions_table",
+    "errors_table",
+    "evaluations_table",
+    "examples_table",
+    "findings_table",
+    "floors_table",
+    "ledger_table",
+    "notes_table",
+    "optimizers_table",
+    "parameters_table",
+    "predictions_table",
+    "scores_table",
+    "summary_table",
+    "suspects_table",
     "tokens_table",
-]  # fmt: skip
+]
 
 MOST_ROWS = 200
 SHOWN_CHARACTERS = 400
@@ -68,8 +83,10 @@ class Table:
             "<tr>" + "".join(_html_cell(value, name, forms[name]) for name, value in row.items()) + "</tr>"
             for row in self.rows[:MOST_ROWS]
         )
-        return (f'<table class="{markup.CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-                f"{html.escape(self._rest())}")  # fmt: skip
+        return (
+            f'<table class="{markup.CLASSES}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+            f"{html.escape(self._rest())}"
+        )
 
     def to_text(self) -> str:
         """Return the table as plain text with aligned columns."""
@@ -82,9 +99,13 @@ class Table:
         lines = [[shorten(cell, limit) for cell in line] for line in whole]
         widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
         right = [_align(self.rows[0][name]) == "right" for name in names]
-        said = ["  ".join(cell.rjust(width) if is_number else cell.ljust(width)
-                          for cell, width, is_number in zip(line, widths, right, strict=True)).rstrip()
-                for line in lines]  # fmt: skip
+        said = [
+            "  ".join(
+                cell.rjust(width) if is_number else cell.ljust(width)
+                for cell, width, is_number in zip(line, widths, right, strict=True)
+            ).rstrip()
+            for line in lines
+        ]
         return "\n".join([*said, self._rest()] if self._rest() else said)
 
     def _forms(self) -> dict[str, str]:
@@ -136,16 +157,21 @@ class Notice:
         items = "".join(
             f"<li><b>{html.escape(what)}</b><br>{html.escape(remedy)}</li>" for what, remedy in self.blockers
         )
-        return (f'<div class="{markup.CLASSES}" style="border:3px solid #b3261e;padding:0.6em 1em">'
-                f'<b style="color:#b3261e">BLOCKED: a score on these data would mean nothing</b><ul>{items}</ul>'
-                "</div>")  # fmt: skip
+        return (
+            f'<div class="{markup.CLASSES}" style="border:3px solid #b3261e;padding:0.6em 1em">'
+            f'<b style="color:#b3261e">BLOCKED: a score on these data would mean nothing</b><ul>{items}</ul>'
+            "</div>"
+        )
 
     def to_text(self) -> str:
         """Return a line for each blocker and its remedy."""
         if not self.blockers:
             return "No blocker: nothing forbids training on these data."
-        told = [line for what, remedy in self.blockers for line in
-                (f"BLOCKER {clean(what, WHOLE_LINE)}", f"    {clean(remedy, WHOLE_LINE)}")]  # fmt: skip
+        told = [
+            line
+            for what, remedy in self.blockers
+            for line in (f"BLOCKER {clean(what, WHOLE_LINE)}", f"    {clean(remedy, WHOLE_LINE)}")
+        ]
         return "\n".join(["BLOCKED: a score on these data would mean nothing", *told])
 
 
@@ -183,14 +209,19 @@ def floors_table(floors: pd.DataFrame) -> Table:
     """Return what two cheap models score with their intervals."""
     return Table(
         [
-            {"model": FLOOR_NAMES.get(row["floor"], row["floor"]), "reads": row["reads"], "split": row["split"],
-             "metric": row["metric"],
-             "score": f"{row['value']:.4f}", "interval": f"{row['low']:.4f} to {row['high']:.4f}",
-             "examples": row["examples"]}
+            {
+                "model": FLOOR_NAMES.get(row["floor"], row["floor"]),
+                "reads": row["reads"],
+                "split": row["split"],
+                "metric": row["metric"],
+                "score": f"{row['value']:.4f}",
+                "interval": f"{row['low']:.4f} to {row['high']:.4f}",
+                "examples": row["examples"],
+            }
             for row in floors.to_dict("records")
         ],
         "Too few labelled texts, or no encoder: there is nothing to compare with.",
-    )  # fmt: skip
+    )
 
 
 def blockers_notice(findings: Iterable[Finding]) -> Notice:
@@ -235,11 +266,18 @@ def parameters_table(parameters: pd.DataFrame) -> Table:
 
 def optimizers_table(optimizers: Mapping[str, Any]) -> Table:
     """Return what each optimizer does and where it comes from."""
-    return Table([
-        {"optimizer": name, "what it does": choice.meaning, "source": choice.paper,
-         "rate, all layers": choice.full_rate, "rate, head only": choice.head_rate}
-        for name, choice in optimizers.items()
-    ])  # fmt: skip
+    return Table(
+        [
+            {
+                "optimizer": name,
+                "what it does": choice.meaning,
+                "source": choice.paper,
+                "rate, all layers": choice.full_rate,
+                "rate, head only": choice.head_rate,
+            }
+            for name, choice in optimizers.items()
+        ]
+    )
 
 
 def evaluations_table(events: Iterable[Mapping[str, Any]]) -> Table:
@@ -247,10 +285,18 @@ def evaluations_table(events: Iterable[Mapping[str, Any]]) -> Table:
     evaluations = [event for event in events if event["kind"] == "evaluation"]
     kept = max((event["step"] for event in evaluations if event.get("best")), default=None)
     return Table(
-        [{"step": event["step"], "epoch": event["epoch"], "validation loss": event["loss"], **event["metrics"],
-          "kept": "kept" if event["step"] == kept else ""} for event in evaluations],
+        [
+            {
+                "step": event["step"],
+                "epoch": event["epoch"],
+                "validation loss": event["loss"],
+                **event["metrics"],
+                "kept": "kept" if event["step"] == kept else "",
+            }
+            for event in evaluations
+        ],
         "There was no evaluation yet.",
-    )  # fmt: skip
+    )
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -265,12 +311,21 @@ def scores_table(metrics: Mapping[str, Any]) -> Table:
         metrics: the content of `metrics.json`.
     """
     baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines") or {}
-    return Table([
-        {"score": name, "value": score["value"], "low": score["low"], "high": score["high"],
-         **{name_baseline(said): _value(baseline.get("metrics", baseline).get(name))
-            for said, baseline in baselines.items()}}
-        for name, score in metrics["metrics"].items()
-    ])  # fmt: skip
+    return Table(
+        [
+            {
+                "score": name,
+                "value": score["value"],
+                "low": score["low"],
+                "high": score["high"],
+                **{
+                    name_baseline(said): _value(baseline.get("metrics", baseline).get(name))
+                    for said, baseline in baselines.items()
+                },
+            }
+            for name, score in metrics["metrics"].items()
+        ]
+    )
 
 
 def verdict_notice(metrics: Mapping[str, Any]) -> Table:
@@ -286,10 +341,17 @@ def verdict_notice(metrics: Mapping[str, Any]) -> Table:
             apart = max(own["low"], score["low"]) > min(own["high"], score["high"])
             (clearly if apart else hardly).append(f"{said} ({score['value']:.4f})")
     parts = [f"It clearly beats {' and '.join(clearly)}."] if clearly else []
-    parts += [f"It is better than {' and '.join(hardly)}, by less than this split can tell for sure: the intervals "
-              "overlap."] if hardly else []  # fmt: skip
-    return Table([], " ".join([f"{name} {own['value']:.4f}.", *parts]) if parts else
-                 "There is no linear model to compare with: the inspection makes them.")  # fmt: skip
+    parts += (
+        [f"It is better than {' and '.join(hardly)}, by less than this split can tell for sure: the intervals overlap."]
+        if hardly
+        else []
+    )
+    return Table(
+        [],
+        " ".join([f"{name} {own['value']:.4f}.", *parts])
+        if parts
+        else "There is no linear model to compare with: the inspection makes them.",
+    )
 
 
 def errors_table(errors: pd.DataFrame, *, most: int = 15) -> Table:
@@ -351,9 +413,14 @@ def _form(values: Iterable[Any]) -> str:
     kind, digits = ("e", 2) if small else ("f", 4 if most < 10 else 2 if most < 1000 else 0)
     comma = "" if small else ","
     full = [f"{value:{comma}.{digits}{kind}}" for value in known]
-    fewer = next(count for count in range(digits + 1)
-                 if all(float(f"{value:.{count}{kind}}") == float(said.replace(",", ""))
-                        for value, said in zip(known, full, strict=True)))  # fmt: skip
+    fewer = next(
+        count
+        for count in range(digits + 1)
+        if all(
+            float(f"{value:.{count}{kind}}") == float(said.replace(",", ""))
+            for value, said in zip(known, full, strict=True)
+        )
+    )
     return f"{comma}.{fewer}{kind}"
 
 
@@ -374,8 +441,10 @@ def _share_width(widths: Sequence[int]) -> int:
 
 def _html_cell(value: Any, name: str, form: str) -> str:
     text = _write(value, name, form)
-    return (f'<td style="text-align:{_align(value)};vertical-align:top">'
-            f"{markup.isolate(shorten(text, SHOWN_CHARACTERS))}</td>")  # fmt: skip
+    return (
+        f'<td style="text-align:{_align(value)};vertical-align:top">'
+        f"{markup.isolate(shorten(text, SHOWN_CHARACTERS))}</td>"
+    )
 
 
 def _align(value: Any) -> str:

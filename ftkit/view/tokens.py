@@ -57,8 +57,9 @@ class TokenView:
         """Return the chosen text as plain text."""
         split, row, length = self.chosen
         outline = self.encoded.outline(split, row, max_length=length)
-        lines = [f"{split}, row {row}: {len(outline.ids)} tokens in {len(outline.windows)} windows, "
-                 f"{len(outline.cut)} cut"]  # fmt: skip
+        lines = [
+            f"{split}, row {row}: {len(outline.ids)} tokens in {len(outline.windows)} windows, {len(outline.cut)} cut"
+        ]
         for number, places in enumerate(outline.windows[:MOST_WINDOWS], start=1):
             said = " ".join(f"{clean(outline.tokens[at], 30)}({outline.ids[at]})" for at in places[:MOST_TOKENS])
             lines.append(f"window {number}: {said}")
@@ -77,21 +78,30 @@ class TokenView:
         places = outline.windows[number]
         before = {at for at in outline.windows[number - 1] if not outline.special[at]} if number else set()
         shared = sum(at in before for at in places)
-        said = f"window {number + 1}: {len(places)} tokens" + (f", {shared} of them also in the one before" if shared
-                                                              else "")  # fmt: skip
+        said = f"window {number + 1}: {len(places)} tokens" + (
+            f", {shared} of them also in the one before" if shared else ""
+        )
         labels, tints, word = outline.labels, [], -1
         for at in range(len(outline.ids)):
             word += not outline.joined[at]
             tints.append(PALE if outline.special[at] else markup.TINTS[word % len(markup.TINTS)])
         chips = [
-            _chip(outline.tokens[at], outline.ids[at], tints[at], mask=1, again=at in before,
-                  label=self._label(labels[number][index]) if labels else None)
+            _chip(
+                outline.tokens[at],
+                outline.ids[at],
+                tints[at],
+                mask=1,
+                again=at in before,
+                label=self._label(labels[number][index]) if labels else None,
+            )
             for index, at in enumerate(places[:MOST_TOKENS])
-        ]  # fmt: skip
+        ]
         rest = len(places) - MOST_TOKENS
         more = f" … and {rest} more tokens" if rest > 0 else ""
-        return (f'<div style="border:1px solid {MUTED};border-radius:4px;padding:3px 5px;margin:4px 0">'
-                f'<div style="color:{MUTED};font-size:85%">{said}</div>{"".join(chips)}{more}</div>')  # fmt: skip
+        return (
+            f'<div style="border:1px solid {MUTED};border-radius:4px;padding:3px 5px;margin:4px 0">'
+            f'<div style="color:{MUTED};font-size:85%">{said}</div>{"".join(chips)}{more}</div>'
+        )
 
     def _label(self, label: int) -> str:
         return "" if label == IGNORE_INDEX else self.encoded.splits.labels[label]
@@ -102,18 +112,26 @@ class TokenView:
         longest = max([int(lengths.max()) for lengths in encoded.lengths.values() if len(lengths)], default=0)
         top = max(encoded.shortest, length, min(longest, encoded.limit))
         named: dict[str, Any] = {"style": {"description_width": "initial"}}
-        self.split = widgets.Dropdown(options=list(encoded.splits.datasets), value=split, description="split",
-                                      layout={"width": "170px"}, **named)  # fmt: skip
-        self.row = widgets.BoundedIntText(value=row, min=0, max=self._last(split), description="row",
-                                          layout={"width": "140px"}, **named)  # fmt: skip
-        self.length = widgets.IntSlider(value=length, min=encoded.shortest, max=top, description="max_length",
-                                        layout={"width": "420px"}, **named)  # fmt: skip
+        self.split = widgets.Dropdown(
+            options=list(encoded.splits.datasets), value=split, description="split", layout={"width": "170px"}, **named
+        )
+        self.row = widgets.BoundedIntText(
+            value=row, min=0, max=self._last(split), description="row", layout={"width": "140px"}, **named
+        )
+        self.length = widgets.IntSlider(
+            value=length, min=encoded.shortest, max=top, description="max_length", layout={"width": "420px"}, **named
+        )
         self.view, self.ledger = widgets.HTML(), widgets.HTML()
         for control in (self.split, self.row, self.length):
             control.observe(self._change, "value")
         frame = {"max_height": "420px", "overflow": "auto"}
-        self.box = widgets.VBox([widgets.HBox([self.split, self.row, self.length], layout={"flex_flow": "row wrap"}),
-                                 self.ledger, widgets.Box([self.view], layout=frame)])  # fmt: skip
+        self.box = widgets.VBox(
+            [
+                widgets.HBox([self.split, self.row, self.length], layout={"flex_flow": "row wrap"}),
+                self.ledger,
+                widgets.Box([self.view], layout=frame),
+            ]
+        )
         self._draw()
 
     def _last(self, split: str) -> int:
@@ -136,9 +154,11 @@ class TokenView:
 def _chip(token: str, number: int, tint: str, *, mask: int, again: bool, label: str | None) -> str:
     border = f"border-bottom:2px dotted {ORANGE};" if again else ""
     said = "" if label is None else f"{LINE}{markup.text(label, 16) if label else '–'}</span>"
-    return (f'<span style="display:inline-block;text-align:center;background:{tint};border-radius:3px;{border}'
-            f'padding:0 3px;margin:1px;vertical-align:top">{markup.text(token, 40)}{LINE}{int(number)}</span>'
-            f"{LINE}{mask}</span>{said}</span>")  # fmt: skip
+    return (
+        f'<span style="display:inline-block;text-align:center;background:{tint};border-radius:3px;{border}'
+        f'padding:0 3px;margin:1px;vertical-align:top">{markup.text(token, 40)}{LINE}{int(number)}</span>'
+        f"{LINE}{mask}</span>{said}</span>"
+    )
 
 
 def _cut(outline: Outline) -> str:
@@ -147,5 +167,7 @@ def _cut(outline: Outline) -> str:
         return f'<div style="color:{MUTED};font-size:85%">Each token is in a window; nothing is cut.</div>'
     words = " ".join(markup.text(outline.tokens[at], 40) for at in cut[:MOST_TOKENS])
     more = f" … and {len(cut) - MOST_TOKENS} more" if len(cut) > MOST_TOKENS else ""
-    return (f'<div style="margin:4px 0"><b style="color:{ORANGE}">{len(cut)} tokens are cut</b> '
-            f'<s style="color:{MUTED}">{words}</s>{more}</div>')  # fmt: skip
+    return (
+        f'<div style="margin:4px 0"><b style="color:{ORANGE}">{len(cut)} tokens are cut</b> '
+        f'<s style="color:{MUTED}">{words}</s>{more}</div>'
+    )

@@ -85,5 +85,6 @@ class TryOut:
 def _entities(entities: Any) -> str:
     return "".join(
         f"<div><b>{markup.text(item['type'], 30)}</b> {markup.text(' '.join(item['words']))} "
-        f"({item['probability']:.3f})</div>" for item in entities
-    )  # fmt: skip
+        f"({item['probability']:.3f})</div>"
+        for item in entities
+    )

@@ -192,8 +192,17 @@ def test_again_makes_the_stages_pending_and_takes_checkpoints_only_of_a_training
 
 # --- what the inspection forbids -------------------------------------------------------------------------------
 
-BLOCKER = Finding(severity="blocker", check="leak", split="test", value=8, bound=4.5, bound_from="half the split",
-                  rows=(1,), detail="8 of 9 texts are also in train", remedy="Remove them.")  # fmt: skip
+BLOCKER = Finding(
+    severity="blocker",
+    check="leak",
+    split="test",
+    value=8,
+    bound=4.5,
+    bound_from="half the split",
+    rows=(1,),
+    detail="8 of 9 texts are also in train",
+    remedy="Remove them.",
+)
 FOUND = (
     'with run.working(stage, "fingerprint"):\n'
     f'    write_json(run.folder(stage) / "findings.json", [{BLOCKER.to_json()!r}])'
@@ -247,8 +256,11 @@ class Parent:
         self.run_dir = run_dir
         self.process = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(run_dir), str(folder), until],
-            stdout=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "PYTHONPATH": str(root)},
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(root)},
+        )
 
     def wait_for(self, name: str, timeout: float = 40.0) -> list[psutil.Process]:
         """Wait for a file of the run; return all processes below, the kernel among them."""
@@ -376,8 +388,11 @@ def test_a_run_can_be_started_outside_the_main_thread(tmp_path: Path, notebooks:
 
 
 def write_reviews(path: Path) -> Path:
-    lines = [f"the film was {word} {number},{label}" for number in range(20)
-             for word, label in (("very good", "pos"), ("very bad", "neg"))]  # fmt: skip
+    lines = [
+        f"the film was {word} {number},{label}"
+        for number in range(20)
+        for word, label in (("very good", "pos"), ("very bad", "neg"))
+    ]
     path.write_text("text,label\n" + "\n".join(lines) + "\n")
     return path
 
@@ -390,16 +405,33 @@ def test_ctrl_c_suspends_a_training_and_the_same_command_goes_on_from_it(
 
     run_dir = tmp_path / "run"
     command = [
-        sys.executable, "-m", "ftkit.cli", "run", "--data", str(write_reviews(tmp_path / "reviews.csv")),
-        "--run-dir", str(run_dir), "--until", "training", "-p", f"head.encoder={tiny_encoder_dir}",
-        "-p", "training.epochs=1000", "-p", "training.batch_size=4",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "ftkit.cli",
+        "run",
+        "--data",
+        str(write_reviews(tmp_path / "reviews.csv")),
+        "--run-dir",
+        str(run_dir),
+        "--until",
+        "training",
+        "-p",
+        f"head.encoder={tiny_encoder_dir}",
+        "-p",
+        "training.epochs=1000",
+        "-p",
+        "training.batch_size=4",
+    ]
     steps = []
     for attempt in range(2):
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        ) as process:  # fmt: skip
+        ) as process:
             ends = time.monotonic() + 120
             log = run_dir / "training" / "events.jsonl"
             done = steps[-1] if steps else 0

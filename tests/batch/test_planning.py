@@ -42,8 +42,9 @@ def test_data_alone_runs_the_defaults_in_a_folder_named_after_it(here: Path) -> 
 
 
 def test_assignments_change_every_recipe_and_the_last_wins() -> None:
-    plans = plan_runs(["reuters_topics", "tweet_entities"],
-                      assignments=["training.epochs=2", "training.epochs=3", "data.limit=5"])  # fmt: skip
+    plans = plan_runs(
+        ["reuters_topics", "tweet_entities"], assignments=["training.epochs=2", "training.epochs=3", "data.limit=5"]
+    )
     assert [(plan.recipe.training.epochs, plan.recipe.data.limit) for plan in plans] == [(3.0, 5), (3.0, 5)]
     assert [plan.run_dir.name for plan in plans] == ["reuters_topics", "tweet_entities"]
 
@@ -77,7 +78,10 @@ def test_exact_takes_what_was_recorded_beside_the_recipe_and_tells_other_version
     run.write_environment(precision="bf16", attention="eager", threads=3, versions={"torch": "2.0", "numpy": "2"})
     (plan,) = plan_runs([str(run.path / "recipe.toml")], exact=True, run_dir=here / "two")
     assert {name: plan.choices[name] for name in ("precision", "attention", "threads")} == {
-        "precision": "bf16", "attention": "eager", "threads": 3}  # fmt: skip
+        "precision": "bf16",
+        "attention": "eager",
+        "threads": 3,
+    }
     assert "torch 2.0 (now " in describe_versions(plan.choices["versions"])
     assert describe_versions({}) == ""
 

@@ -162,15 +162,19 @@ def test_a_command_that_nobody_follows_in_time_is_still_sent(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("puase", "", "command 'puase': expected one of pause, resume, stop, checkpoint, lr, suspend, got 'puase'. "
-         "Did you mean 'pause'?"),
+        (
+            "puase",
+            "",
+            "command 'puase': expected one of pause, resume, stop, checkpoint, lr, suspend, got 'puase'. "
+            "Did you mean 'pause'?",
+        ),
         ("lr", "", "command 'lr': expected a learning rate above 0 and at most 10, got None. Example: lr 2e-5."),
         ("lr", "fast", "command 'lr': expected a learning rate above 0 and at most 10, got 'fast'. Example: lr 2e-5."),
         ("lr", "-1", "command 'lr': expected a learning rate above 0 and at most 10, got -1.0. Example: lr 2e-5."),
         ("lr", "nan", "command 'lr': expected a learning rate above 0 and at most 10, got nan. Example: lr 2e-5."),
         ("pause", "3", "command 'pause': expected no value, got '3'."),
     ],
-)  # fmt: skip
+)
 def test_a_command_that_cannot_be_followed_is_refused(run: Run, name: str, value: str, message: str) -> None:
     run.set_status("training", StageStatus(state="running"))
     with pytest.raises(RunError) as caught:

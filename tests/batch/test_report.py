@@ -35,8 +35,17 @@ METRICS = {
         "words_linear": {"accuracy": {"value": 0.91}},
     },
 }
-BLOCKER = Finding(severity="blocker", check="leak", split="test", value=8, bound=4.5, bound_from="half the split",
-                  rows=(1, 2), detail="8 of 9 texts are also in train", remedy="Remove them.")  # fmt: skip
+BLOCKER = Finding(
+    severity="blocker",
+    check="leak",
+    split="test",
+    value=8,
+    bound=4.5,
+    bound_from="half the split",
+    rows=(1, 2),
+    detail="8 of 9 texts are also in train",
+    remedy="Remove them.",
+)
 
 
 @pytest.fixture
@@ -61,8 +70,16 @@ def test_scores_stand_beside_intervals_and_baselines_in_the_order_of_the_file(ru
     finish(run)
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed(run).splitlines() if "test" in line]
     assert cells[0][:9] == [
-        "run [b]", "test accuracy", "0.9767", "0.9695 to 0.9822", "0.4948", "0.1000", "0.9100", "", "2189",
-    ]  # fmt: skip
+        "run [b]",
+        "test accuracy",
+        "0.9767",
+        "0.9695 to 0.9822",
+        "0.4948",
+        "0.1000",
+        "0.9100",
+        "",
+        "2189",
+    ]
     assert cells[1][:9] == ["", "test macro_f1", "0.9512", "0.9300 to 0.9700", "", "", "", "", "2189"]
     assert "inspection 0.5, preprocessing 1.5" in printed(run)
 

@@ -87,14 +87,25 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
     root, port, token = folder / "root", _free_port(), secrets.token_hex(16)
     root.mkdir()
-    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
-           "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")  # fmt: skip
+    own = (
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+        "IPYTHONDIR",
+    )
     environment = {**lab_environment(), "JUPYTER_TOKEN": token, **{name: str(folder / name) for name in own}}
     process = subprocess.Popen(
-        [*lab_command(root, browser=False, port=port), "--ServerApp.port_retries=0",
-         "--LabApp.expose_app_in_browser=True"],
-        env=environment, stdout=(folder / "server.log").open("w"), stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [
+            *lab_command(root, browser=False, port=port),
+            "--ServerApp.port_retries=0",
+            "--LabApp.expose_app_in_browser=True",
+        ],
+        env=environment,
+        stdout=(folder / "server.log").open("w"),
+        stderr=subprocess.STDOUT,
+    )
     made = Lab(f"http://127.0.0.1:{port}", token, root)
     try:
         _wait_for_server(made, process, folder / "server.log")
@@ -112,8 +123,9 @@ def browser() -> Iterator[Any]:
     if not CHROMIUM:
         pytest.fail("these tests need Chromium: install the package chromium, or set CHROMIUM to its path")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu",
-                                                                              "--disable-dev-shm-usage"])  # fmt: skip
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
         yield chromium
         chromium.close()
 
@@ -129,12 +141,14 @@ def page(browser: Any) -> Iterator[Any]:
 @pytest.fixture
 def long_run(lab: Lab, request: pytest.FixtureRequest, tiny_encoder_dir: Path) -> Run:
     """A run in the root of JupyterLab that would train for minutes if nobody stopped it."""
-    recipe = Recipe().replace({
-        "data": {"source": str(TINY / "reviews.csv"), "validation_fraction": 0.2, "test_fraction": 0.2},
-        "head": {"encoder": str(tiny_encoder_dir)},
-        "training": {"epochs": 1000.0, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32", "threads": 1},
-        "evaluation": {"resamples": 100},
-    })  # fmt: skip
+    recipe = Recipe().replace(
+        {
+            "data": {"source": str(TINY / "reviews.csv"), "validation_fraction": 0.2, "test_fraction": 0.2},
+            "head": {"encoder": str(tiny_encoder_dir)},
+            "training": {"epochs": 1000.0, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32", "threads": 1},
+            "evaluation": {"resamples": 100},
+        }
+    )
     return Run.create(lab.root / "runs" / request.node.name, recipe)
 
 

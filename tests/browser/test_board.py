@@ -98,8 +98,9 @@ def test_a_page_that_is_loaded_anew_finds_its_board_again(lab: Lab, page: Any, l
 
     page.goto(f"{lab.url}/lab/tree/again.ipynb?token={lab.token}")
     page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=PATIENCE)
-    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel",
-                           timeout=PATIENCE)  # fmt: skip
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel", timeout=PATIENCE
+    )
     before = last_step(run)
     page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
     command(page, "notebook:run-cell")
@@ -126,8 +127,9 @@ def test_the_saved_file_shows_the_picture_without_a_kernel(lab: Lab, page: Any, 
     assert page.get_by_text("Error displaying widget").count() == 0
 
 
-def test_a_second_notebook_attaches_while_it_trains_and_stops_it(lab: Lab, page: Any, browser: Any,
-                                                                 long_run: Run) -> None:  # fmt: skip
+def test_a_second_notebook_attaches_while_it_trains_and_stops_it(
+    lab: Lab, page: Any, browser: Any, long_run: Run
+) -> None:
     run = long_run
     lab.write("first.ipynb", [IMPORTS, train_cell(run), "print('THE', 'END')"])
     lab.open(page, "first.ipynb")

@@ -85,20 +85,37 @@ def test_nothing_is_wider_than_the_notebook(lab: Lab, page: Any, long_run: Run) 
 
 def test_a_typed_text_is_answered_at_once_and_hostile_data_do_nothing(lab: Lab, page: Any, long_run: Run) -> None:
     path = Path(lab.root) / "hostile.csv"
-    texts = ["<script>window.hacked = 1</script> **b** $x$", "<img src='/hacked.png' onerror='window.hacked = 1'>",
-             "'\"><svg onload=window.hacked=1> ../../etc/passwd"]  # fmt: skip
+    texts = [
+        "<script>window.hacked = 1</script> **b** $x$",
+        "<img src='/hacked.png' onerror='window.hacked = 1'>",
+        "'\"><svg onload=window.hacked=1> ../../etc/passwd",
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
         labels = ("<img src=x onerror=window.hacked=1>", "</td><script>window.hacked=1</script>")
         rows = [[f"{texts[at % 3]} {at}", labels[at % 2]] for at in range(60)]
         csv.writer(file).writerows([["text", "label"], *rows])
-    run = Run.create(lab.root / "runs" / "hostile", long_run.recipe.replace(
-        {"data": {"source": str(path)}, "training": {"epochs": 1.0}, "evaluation": {"resamples": 100}}))  # fmt: skip
+    run = Run.create(
+        lab.root / "runs" / "hostile",
+        long_run.recipe.replace(
+            {"data": {"source": str(path)}, "training": {"epochs": 1.0}, "evaluation": {"resamples": 100}}
+        ),
+    )
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    run_all(lab, page, "tryout.ipynb", run, [
-        "TokenView(encoded).show()", "Form(run, 'head').show()", "training.start(run).wait()", "Board.attach(run.path)",
-        "board = Board(run)\nboard.show()", f"TryOut(Predictor(run), {texts[0]!r}).show()",
-    ])  # fmt: skip
+    run_all(
+        lab,
+        page,
+        "tryout.ipynb",
+        run,
+        [
+            "TokenView(encoded).show()",
+            "Form(run, 'head').show()",
+            "training.start(run).wait()",
+            "Board.attach(run.path)",
+            "board = Board(run)\nboard.show()",
+            f"TryOut(Predictor(run), {texts[0]!r}).show()",
+        ],
+    )
     field = page.locator("textarea[placeholder='Write a text']")
     field.wait_for(timeout=PATIENCE)
     field.fill(texts[1])

@@ -46,8 +46,9 @@ def short_run(lab: Lab, long_run: Run, tmp_path: Path) -> Run:
     with source.open("w", newline="", encoding="utf-8") as file:
         rows = [[f"{attack} text {at}", ("bad<img src=x onerror=window.hacked=1>", "good")[at % 2]] for at in range(40)]
         csv.writer(file).writerows([["text", "label"], *rows])
-    return Run.create(long_run.path, long_run.recipe.replace(
-        {"data": {"source": str(source)}, "training": {"epochs": 1.0}}))  # fmt: skip
+    return Run.create(
+        long_run.path, long_run.recipe.replace({"data": {"source": str(source)}, "training": {"epochs": 1.0}})
+    )
 
 
 def open_review(lab: Lab, page: Any, name: str, run: Run, *more: str) -> Any:
@@ -86,7 +87,9 @@ def test_a_key_changes_a_label_and_the_next_training_learns_it(lab: Lab, page: A
     assert keys.input_value() == ""
     found = read_corrections(run.path / "corrections.csv")
     assert [(item.row, item.action) for item in found] == [
-        (first["row"], "relabel"), (before.datasets["train"][1]["row"], "keep")]  # fmt: skip
+        (first["row"], "relabel"),
+        (before.datasets["train"][1]["row"], "keep"),
+    ]
     assert read_recipe(run.path / "recipe.toml").data.corrections == "./corrections.csv"
     assert page.get_by_text(f"--run-dir {run.path}").count() == 1
 
@@ -101,7 +104,8 @@ def test_a_key_changes_a_label_and_the_next_training_learns_it(lab: Lab, page: A
     assert after.datasets["train"][0]["label"] == 1 - first["label"]
     assert after.datasets["train"][0]["text"] == first["text"]
     assert [list(data["row"]) for data in after.datasets.values()] == [
-        list(data["row"]) for data in before.datasets.values()]  # fmt: skip
+        list(data["row"]) for data in before.datasets.values()
+    ]
     assert chain.is_current(Run.open(run.path), "training")
     assert not chain.is_current(run, "training")
     assert read_json(run.path / "training" / "summary.json")["status"] == "done"

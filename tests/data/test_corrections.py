@@ -21,7 +21,7 @@ from ftkit.data.corrections.file import (
     identify,
     read_corrections,
     write_corrections,
-)  # fmt: skip
+)
 from ftkit.data.labels.codec import Spelling
 from ftkit.data.splits import load_splits, source_fingerprint
 from ftkit.data.splitting.preparation import ORDER
@@ -34,8 +34,9 @@ from ftkit.stages import chain
 REVIEWS = "text,label\n" + "".join(f"text number {at},{'ab'[at % 2]}\n" for at in range(40))
 SEVERAL = "text,label\n" + "".join(f"text {at},{['x|y', 'x', 'y|z', 'z'][at % 4]}\n" for at in range(40))
 NUMBERS = "text,score\n" + "".join(f"text {at},{at / 4}\n" for at in range(40))
-PAIRS = "premise\thypothesis\tlabel\n" + "".join(f"first {at // 2}\tsecond {at % 2}\t{'ab'[at % 2]}\n"
-                                                 for at in range(40))  # fmt: skip
+PAIRS = "premise\thypothesis\tlabel\n" + "".join(
+    f"first {at // 2}\tsecond {at % 2}\t{'ab'[at % 2]}\n" for at in range(40)
+)
 TAGGED = "".join(f"Ada{at} B-per\nLovelace I-per\nsaw O\nRome B-loc\n\n" for at in range(30))
 PLAIN = "".join(f"dogs{at} NOUN\nbark VERB\n\nnow{at} ADV\n\n" for at in range(30))
 
@@ -71,8 +72,15 @@ class TestApplying:
     def test_a_label_is_replaced_and_a_row_dropped_and_nothing_else_changes(self, load, correct):
         before = rows(load("x.csv", REVIEWS))
 
-        splits = correct("x.csv", REVIEWS, [decide("text number 6", "a", "b"), decide("text number 7", "b", "b", "keep"),
-                                            decide("text number 8", "a", action="drop")])  # fmt: skip
+        splits = correct(
+            "x.csv",
+            REVIEWS,
+            [
+                decide("text number 6", "a", "b"),
+                decide("text number 7", "b", "b", "keep"),
+                decide("text number 8", "a", action="drop"),
+            ],
+        )
 
         expected = {row: place for row, place in before.items() if row != 8}
         expected[6] = (before[6][0], 1)
@@ -120,8 +128,11 @@ class TestApplying:
         assert (rows(splits)[6][1], rows(splits)[8][1]) == (0, 0)
 
     def test_several_labels(self, correct):
-        splits = correct("x.csv", SEVERAL, [decide("text 4", "y|x", "z|x"), decide("text 5", "x", ""),
-                                            decide("text 6", "y|z", action="drop")])  # fmt: skip
+        splits = correct(
+            "x.csv",
+            SEVERAL,
+            [decide("text 4", "y|x", "z|x"), decide("text 5", "x", ""), decide("text 6", "y|z", action="drop")],
+        )
 
         found = rows(splits)
         assert splits.labels == ("x", "y", "z")
@@ -145,9 +156,15 @@ class TestApplying:
     def test_tags_of_a_sentence(self, correct):
         words = ["Ada3", "Lovelace", "saw", "Rome"]
 
-        splits = correct("x.conll", TAGGED, [decide(words, "B-per I-per O B-loc", "B-loc O O B-per"),
-                                             decide(["Ada4", *words[1:]], "B-per I-per O B-loc", action="drop"),
-                                             decide(["Ada5", *words[1:]], "B-per I-per O B-loc", "I-per I-per O O")])  # fmt: skip
+        splits = correct(
+            "x.conll",
+            TAGGED,
+            [
+                decide(words, "B-per I-per O B-loc", "B-loc O O B-per"),
+                decide(["Ada4", *words[1:]], "B-per I-per O B-loc", action="drop"),
+                decide(["Ada5", *words[1:]], "B-per I-per O B-loc", "I-per I-per O O"),
+            ],
+        )
 
         found = rows(splits)
         assert [splits.labels[tag] for tag in found[3][1]] == ["B-loc", "O", "O", "B-per"]
@@ -162,8 +179,9 @@ class TestApplying:
     def test_an_old_label_is_written_in_bio_whatever_the_scheme_of_the_source(self, correct):
         bilou = "".join(f"Ada{at} B-per\nLovelace L-per\nsaw O\nRome U-loc\n\n" for at in range(30))
 
-        splits = correct("x.conll", bilou, [decide(["Ada3", "Lovelace", "saw", "Rome"], "B-per I-per O B-loc",
-                                                   "O O O B-loc")])  # fmt: skip
+        splits = correct(
+            "x.conll", bilou, [decide(["Ada3", "Lovelace", "saw", "Rome"], "B-per I-per O B-loc", "O O O B-loc")]
+        )
 
         assert [splits.labels[tag] for tag in rows(splits)[3][1]] == ["O", "O", "O", "B-loc"]
 
@@ -201,16 +219,19 @@ class TestApplying:
 
 @given(
     decided=st.dictionaries(st.integers(0, 39), st.sampled_from(["relabel", "keep", "drop"]), max_size=30),
-    seed=st.integers(0, 50), limit=st.sampled_from([0, 3, 15]),
-)  # fmt: skip
+    seed=st.integers(0, 50),
+    limit=st.sampled_from([0, 3, 15]),
+)
 def test_no_correction_moves_any_row_to_another_split(tmp_path_factory, decided, seed, limit):
     folder = tmp_path_factory.mktemp("moved")
     (folder / "x.csv").write_text(REVIEWS)
     settings = Data(source=str(folder / "x.csv"), split_seed=seed, limit=limit)
     before = rows(load_splits(settings))
     new = {"relabel": lambda at: "ba"[at % 2], "keep": lambda at: "ab"[at % 2], "drop": lambda _: ""}
-    write_corrections(folder / "c.csv", [decide(f"text number {at}", "ab"[at % 2], new[action](at), action)
-                                         for at, action in decided.items()])  # fmt: skip
+    write_corrections(
+        folder / "c.csv",
+        [decide(f"text number {at}", "ab"[at % 2], new[action](at), action) for at, action in decided.items()],
+    )
 
     corrected = replace(settings, corrections=str(folder / "c.csv"))
     if any(all(decided.get(row) == "drop" for row in before if before[row][0] == split) for split in ORDER):
@@ -227,14 +248,36 @@ def test_no_correction_moves_any_row_to_another_split(tmp_path_factory, decided,
 
 class TestFile:
     def test_the_columns_are_those_that_people_read(self, tmp_path):
-        write_corrections(tmp_path / "c.csv", [decide("a text", "a", "b", decided_by="ada", row=3, split="train",
-                                                      decided_at="2026-01-02T03:04:05+00:00", text="a text")])  # fmt: skip
+        write_corrections(
+            tmp_path / "c.csv",
+            [
+                decide(
+                    "a text",
+                    "a",
+                    "b",
+                    decided_by="ada",
+                    row=3,
+                    split="train",
+                    decided_at="2026-01-02T03:04:05+00:00",
+                    text="a text",
+                )
+            ],
+        )
 
         with (tmp_path / "c.csv").open(newline="", encoding="utf-8") as file:
             header, line = csv.reader(file)
         assert tuple(header) == COLUMNS
-        assert line == [fingerprint_example("a text"), "a", "b", "relabel", "ada", "2026-01-02T03:04:05+00:00", "train",
-                        "3", "a text"]  # fmt: skip
+        assert line == [
+            fingerprint_example("a text"),
+            "a",
+            "b",
+            "relabel",
+            "ada",
+            "2026-01-02T03:04:05+00:00",
+            "train",
+            "3",
+            "a text",
+        ]
 
     @given(
         texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=6), row=st.none() | st.integers(0)
@@ -272,26 +315,121 @@ HEAD = "fingerprint,old,new,action\n"
 TEXT_6, TEXT_8 = fingerprint_example("text number 6"), fingerprint_example("text number 8")
 SENTENCE = fingerprint_example(["Ada3", "Lovelace", "saw", "Rome"])
 MISTAKES = [
-    ("x.csv", REVIEWS, b"", "c.csv: expected the column 'fingerprint', got no header. The first line is: fingerprint,old,new,action,decided_by,decided_at,split,row,text"),
-    ("x.csv", REVIEWS, f"fingerprint,old,new\n{TEXT_6},a,b\n", "c.csv: expected the column 'action', got the columns fingerprint, old, new. The first line is: fingerprint,old,new,action,"),
-    ("x.csv", REVIEWS, f"fingerprint;old;new;action\n{TEXT_6};a;b;relabel\n", "c.csv: expected the column 'fingerprint', got the columns fingerprint;old;new;action."),
-    ("x.csv", REVIEWS, HEAD + f"{TEXT_6},a,b,relable\n", "c.csv, line 2: expected an action (one of relabel, keep, drop), got 'relable'. Did you mean 'relabel'?"),
-    ("x.csv", REVIEWS, HEAD + f"{TEXT_6},a,b\n", "c.csv, line 2: expected 4 cells as in the first line, got 3. Quote a cell that holds a comma, or remove the line."),
-    ("x.csv", REVIEWS, HEAD + "1.23E+15,a,b,relabel\n", "c.csv, line 2: expected a fingerprint of 16 hexadecimal digits, got '1.23e+15'. A spreadsheet may have made it a number: import the column as text."),
-    ("x.csv", REVIEWS, HEAD + f"{TEXT_6},a,b,keep\n", "c.csv, line 2: expected the old label 'a' as the new one (keep), got 'b'. Set the action to relabel to change it."),
-    ("x.csv", REVIEWS, HEAD + f"{TEXT_6},a,b,drop\n", "c.csv, line 2: expected no new label (drop), got 'b'. Leave it empty, or set the action to relabel."),
-    ("x.csv", REVIEWS, HEAD + f"{TEXT_6},a,b,relabel\n{TEXT_8},a,a,keep\n{TEXT_6},a,,drop\n", "c.csv, line 4: expected the decision of line 2 about the same text, relabel as 'b', got drop. Remove one of the two lines."),
-    ("x.csv", REVIEWS, HEAD + f"{TEXT_6},a,B,relabel\n", "c.csv, line 2: expected a label of the data (a, b), got 'B'. Correct it, or remove the line."),
-    ("x.csv", REVIEWS.replace(",a", ",praise"), HEAD + f"{TEXT_6},b,prais,relabel\n", "c.csv, line 2: expected a label of the data (b, praise), got 'prais'. Did you mean 'praise'? Correct it, or remove the line."),
-    ("x.csv", REVIEWS, HEAD + f'{TEXT_8},"two\nlines",a,relabel\n{TEXT_6},a,,relabel\n', "c.csv, line 4: expected a label of the data (a, b), got ''. Correct it, or remove the line."),
-    ("x.csv", SEVERAL, HEAD + f"{TEXT_6},x,x|w,relabel\n", "c.csv, line 2: expected a label of the data (x, y, z), got 'w'. Correct it, or remove the line."),
-    ("x.csv", NUMBERS, HEAD + f"{TEXT_6},1,many,relabel\n", "c.csv, line 2: expected a number, got 'many'. Correct it, or remove the line."),
-    ("x.csv", NUMBERS, HEAD + f"{TEXT_6},1,2,relabel\n{TEXT_6},1.0,3,relabel\n", "c.csv, line 3: expected the decision of line 2 about the same text, relabel as '2', got relabel as '3'."),
-    ("x.conll", TAGGED, HEAD + f"{SENTENCE},B-per I-per O B-loc,B-per O B-loc,relabel\n", "c.csv, line 2: expected 4 tags as in the old label, got 3. Write one tag for each word, apart by blanks."),
-    ("x.conll", TAGGED, HEAD + f"{SENTENCE},B-per I-per O B-loc,B-per I-per O B-lok,relabel\n", "c.csv, line 2: expected a label of the data (O, B-loc, I-loc, B-per, I-per), got 'B-lok'. Did you mean 'B-loc'? Correct it, or remove the line."),
-    ("x.csv", REVIEWS, HEAD.encode() + f"{TEXT_6},caf\xe9,b,relabel\n".encode("cp1252"), "c.csv, line 2: expected text in utf-8, got byte 0xe9. Save it as CSV in UTF-8."),
-    ("x.csv", REVIEWS, HEAD + "".join(f"{fingerprint_example(f'text number {at}')},{'ab'[at % 2]},,drop\n" for at in range(40)), "c.csv: expected examples left in train, got all 32 dropped. Remove some of the lines with drop."),
-]  # fmt: skip
+    (
+        "x.csv",
+        REVIEWS,
+        b"",
+        "c.csv: expected the column 'fingerprint', got no header. The first line is: fingerprint,old,new,action,decided_by,decided_at,split,row,text",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        f"fingerprint,old,new\n{TEXT_6},a,b\n",
+        "c.csv: expected the column 'action', got the columns fingerprint, old, new. The first line is: fingerprint,old,new,action,",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        f"fingerprint;old;new;action\n{TEXT_6};a;b;relabel\n",
+        "c.csv: expected the column 'fingerprint', got the columns fingerprint;old;new;action.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f"{TEXT_6},a,b,relable\n",
+        "c.csv, line 2: expected an action (one of relabel, keep, drop), got 'relable'. Did you mean 'relabel'?",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f"{TEXT_6},a,b\n",
+        "c.csv, line 2: expected 4 cells as in the first line, got 3. Quote a cell that holds a comma, or remove the line.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + "1.23E+15,a,b,relabel\n",
+        "c.csv, line 2: expected a fingerprint of 16 hexadecimal digits, got '1.23e+15'. A spreadsheet may have made it a number: import the column as text.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f"{TEXT_6},a,b,keep\n",
+        "c.csv, line 2: expected the old label 'a' as the new one (keep), got 'b'. Set the action to relabel to change it.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f"{TEXT_6},a,b,drop\n",
+        "c.csv, line 2: expected no new label (drop), got 'b'. Leave it empty, or set the action to relabel.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f"{TEXT_6},a,b,relabel\n{TEXT_8},a,a,keep\n{TEXT_6},a,,drop\n",
+        "c.csv, line 4: expected the decision of line 2 about the same text, relabel as 'b', got drop. Remove one of the two lines.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f"{TEXT_6},a,B,relabel\n",
+        "c.csv, line 2: expected a label of the data (a, b), got 'B'. Correct it, or remove the line.",
+    ),
+    (
+        "x.csv",
+        REVIEWS.replace(",a", ",praise"),
+        HEAD + f"{TEXT_6},b,prais,relabel\n",
+        "c.csv, line 2: expected a label of the data (b, praise), got 'prais'. Did you mean 'praise'? Correct it, or remove the line.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + f'{TEXT_8},"two\nlines",a,relabel\n{TEXT_6},a,,relabel\n',
+        "c.csv, line 4: expected a label of the data (a, b), got ''. Correct it, or remove the line.",
+    ),
+    (
+        "x.csv",
+        SEVERAL,
+        HEAD + f"{TEXT_6},x,x|w,relabel\n",
+        "c.csv, line 2: expected a label of the data (x, y, z), got 'w'. Correct it, or remove the line.",
+    ),
+    (
+        "x.csv",
+        NUMBERS,
+        HEAD + f"{TEXT_6},1,many,relabel\n",
+        "c.csv, line 2: expected a number, got 'many'. Correct it, or remove the line.",
+    ),
+    (
+        "x.csv",
+        NUMBERS,
+        HEAD + f"{TEXT_6},1,2,relabel\n{TEXT_6},1.0,3,relabel\n",
+        "c.csv, line 3: expected the decision of line 2 about the same text, relabel as '2', got relabel as '3'.",
+    ),
+    (
+        "x.conll",
+        TAGGED,
+        HEAD + f"{SENTENCE},B-per I-per O B-loc,B-per O B-loc,relabel\n",
+        "c.csv, line 2: expected 4 tags as in the old label, got 3. Write one tag for each word, apart by blanks.",
+    ),
+    (
+        "x.conll",
+        TAGGED,
+        HEAD + f"{SENTENCE},B-per I-per O B-loc,B-per I-per O B-lok,relabel\n",
+        "c.csv, line 2: expected a label of the data (O, B-loc, I-loc, B-per, I-per), got 'B-lok'. Did you mean 'B-loc'? Correct it, or remove the line.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD.encode() + f"{TEXT_6},caf\xe9,b,relabel\n".encode("cp1252"),
+        "c.csv, line 2: expected text in utf-8, got byte 0xe9. Save it as CSV in UTF-8.",
+    ),
+    (
+        "x.csv",
+        REVIEWS,
+        HEAD + "".join(f"{fingerprint_example(f'text number {at}')},{'ab'[at % 2]},,drop\n" for at in range(40)),
+        "c.csv: expected examples left in train, got all 32 dropped. Remove some of the lines with drop.",
+    ),
+]
 
 
 class TestMistakes:
@@ -368,7 +506,7 @@ class TestSpelling:
             (Spelling(labels=(), problem_type="regression"), 0.1, "0.1"),
             (Spelling(labels=(), problem_type="regression"), float("nan"), ""),
         ],
-    )  # fmt: skip
+    )
     def test_a_value_is_written_and_read_back(self, spelling, value, text):
         assert spelling.write(value) == text
         if text or value == []:
@@ -390,16 +528,25 @@ class TestSpelling:
 
 class TestDecided:
     def test_a_label_that_was_kept_replaced_or_put_there_is_decided(self):
-        decided = Decided([decide("one", "a", "a", "keep"), decide("two", "a", "b"), decide("three", "b", "", "drop")],
-                          Spelling(labels=("a", "b"), problem_type="single_label"))  # fmt: skip
+        decided = Decided(
+            [decide("one", "a", "a", "keep"), decide("two", "a", "b"), decide("three", "b", "", "drop")],
+            Spelling(labels=("a", "b"), problem_type="single_label"),
+        )
         one, two, three = map(fingerprint_example, ("one", "two", "three"))
 
         assert all(decided.is_decided(*key) for key in ((one, "a"), (two, "a"), (two, "b"), (three, "b")))
         assert not any(decided.is_decided(*key) for key in ((one, "b"), (three, "a"), (three, ""), ("", "a")))
 
     def test_the_rows_that_nobody_needs_to_look_at_again(self, correct, tmp_path):
-        splits = correct("x.csv", REVIEWS, [decide("text number 6", "a", "b"), decide("text number 8", "a", "a", "keep"),
-                                            decide("text number 9", "a", "b")])  # fmt: skip
+        splits = correct(
+            "x.csv",
+            REVIEWS,
+            [
+                decide("text number 6", "a", "b"),
+                decide("text number 8", "a", "a", "keep"),
+                decide("text number 9", "a", "b"),
+            ],
+        )
 
         found = decided_rows(Data(corrections=str(tmp_path / "corrections.csv")), splits)
 
@@ -409,14 +556,19 @@ class TestDecided:
     def test_without_corrections_nothing_is_decided(self, load):
         assert decided_rows(Data(), load("x.csv", REVIEWS)) == frozenset()
 
-    @pytest.mark.parametrize(("name", "content"), [("x.csv", REVIEWS), ("y.csv", SEVERAL), ("z.csv", NUMBERS),
-                                                   ("x.tsv", PAIRS), ("x.conll", TAGGED)])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("x.csv", REVIEWS), ("y.csv", SEVERAL), ("z.csv", NUMBERS), ("x.tsv", PAIRS), ("x.conll", TAGGED)],
+    )
     def test_what_identifies_a_row_of_a_split_finds_it_in_the_source(self, load, correct, name, content):
         plain = load(name, content)
         keys = [identify(example, Spelling.of(plain)) for data in plain.datasets.values() for example in data]
 
-        splits = correct(name, content, [Correction(fingerprint=key[0], old=key[1], new=key[1], action="keep")
-                                         for key in dict.fromkeys(keys)])  # fmt: skip
+        splits = correct(
+            name,
+            content,
+            [Correction(fingerprint=key[0], old=key[1], new=key[1], action="keep") for key in dict.fromkeys(keys)],
+        )
 
         assert told(splits) == [
             f"corrections.csv: 0 examples relabelled, 0 dropped, {len(keys)} kept as decided; the source is not changed."
@@ -442,9 +594,15 @@ class TestFingerprints:
         path = tmp_path / "c.csv"
         (tmp_path / "x.csv").write_text(REVIEWS)
         write_corrections(path, [])
-        run = Run.create(tmp_path / "run", Recipe().replace({
-            "data": {"source": str(tmp_path / "x.csv"), "corrections": str(path)},
-            "head": {"encoder": str(tiny_encoder_dir)}}))  # fmt: skip
+        run = Run.create(
+            tmp_path / "run",
+            Recipe().replace(
+                {
+                    "data": {"source": str(tmp_path / "x.csv"), "corrections": str(path)},
+                    "head": {"encoder": str(tiny_encoder_dir)},
+                }
+            ),
+        )
         for stage in ("inspection", "preprocessing"):
             chain.make(run, stage)
         assert all(chain.is_current(run, stage) for stage in ("inspection", "preprocessing"))

@@ -24,12 +24,22 @@ CLASSES = "text,label\n" + "".join(f"text number {i},{'ab'[i % 2]}\n" for i in r
         ("orange.tab", "text-classification", "single_label", ("complaint", "praise"), 20),
         ("fasttext.txt", "text-classification", "single_label", ("bad", "good"), 20),
         ("GroundTruth.txt", "text-classification", "regression", (), 12),
-        ("entities.conll", "token-classification", "single_label",
-         ("O", "B-loc", "I-loc", "B-org", "I-org", "B-per", "I-per"), 10),
-        ("pos.conllu", "token-classification", "single_label",
-         ("ADJ", "ADP", "DET", "NOUN", "PRON", "PUNCT", "VERB"), 6),
+        (
+            "entities.conll",
+            "token-classification",
+            "single_label",
+            ("O", "B-loc", "I-loc", "B-org", "I-org", "B-per", "I-per"),
+            10,
+        ),
+        (
+            "pos.conllu",
+            "token-classification",
+            "single_label",
+            ("ADJ", "ADP", "DET", "NOUN", "PRON", "PUNCT", "VERB"),
+            6,
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_path_is_enough(tiny, name, task, problem_type, labels, count):
     splits = load_splits(Data(source=str(tiny / name)))
     assert (splits.task, splits.problem_type, splits.labels) == (task, problem_type, labels)
@@ -282,9 +292,13 @@ def test_numbers_are_sorted_as_numbers(load):
 @pytest.mark.sample
 @pytest.mark.parametrize(
     ("name", "labels", "train", "validation", "test"),
-    [("reuters-r8", 8, 4937, 548, 2189), ("reuters-r52", 52, 5879, 653, 2568), ("tweet-entities", 21, 1916, 239, 239),
-     ("tweets", 0, 3360, 420, 420)],
-)  # fmt: skip
+    [
+        ("reuters-r8", 8, 4937, 548, 2189),
+        ("reuters-r52", 52, 5879, 653, 2568),
+        ("tweet-entities", 21, 1916, 239, 239),
+        ("tweets", 0, 3360, 420, 420),
+    ],
+)
 def test_samples_load_by_name(name, labels, train, validation, test):
     splits = load_splits(Data(source=name))
     sizes = {split: len(rows) for split, rows in splits.datasets.items()}

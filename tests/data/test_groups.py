@@ -156,8 +156,12 @@ def test_a_column_that_looks_like_a_group_is_named_and_ordinary_ones_are_not(
     chance = np.random.RandomState(3)
     authors = chance.randint(0, 30, 300)
     labels = ["ab"[author % 2] for author in authors]
-    values = {"author": [f"w{author}" for author in authors], "day": [f"2024-01-{at % 28 + 1}" for at in range(300)],
-              "id": [str(at) for at in range(300)], "copy": [f"label {label}" for label in labels]}  # fmt: skip
+    values = {
+        "author": [f"w{author}" for author in authors],
+        "day": [f"2024-01-{at % 28 + 1}" for at in range(300)],
+        "id": [str(at) for at in range(300)],
+        "copy": [f"label {label}" for label in labels],
+    }
     rows = [
         (f"text number {at}", label, value)
         for at, (label, value) in enumerate(zip(labels, values[column], strict=True))

@@ -65,19 +65,21 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         for name, rows in make_splits().items():
             files[name] = str(tmp_path / f"{name}.parquet")
             rows.to_parquet(files[name])
-        builder = datasets.load_dataset_builder("parquet", config, data_files=files,
-                                                cache_dir=str(tmp_path / "made"))  # fmt: skip
+        builder = datasets.load_dataset_builder("parquet", config, data_files=files, cache_dir=str(tmp_path / "made"))
         builder.dataset_name = "things"
         builder.download_and_prepare(output_dir=str(home / "someone___things" / config / "0.0.0" / commit))
 
     return put
 
 
-@pytest.mark.parametrize(("source", "request_"), [
-    ("hub:someone/things/small", ("someone/things", "small", None)),
-    ("hub:someone/things@v1.0", ("someone/things", None, "v1.0")),
-    ("hub:someone/things/small@main", ("someone/things", "small", "main")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "request_"),
+    [
+        ("hub:someone/things/small", ("someone/things", "small", None)),
+        ("hub:someone/things@v1.0", ("someone/things", None, "v1.0")),
+        ("hub:someone/things/small@main", ("someone/things", "small", "main")),
+    ],
+)
 def test_it_comes_through_datasets_and_the_commit_is_told(
     source: str, request_: tuple[Any, ...], asked: list[tuple[Any, ...]]
 ) -> None:

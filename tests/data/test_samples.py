@@ -29,9 +29,17 @@ from ftkit.recipe import Data
 from ftkit.resources import catalogue_path
 
 NAMES = [
-    "minilm", "reuters-r8", "reuters-r52", "newsgroups", "tweets", "movie-snippets", "product-snippets", "editorials",
-    "tweet-entities", "chinese-reviews",
-]  # fmt: skip
+    "minilm",
+    "reuters-r8",
+    "reuters-r52",
+    "newsgroups",
+    "tweets",
+    "movie-snippets",
+    "product-snippets",
+    "editorials",
+    "tweet-entities",
+    "chinese-reviews",
+]
 CONTENT = {"toy/data/train.txt": b"good\tyes\nbad\tno\n", "toy/data/other.txt": b"something else\n"}
 
 

@@ -35,8 +35,10 @@ def test_the_seed_decides_the_split(load):
 def test_a_given_test_split_is_never_used_for_validation(load_folder):
     splits = load_folder({"train.csv": skewed(), "test.csv": skewed(20)})
     assert (len(splits.datasets["train"]), len(splits.datasets["validation"]), len(splits.datasets["test"])) == (
-        180, 20, 20,
-    )  # fmt: skip
+        180,
+        20,
+        20,
+    )
 
 
 def test_a_label_with_one_example_stays_in_train(load):

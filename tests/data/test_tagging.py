@@ -90,10 +90,13 @@ def test_docstart_comments_blank_lines_of_tabs_and_hashtags(load):
     assert any(told.startswith("8 comment line(s) skipped") for told in splits.decisions)
 
 
-@pytest.mark.parametrize(("name", "mark", "word"), [
-    ("x.conll", "-DOCSTART-\tO\n\n", "w{0}\tB-loc\nfell\tO\n\n"),
-    ("x.conllu", "# newdoc id = {0}\n", "1\tw{0}\t_\tNOUN\t_\t_\t0\tx\t_\t_\n2\tis\t_\tVERB\t_\t_\t1\tx\t_\t_\n\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "mark", "word"),
+    [
+        ("x.conll", "-DOCSTART-\tO\n\n", "w{0}\tB-loc\nfell\tO\n\n"),
+        ("x.conllu", "# newdoc id = {0}\n", "1\tw{0}\t_\tNOUN\t_\t_\t0\tx\t_\t_\n2\tis\t_\tVERB\t_\t_\t1\tx\t_\t_\n\n"),
+    ],
+)
 def test_documents_are_kept_whole_where_there_are_enough(load, name, mark, word):
     lines = "".join(mark.format(at) + "".join(word.format(f"{at}.{more}") for more in range(5)) for at in range(20))
     splits = load(name, lines)

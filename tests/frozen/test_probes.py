@@ -39,8 +39,10 @@ class TestOutOfFold:
         changed = targets.copy()
         changed[folds == 2] = (changed[folds == 2] + 1) % 3
 
-        before, after = (judge_out_of_fold(features, given, folds, problem_type="single_label", classes=3)
-                         for given in (targets, changed))  # fmt: skip
+        before, after = (
+            judge_out_of_fold(features, given, folds, problem_type="single_label", classes=3)
+            for given in (targets, changed)
+        )
 
         assert np.array_equal(before[folds == 2], after[folds == 2])
         assert not np.array_equal(before[folds != 2], after[folds != 2])
@@ -50,8 +52,9 @@ class TestOutOfFold:
         given = targets.copy()
         given[7] = (targets[7] + 1) % 3
 
-        judged = judge_out_of_fold(features, given, make_folds(given, np.arange(90), folds=5, seed=0),
-                                   problem_type="single_label", classes=3)  # fmt: skip
+        judged = judge_out_of_fold(
+            features, given, make_folds(given, np.arange(90), folds=5, seed=0), problem_type="single_label", classes=3
+        )
 
         own = judged[np.arange(90), given]
         assert own.argmin() == 7
@@ -70,9 +73,10 @@ class TestProbe:
     def test_one_label_alone_is_certain(self):
         features, targets = clouds()
 
-        assert fit_probe(features, targets * 0 + 1, problem_type="single_label", classes=2)(features).tolist() == [
-            [0.0, 1.0]
-        ] * 90  # fmt: skip
+        assert (
+            fit_probe(features, targets * 0 + 1, problem_type="single_label", classes=2)(features).tolist()
+            == [[0.0, 1.0]] * 90
+        )
 
     def test_several_labels_are_judged_each_for_itself(self):
         features, targets = clouds()

@@ -140,8 +140,10 @@ class TestCollator:
         assert batch["attention_mask"].tolist() == [[1, 1, 1]]
 
     def test_token_types_are_given_where_rows_have_them(self):
-        rows = [{"input_ids": [2, 3], "token_type_ids": [0, 1], "labels": 0},
-                {"input_ids": [2], "token_type_ids": [1], "labels": 0}]  # fmt: skip
+        rows = [
+            {"input_ids": [2, 3], "token_type_ids": [0, 1], "labels": 0},
+            {"input_ids": [2], "token_type_ids": [1], "labels": 0},
+        ]
 
         assert make_collator()(rows)["token_type_ids"].tolist() == [[0, 1], [1, 0]]
 
@@ -227,8 +229,9 @@ class TestAugmentation:
         assert all(torch.equal(before[name], copies[name]) for name in copies)
 
     def test_the_collator_applies_it_to_what_it_makes(self):
-        collator = make_collator(pad_id=0, augmentation=Augmentation(masking=0.9, mask_id=self.MASK,
-                                                                     special_ids=frozenset({self.CLS})))  # fmt: skip
+        collator = make_collator(
+            pad_id=0, augmentation=Augmentation(masking=0.9, mask_id=self.MASK, special_ids=frozenset({self.CLS}))
+        )
 
         batch = collator([{"input_ids": [self.CLS] + [7] * 60, "labels": 1}])
 

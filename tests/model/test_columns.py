@@ -9,11 +9,16 @@ from datasets import Dataset
 from ftkit.model.batching import Collator
 from ftkit.model.columns import BatchRows, Ragged, read_batch, to_columns
 
-ROWS = [{"text": 0, "input_ids": [2, 9, 3], "length": 3, "words": [-1, 0, -1], "labels": [-100, 1, -100]},
-        {"text": 1, "input_ids": [2, 7, 8, 5, 3], "length": 5, "words": [-1, 0, 1, 2, -1],
-         "labels": [-100, 0, 2, 1, -100]}]  # fmt: skip
-LABELS = [("single_label", [1, -1]), ("regression", [0.5, float("nan")]), ("multi_label", [[0, 2], []]),
-          ("multi_label", [[], []])]  # fmt: skip
+ROWS = [
+    {"text": 0, "input_ids": [2, 9, 3], "length": 3, "words": [-1, 0, -1], "labels": [-100, 1, -100]},
+    {"text": 1, "input_ids": [2, 7, 8, 5, 3], "length": 5, "words": [-1, 0, 1, 2, -1], "labels": [-100, 0, 2, 1, -100]},
+]
+LABELS = [
+    ("single_label", [1, -1]),
+    ("regression", [0.5, float("nan")]),
+    ("multi_label", [[0, 2], []]),
+    ("multi_label", [[], []]),
+]
 
 
 def same(first, second):
@@ -35,8 +40,9 @@ def test_batches_of_texts_are_those_of_rows_read_one_by_one(problem_type, labels
 
 
 def test_batches_of_tags_are_those_of_rows_read_one_by_one():
-    collator = Collator(pad_id=0, task="token-classification", problem_type="single_label", classes=3, stride=4,
-                        longest=16)  # fmt: skip
+    collator = Collator(
+        pad_id=0, task="token-classification", problem_type="single_label", classes=3, stride=4, longest=16
+    )
     data = Dataset.from_list(ROWS)
     assert same(collator(read_batch(data, [0, 1])), collator(ROWS))
     assert collator(ROWS)["labels"].tolist() == [[-100, 1] + [-100] * 6, [-100, 0, 2, 1] + [-100] * 4]

@@ -85,10 +85,15 @@ class TestRevisions:
         monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
     @pytest.mark.usefixtures("hub_cache")
-    @pytest.mark.parametrize(("name", "revision", "dropout"), [
-        ("someone/tiny", "main", 0.1), ("someone/tiny@main", "main", 0.1), ("someone/tiny@v1.0", "v1.0", 0.2),
-        (f"someone/tiny@{'b' * 40}", "v1.0", 0.2),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("name", "revision", "dropout"),
+        [
+            ("someone/tiny", "main", 0.1),
+            ("someone/tiny@main", "main", 0.1),
+            ("someone/tiny@v1.0", "v1.0", 0.2),
+            (f"someone/tiny@{'b' * 40}", "v1.0", 0.2),
+        ],
+    )
     def test_an_encoder_of_the_hub_is_taken_at_its_revision(self, name, revision, dropout):
         assert find_revision(name) == COMMITS[revision]
         assert load_config(name).hidden_dropout_prob == dropout
@@ -256,8 +261,12 @@ def make_byte_level(tmp_path):
         pieces = pre_tokenizers.Split(Regex(r" ?\w+| ?\W+"), "isolated")
         sequence = pre_tokenizers.Sequence([pieces, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
         tokenizer.pre_tokenizer = sequence if kind == "sequence" else byte_level
-        trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, show_progress=False,
-                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+        trainer = trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=special,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
         tokenizer.train_from_iterator(["the good film was good"] * 20, trainer)
         tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
         names = dict(zip(["bos_token", "pad_token", "eos_token", "unk_token", "mask_token"], special, strict=True))
@@ -288,15 +297,27 @@ class TestLongestInput:
     @pytest.mark.parametrize(
         ("config", "model_max_length", "expected"),
         [
-            pytest.param({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512, 512,
-                         id="RoBERTa counts from the padding id"),
-            pytest.param({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 10**30, 512,
-                         id="the tokenizer knows no limit"),
-            pytest.param({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 128, 128,
-                         id="the tokenizer has a lower limit"),
+            pytest.param(
+                {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1},
+                512,
+                512,
+                id="RoBERTa counts from the padding id",
+            ),
+            pytest.param(
+                {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1},
+                10**30,
+                512,
+                id="the tokenizer knows no limit",
+            ),
+            pytest.param(
+                {"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0},
+                128,
+                128,
+                id="the tokenizer has a lower limit",
+            ),
             pytest.param({"model_type": "t5", "pad_token_id": 0}, 10**30, 1_000_000, id="no limit at all"),
         ],
-    )  # fmt: skip
+    )
     def test_it_is_the_lower_of_positions_and_tokenizer(self, config, model_max_length, expected):
         tokenizer = SimpleNamespace(model_max_length=model_max_length)
 

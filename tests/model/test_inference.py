@@ -19,9 +19,17 @@ from ftkit.recipe import Preprocessing
 
 ARCHITECTURES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 TEXTS = [
-    "the film was good", "", "a very bad story of the bank and the company in london " * 3, "oil", "rain in paris",
-    "google and apple shares " * 6, "the market was not great", "a", "wheat price trade profit", "visit",
-]  # fmt: skip
+    "the film was good",
+    "",
+    "a very bad story of the bank and the company in london " * 3,
+    "oil",
+    "rain in paris",
+    "google and apple shares " * 6,
+    "the market was not great",
+    "a",
+    "wheat price trade profit",
+    "visit",
+]
 MAX_LENGTH = 12
 TAGS = ("O", "B-X", "I-X")
 
@@ -158,8 +166,11 @@ class TestChunks:
         try:
             run(model, rows, collator)
             assert model.training is training
-            next(predict_chunks(model, rows, collator, build_loss("single_label"), batch_size=4, precision="fp32",
-                                chunk=2))  # fmt: skip
+            next(
+                predict_chunks(
+                    model, rows, collator, build_loss("single_label"), batch_size=4, precision="fp32", chunk=2
+                )
+            )
             assert model.training is training  # also if nobody wants the rest
         finally:
             model.eval()
@@ -285,8 +296,10 @@ class TestReading:
 
     def test_rows_read_at_once_are_those_read_one_by_one(self, stored):
         columns = read_batch(stored, np.array([7, 3]))
-        lists = {name: np.split(column.values, column.offsets[1:-1]) if isinstance(column, Ragged) else column
-                 for name, column in columns.items()}  # fmt: skip
+        lists = {
+            name: np.split(column.values, column.offsets[1:-1]) if isinstance(column, Ragged) else column
+            for name, column in columns.items()
+        }
         rows = [{name: column[at].tolist() for name, column in lists.items()} for at in range(2)]
         assert rows == [stored[7], stored[3]]
 

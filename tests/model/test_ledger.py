@@ -15,15 +15,32 @@ TAGS = ("O", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
 
 def count(
-    tokenizer: Any, columns: dict[str, list[Any]], *, labels: tuple[str, ...], max_length: int, tag_scheme: str = "",
-    problem_type: str = "single_label", labelled: bool = True, **settings: Any,
-) -> dict[str, dict[str, int]]:  # fmt: skip
+    tokenizer: Any,
+    columns: dict[str, list[Any]],
+    *,
+    labels: tuple[str, ...],
+    max_length: int,
+    tag_scheme: str = "",
+    problem_type: str = "single_label",
+    labelled: bool = True,
+    **settings: Any,
+) -> dict[str, dict[str, int]]:
     """Return the rows of a ledger by label."""
     task = "token-classification" if "words" in columns else "text-classification"
-    splits = Splits(datasets={}, task=task, problem_type=problem_type, labels=labels, tag_scheme=tag_scheme,
-                    labelled={"train": labelled}, source="made", decisions=(), fingerprint="0")  # fmt: skip
-    encoder = Encoder(tokenizer=tokenizer, settings=Preprocessing(**settings), task=task, labels=labels,
-                      max_length=max_length)  # fmt: skip
+    splits = Splits(
+        datasets={},
+        task=task,
+        problem_type=problem_type,
+        labels=labels,
+        tag_scheme=tag_scheme,
+        labelled={"train": labelled},
+        source="made",
+        decisions=(),
+        fingerprint="0",
+    )
+    encoder = Encoder(
+        tokenizer=tokenizer, settings=Preprocessing(**settings), task=task, labels=labels, max_length=max_length
+    )
     tally = Tally(splits, "train", max_length=max_length)
     windows, records = encoder.encode_batch(columns)
     for at, record in enumerate(records):
@@ -54,19 +71,21 @@ class TestTagging:
 
         assert ledger == {
             # tokens: 7 + 5 + 1 and two special ones each; the first sentence has a word without a token
-            "": counts(texts=3, texts_long=2, texts_cut=1, tokens=19, entities=4, entities_long=2, entities_cut=1,
-                       windows=5),
+            "": counts(
+                texts=3, texts_long=2, texts_cut=1, tokens=19, entities=4, entities_long=2, entities_cut=1, windows=5
+            ),
             # the second company reaches from one window into the next: no text loses it, a plain cut would
             "ORG": counts(entities=3, entities_long=1),
             # half of the place has no token
             "LOC": counts(entities=1, entities_long=1, entities_cut=1),
-        }  # fmt: skip
+        }
 
     def test_nothing_is_long_where_everything_fits(self, tiny_tokenizer):
         ledger = count(tiny_tokenizer, TAGGED, labels=TAGS, max_length=20, tag_scheme="BIO")
 
-        assert ledger[""] == counts(texts=3, texts_cut=1, tokens=19, entities=4, entities_long=1, entities_cut=1,
-                                    windows=3)  # fmt: skip
+        assert ledger[""] == counts(
+            texts=3, texts_cut=1, tokens=19, entities=4, entities_long=1, entities_cut=1, windows=3
+        )
 
     @pytest.mark.parametrize("change", [{"tag_scheme": ""}, {"labelled": False}], ids=["no scheme", "no gold"])
     def test_entities_are_counted_only_where_there_are_any(self, tiny_tokenizer, change):
@@ -82,8 +101,9 @@ class TestClassification:
     TEXTS = ("the film was very good", "bad", "a story of rain and sun")  # 7, 3 and 8 tokens with the special ones
 
     def test_what_is_cut_is_counted_for_each_label(self, tiny_tokenizer):
-        ledger = count(tiny_tokenizer, {"text": list(self.TEXTS), "label": [1, 0, 0]}, labels=("bad", "good"),
-                       max_length=5)  # fmt: skip
+        ledger = count(
+            tiny_tokenizer, {"text": list(self.TEXTS), "label": [1, 0, 0]}, labels=("bad", "good"), max_length=5
+        )
 
         assert ledger == {
             "": counts(texts=3, texts_long=2, texts_cut=2, tokens=18, tokens_cut=5, windows=3),
@@ -92,15 +112,26 @@ class TestClassification:
         }
 
     def test_with_windows_enough_texts_are_long_and_nothing_is_cut(self, tiny_tokenizer):
-        ledger = count(tiny_tokenizer, {"text": list(self.TEXTS), "label": [1, 0, 0]}, labels=("bad", "good"),
-                       max_length=5, long_texts="windows", stride=1)  # fmt: skip
+        ledger = count(
+            tiny_tokenizer,
+            {"text": list(self.TEXTS), "label": [1, 0, 0]},
+            labels=("bad", "good"),
+            max_length=5,
+            long_texts="windows",
+            stride=1,
+        )
 
         # room for 3, each window 2 further: 5 tokens are 2 windows, 6 are 3
         assert ledger[""] == counts(texts=3, texts_long=2, tokens=18, windows=2 + 1 + 3)
 
     def test_a_text_of_many_labels_counts_for_each_of_them(self, tiny_tokenizer):
-        ledger = count(tiny_tokenizer, {"text": list(self.TEXTS), "label": [[0, 1], [], [1]]}, labels=("a", "b"),
-                       max_length=10, problem_type="multi_label")  # fmt: skip
+        ledger = count(
+            tiny_tokenizer,
+            {"text": list(self.TEXTS), "label": [[0, 1], [], [1]]},
+            labels=("a", "b"),
+            max_length=10,
+            problem_type="multi_label",
+        )
 
         assert {label: row["texts"] for label, row in ledger.items()} == {"": 3, "a": 1, "b": 2}
 

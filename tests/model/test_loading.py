@@ -20,8 +20,11 @@ PLAIN = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 def rename(folder: Path, target: Path, change) -> Path:
     shutil.copytree(folder, target)
     tensors = load_file(folder / "model.safetensors")
-    save_file({new: value for name, value in tensors.items() if (new := change(name))}, target / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {new: value for name, value in tensors.items() if (new := change(name))},
+        target / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     return target
 
 
@@ -35,8 +38,10 @@ def encoder_of(model):
 
 
 @pytest.mark.parametrize("architecture", PLAIN)
-@pytest.mark.parametrize("saved", ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification",
-                                   "AutoModelForTokenClassification"])  # fmt: skip
+@pytest.mark.parametrize(
+    "saved",
+    ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModelForTokenClassification"],
+)
 def test_every_way_of_saving_gives_all_weights(make_run, make_tiny_encoder, tmp_path, architecture, saved):
     folder = make_tiny_encoder(architecture)
     source = shutil.copytree(folder, tmp_path / "encoder")

@@ -31,9 +31,13 @@ from ftkit.recipe import Head, Training, describe_settings
 
 LAYERS = 3
 COMMON = {
-    "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 16,
+    "vocab_size": 20,
+    "hidden_size": 8,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
     "max_position_embeddings": 16,
-}  # fmt: skip
+}
 CONFIGS = {
     "bert": lambda: transformers.BertConfig(**COMMON),
     "distilbert": lambda: transformers.DistilBertConfig(
@@ -193,8 +197,12 @@ class TestPlaces:
         assert all("classifier" in name for name in heads)
         groups = group_parameters(model, learning_rate=1.0, weight_decay=0.1)
         assert [group["name"] for group in groups] == [
-            "layer 1, decay", "layer 2, decay", "layer 3, decay", "head, decay", "head, no decay",
-        ]  # fmt: skip
+            "layer 1, decay",
+            "layer 2, decay",
+            "layer 3, decay",
+            "head, decay",
+            "head, no decay",
+        ]
 
 
 def quadratic_groups(seed=0, **settings):
@@ -310,8 +318,9 @@ class TestOptimizers:
         assert default_learning_rate("adamw", "lora") < default_learning_rate("adamw", "head")
         assert default_learning_rate("adamw", "head_then_full") == default_learning_rate("adamw", "full")
 
-    @pytest.mark.parametrize(("width", "rate"), [(0, 5e-5), (768, 5e-5), (384, 2e-4), (256, 3e-4), (128, 3e-4),
-                                                 (1024, 2.8e-5), (4096, 2e-5)])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("width", "rate"), [(0, 5e-5), (768, 5e-5), (384, 2e-4), (256, 3e-4), (128, 3e-4), (1024, 2.8e-5), (4096, 2e-5)]
+    )
     def test_narrow_encoders_have_larger_rates_within_bounds(self, width, rate):
         assert default_learning_rate("adamw", "full", width=width) == rate
         assert default_learning_rate("adamw", "head_then_full", width=width) == rate
@@ -328,8 +337,13 @@ class TestOptimizers:
         rates = [default_learning_rate("adamw", "head", spread=spread) for spread in (1e-9, 10.0, 100.0)]
         assert rates == [HIGHEST_RATE, OUTPUT_STEP / 10, OUTPUT_STEP / 100]
 
-    @pytest.mark.parametrize("call", [lambda name: default_learning_rate(name, "full"),
-                                      lambda name: make_optimizer(quadratic_groups(lr=1.0), name=name)])  # fmt: skip
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda name: default_learning_rate(name, "full"),
+            lambda name: make_optimizer(quadratic_groups(lr=1.0), name=name),
+        ],
+    )
     def test_an_unknown_optimizer_is_answered_with_the_nearest(self, call):
         with pytest.raises(RecipeError) as caught:
             call("adam_w")

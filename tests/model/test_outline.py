@@ -15,8 +15,9 @@ LONG = "the film is a good film and the company is an apple in london"
 
 def make_encoder(tokenizer: Any, *, task: str = "text-classification", max_length: int = 8, **settings: Any) -> Encoder:
     labels = TAGS if task == "token-classification" else ("a", "b")
-    return Encoder(tokenizer=tokenizer, settings=Preprocessing(**settings), task=task, labels=labels,
-                   max_length=max_length)  # fmt: skip
+    return Encoder(
+        tokenizer=tokenizer, settings=Preprocessing(**settings), task=task, labels=labels, max_length=max_length
+    )
 
 
 class TestWhatTheWindowsHold:
@@ -30,10 +31,11 @@ class TestWhatTheWindowsHold:
             pytest.param({"text": LONG}, {"long_texts": "windows", "stride": 2, "max_windows": 2}, id="few windows"),
             pytest.param({"text": "a film"}, {}, id="short"),
             pytest.param({"text": LONG, "text_pair": "a film"}, {}, id="pair"),
-            pytest.param({"words": LONG.split(), "tags": [0] * 14}, {"task": "token-classification", "stride": 2},
-                         id="tagging"),
+            pytest.param(
+                {"words": LONG.split(), "tags": [0] * 14}, {"task": "token-classification", "stride": 2}, id="tagging"
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_they_are_the_very_inputs_that_are_trained_on(self, tiny_tokenizer, example, settings):
         encoder = make_encoder(tiny_tokenizer, **settings)
 
@@ -67,9 +69,11 @@ class TestWhatTheWindowsHold:
 class TestJoiningPieces:
     @pytest.mark.parametrize(
         ("example", "task"),
-        [({"text": "bad,good film"}, "text-classification"),
-         ({"words": ["bad,good", "film"], "tags": [0, 0]}, "token-classification")],
-    )  # fmt: skip
+        [
+            ({"text": "bad,good film"}, "text-classification"),
+            ({"words": ["bad,good", "film"], "tags": [0, 0]}, "token-classification"),
+        ],
+    )
     def test_a_new_word_is_not_joined_to_the_one_before(self, tiny_tokenizer, example, task):
         outline = make_encoder(tiny_tokenizer, task=task, max_length=32).outline(example)
 

@@ -21,8 +21,13 @@ REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], d
 
 
 def make_encoder(tokenizer: Any, task: str = "text-classification", *, max_length: int, **fields: Any) -> Encoder:
-    return Encoder(tokenizer=tokenizer, settings=Preprocessing(**fields), task=task, max_length=max_length,
-                   labels=TAGS if task == "token-classification" else ())  # fmt: skip
+    return Encoder(
+        tokenizer=tokenizer,
+        settings=Preprocessing(**fields),
+        task=task,
+        max_length=max_length,
+        labels=TAGS if task == "token-classification" else (),
+    )
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
@@ -41,13 +46,15 @@ class TestTagging:
         self, tiny_tokenizer, sentence, max_length, stride, subwords
     ):
         words, tags = [word for word, _ in sentence], [tag for _, tag in sentence]
-        encoder = make_encoder(tiny_tokenizer, "token-classification", max_length=max_length, stride=stride,
-                               label_subwords=subwords)  # fmt: skip
+        encoder = make_encoder(
+            tiny_tokenizer, "token-classification", max_length=max_length, stride=stride, label_subwords=subwords
+        )
 
         (windows,), (record,) = encoder.encode_batch({"words": [words], "tags": [tags]})
 
-        expected, owned = naive_windows(tiny_tokenizer, words, tags, room=max_length - 2, stride=stride,
-                                        label_all=subwords == "all")  # fmt: skip
+        expected, owned = naive_windows(
+            tiny_tokenizer, words, tags, room=max_length - 2, stride=stride, label_all=subwords == "all"
+        )
         assert windows == expected
         assert record["words_lost"] == len(words) - len(owned)
         assert record["tokens"] == encoder.measure({"words": [words]})[0]
@@ -62,8 +69,12 @@ class TestTagging:
 
         windows = encoder.encode({"words": words, "tags": tags})
 
-        trained = [(window["words"][at], label) for window in windows for at, label in enumerate(window["labels"])
-                   if label != IGNORED]  # fmt: skip
+        trained = [
+            (window["words"][at], label)
+            for window in windows
+            for at, label in enumerate(window["labels"])
+            if label != IGNORED
+        ]
         seen = [at for at, word in enumerate(words) if ids_of(tiny_tokenizer, word)]
         assert sorted(trained) == [(at, tags[at]) for at in seen]
         assert all(window["length"] == len(window["input_ids"]) <= max_length for window in windows)
@@ -114,8 +125,9 @@ def naive_windows(
     spans = [(start, min(start + room, len(tokens))) for start in starts]
     home = {
         word: max((span for span in spans if span[0] <= at < span[1]), key=lambda span: context(at, span, len(tokens)))
-        for at, (_, word, part) in enumerate(tokens) if part == 0
-    }  # fmt: skip
+        for at, (_, word, part) in enumerate(tokens)
+        if part == 0
+    }
     windows = []
     for span in spans:
         inner = tokens[span[0] : span[1]]
@@ -124,10 +136,14 @@ def naive_windows(
             naive_label(tags[word], part, label_all=label_all) if owner != NO_WORD else IGNORED
             for owner, (_, word, part) in zip(mine, inner, strict=True)
         ]
-        windows.append({
-            "input_ids": [CLS, *(ids for ids, _, _ in inner), SEP], "length": len(inner) + 2,
-            "words": [NO_WORD, *mine, NO_WORD], "labels": [IGNORED, *labels, IGNORED],
-        })  # fmt: skip
+        windows.append(
+            {
+                "input_ids": [CLS, *(ids for ids, _, _ in inner), SEP],
+                "length": len(inner) + 2,
+                "words": [NO_WORD, *mine, NO_WORD],
+                "labels": [IGNORED, *labels, IGNORED],
+            }
+        )
     return windows, set(home)
 
 
@@ -155,9 +171,15 @@ class TestClassification:
         (windows,), (record,) = encoder.encode_batch({"text": [self.TEXT], "label": [1]})
 
         head = room // 4
-        kept = body if len(body) <= room else {
-            "head": body[:room], "tail": body[-room:], "head_tail": body[:head] + body[len(body) - room + head :],
-        }[keep]  # fmt: skip
+        kept = (
+            body
+            if len(body) <= room
+            else {
+                "head": body[:room],
+                "tail": body[-room:],
+                "head_tail": body[:head] + body[len(body) - room + head :],
+            }[keep]
+        )
         expected = {"input_ids": [CLS, *kept, SEP], "length": len(kept) + 2, "labels": 1}
         assert windows == [expected]
         assert record["tokens"] == len(body) + 2
@@ -282,13 +304,15 @@ class TestMillionCharacters:
     def test_a_sentence_is_encoded_with_each_word_once(self, tiny_tokenizer):
         words = ["the", "playing"] * 90_000
         windows = make_encoder(tiny_tokenizer, "token-classification", max_length=64).encode(
-            {"words": words, "tags": [0] * len(words)})  # fmt: skip
+            {"words": words, "tags": [0] * len(words)}
+        )
 
         assert sum(label == 0 for window in windows for label in window["labels"]) == len(words)
 
 
 def test_what_is_encoded_holds_plain_numbers_only(tiny_tokenizer):
     windows = make_encoder(tiny_tokenizer, "token-classification", max_length=10).encode(
-        {"words": ["the", "film"], "tags": [0, 1]})  # fmt: skip
+        {"words": ["the", "film"], "tags": [0, 1]}
+    )
 
     assert json.loads(json.dumps(windows)) == windows

@@ -17,9 +17,11 @@ def test_the_training_notebook_keeps_picture_and_table_and_exports_both(make_run
     run = make_run(training={"epochs": 1.0})
     out = tmp_path / "out.ipynb"
     papermill.execute_notebook(
-        notebooks_dir() / "04_training.ipynb", out, progress_bar=False,
+        notebooks_dir() / "04_training.ipynb",
+        out,
+        progress_bar=False,
         parameters={"run_dir": str(run.path), "epochs": 2.0, "batch_size": 8, "learning_rate": 0.01, "threads": 1},
-    )  # fmt: skip
+    )
 
     notebook = nbformat.read(out, as_version=4)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

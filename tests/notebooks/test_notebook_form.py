@@ -19,8 +19,23 @@ from ftkit.resources import notebooks_dir
 NOTEBOOKS = [notebook_name(stage) for stage in STAGES]
 MOST_LINES = 12
 LONG_CHOICES = 8  # more are not listed in a comment
-FORBIDDEN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.AsyncFor, ast.While, ast.If,
-             ast.Try, ast.With, ast.AsyncWith, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)  # fmt: skip
+FORBIDDEN = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.If,
+    ast.Try,
+    ast.With,
+    ast.AsyncWith,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+)
 NEXT = dict(zip(NOTEBOOKS, [*NOTEBOOKS[1:], NOTEBOOKS[0]], strict=True))  # after the last one, another round
 
 
@@ -85,8 +100,7 @@ def test_cell_ids_are_names_and_each_is_used_once(name):
 def test_papermill_sees_just_the_run_folder_and_the_settings_in_their_order(name, caplog):
     found = inspect_notebook(str(notebooks_dir() / name))
     assert not caplog.records
-    expected = [("run_dir", "str", ""), *((item.name, item.kind.__name__, item.default)
-                                                        for item in settings_of(name))]  # fmt: skip
+    expected = [("run_dir", "str", ""), *((item.name, item.kind.__name__, item.default) for item in settings_of(name))]
     seen = [(item["name"], item["inferred_type_name"], ast.literal_eval(item["default"])) for item in found.values()]
     assert seen == expected
     assert [type(default) for *_, default in seen] == [type(default) for *_, default in expected]
@@ -123,11 +137,18 @@ def test_cells_are_short_and_define_and_decide_nothing(name):
 
 @notebooks
 def test_imports_stand_in_one_cell_and_none_is_idle(name):
-    cells = [cell for cell in code_cells(name)
-             if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(parse(cell)))]  # fmt: skip
+    cells = [
+        cell
+        for cell in code_cells(name)
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(parse(cell)))
+    ]
     assert [cell.id for cell in cells] == ["imports"]
-    imported = {alias.asname or alias.name for node in ast.walk(parse(cells[0]))
-                if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}  # fmt: skip
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(parse(cells[0]))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
     used = {node.id for cell in code_cells(name) for node in ast.walk(parse(cell)) if isinstance(node, ast.Name)}
     assert imported <= used
 
@@ -145,8 +166,13 @@ def test_prose_stands_before_each_code_cell_and_after_each_picture(name):
 
 @notebooks
 def test_headings_are_questions(name):
-    headings = [line for cell in read(name).cells if cell.cell_type == "markdown"
-                for line in cell.source.splitlines() if line.startswith("#")]  # fmt: skip
+    headings = [
+        line
+        for cell in read(name).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("#")
+    ]
     assert headings[0].startswith("# ")
     assert all(heading.startswith("## ") for heading in headings[1:])
     assert [heading for heading in headings if not heading.endswith("?")] == []

@@ -68,10 +68,13 @@ def test_plain_papermill_runs_one_notebook_and_makes_what_lies_upstream(tmp_path
     data = {"source": str(TINY / "reviews.csv")}
     run = Run.create(tmp_path / "run", Recipe().replace({"data": data, "head": {"encoder": str(tiny_encoder_dir)}}))
     book = execute_notebook(
-        str(ROOT / "notebooks" / "04_training.ipynb"), str(tmp_path / "out.ipynb"), progress_bar=False,
-        parameters={"run_dir": str(run.path), "epochs": 1.0, "learning_rate": 1e-3}, kernel_name="python3",
+        str(ROOT / "notebooks" / "04_training.ipynb"),
+        str(tmp_path / "out.ipynb"),
+        progress_bar=False,
+        parameters={"run_dir": str(run.path), "epochs": 1.0, "learning_rate": 1e-3},
+        kernel_name="python3",
         cwd=str(ROOT),
-    )  # fmt: skip
+    )
     check_record(book)
     assert run.status()["training"].state == run.status()["preprocessing"].state == "done"
     assert Run.open(run.path).recipe.training.learning_rate == 1e-3

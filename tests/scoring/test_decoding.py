@@ -24,8 +24,9 @@ def possible(tags: tuple[str, ...]) -> bool:
 
 
 def best_of_all(scores: np.ndarray, labels: list[str]) -> float:
-    paths = (path for path in product(range(len(labels)), repeat=len(scores))
-             if possible(tuple(labels[tag] for tag in path)))  # fmt: skip
+    paths = (
+        path for path in product(range(len(labels)), repeat=len(scores)) if possible(tuple(labels[tag] for tag in path))
+    )
     return max(sum(scores[word, tag] for word, tag in enumerate(path)) for path in paths)
 
 

@@ -46,8 +46,9 @@ def test_a_score_never_falls_with_more_labels_and_never_passes_1() -> None:
     falling = np.linspace(0.9, 0.8, 5) + np.zeros((3, 1))
     steep = np.linspace(0.5, 0.99, 5) + np.zeros((3, 1))
 
-    down, up = (extend_curve(SIZES, scores, np.array([1600, 6400]), confidence=0.95, seed=0)
-                for scores in (falling, steep))  # fmt: skip
+    down, up = (
+        extend_curve(SIZES, scores, np.array([1600, 6400]), confidence=0.95, seed=0) for scores in (falling, steep)
+    )
 
     assert down[0].value == pytest.approx(down[1].value)
     assert all(item.low <= item.value <= item.high <= 1 for item in (*down, *up))

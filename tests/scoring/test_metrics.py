@@ -193,8 +193,9 @@ class TestRegression:
         samples = regression_samples(gold, predicted, resamples=20, seed=9)
         draws = np.random.default_rng(9).integers(0, 30, size=(20, 30))
         for sample, drawn in zip(samples, draws, strict=True):
-            assert sample == pytest.approx(list(values(score_regression(gold[drawn], predicted[drawn], resamples=0))
-                                           .values()))  # fmt: skip
+            assert sample == pytest.approx(
+                list(values(score_regression(gold[drawn], predicted[drawn], resamples=0)).values())
+            )
             assert sample[1] == pytest.approx(stats.spearmanr(gold[drawn], predicted[drawn]).statistic)
 
     def test_pearson_covers_the_truth_about_as_often_as_it_says(self):
@@ -359,6 +360,15 @@ def test_an_unknown_metric_is_answered_with_those_there_are():
 
 def test_the_public_names_are_these():
     assert set(metrics.__all__) == {
-        "Interval", "Scores", "choose_metric", "entity_spans", "higher_is_better", "metric_names", "primary_metric",
-        "score_multi_label", "score_regression", "score_single_label", "score_tagging",
-    }  # fmt: skip
+        "Interval",
+        "Scores",
+        "choose_metric",
+        "entity_spans",
+        "higher_is_better",
+        "metric_names",
+        "primary_metric",
+        "score_multi_label",
+        "score_regression",
+        "score_single_label",
+        "score_tagging",
+    }

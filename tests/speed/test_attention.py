@@ -77,8 +77,9 @@ def test_a_model_has_its_own_again_after_the_block_and_when_it_is_saved(make_tin
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_faster_one_is_chosen_and_the_times_are_told(make_tiny_encoder, precision, training):
-    choice = choose_attention(load(make_tiny_encoder("bert")), batch_size=4, length=40, precision=precision,
-                              training=training)  # fmt: skip
+    choice = choose_attention(
+        load(make_tiny_encoder("bert")), batch_size=4, length=40, precision=precision, training=training
+    )
 
     assert choice.name in ("ftkit", "sdpa")
     assert "at 64 tokens" in choice.reason

@@ -28,13 +28,16 @@ def test_a_processor_is_described_by_its_name_alone():
     assert describe_device(torch.device("cpu")) == {"device": "cpu"}
 
 
-@pytest.mark.parametrize(("error", "expected"), [
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
-    (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"), True),
-    (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-    (ValueError("out of memory"), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
 def test_a_full_device_is_told_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected
 

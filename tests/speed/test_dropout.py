@@ -87,8 +87,11 @@ def test_nothing_is_dropped_outside_of_training():
     assert torch.equal(LaneDropout(0.5).eval()(values), values)
 
 
-@pytest.mark.parametrize("values", [torch.ones(6, 4).t(), torch.ones(4, 4, dtype=torch.float64), torch.ones(0, 3)],
-                         ids=["transposed", "double", "empty"])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [torch.ones(6, 4).t(), torch.ones(4, 4, dtype=torch.float64), torch.ones(0, 3)],
+    ids=["transposed", "double", "empty"],
+)
 def test_what_cannot_be_cut_into_lanes_is_left_to_torch(values):
     dropped = LaneDropout(0.5)(values)
     assert dropped.shape == values.shape

@@ -126,13 +126,16 @@ def test_a_model_that_computes_something_else_when_recorded_goes_the_ordinary_wa
     events = read_events(run.path / "training" / "events.jsonl")
     assert recorder.replayed == 2  # of the trial
     monkeypatch.undo()
-    assert losses(run) == pytest.approx(train(make_run, "reviews.csv", "usual",
-                                              training={"learning_rate": 1e-2, "epochs": 3.0})[0])  # fmt: skip
+    assert losses(run) == pytest.approx(
+        train(make_run, "reviews.csv", "usual", training={"learning_rate": 1e-2, "epochs": 3.0})[0]
+    )
     assert any("losses of two steps differ" in event.get("detail", "") for event in events)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("operation not permitted when stream is capturing"),
-                                   torch.OutOfMemoryError("CUDA out of memory.")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("operation not permitted when stream is capturing"), torch.OutOfMemoryError("CUDA out of memory.")],
+)
 def test_a_model_that_cannot_be_recorded_goes_the_ordinary_way(make_run, recorder, monkeypatch, error):
     def fail(self, work):
         raise error

@@ -17,8 +17,9 @@ class Machine:
         monkeypatch.setattr(pace.time, "monotonic", lambda: self.clock)
         monkeypatch.setattr(pace, "allowed_cores", lambda: [0, 1])
         monkeypatch.setattr(pace, "count_cores", lambda: 2)
-        monkeypatch.setattr(pace, "read_times", lambda cores: Times(self.clock, self.clock * (1 + self.foreign),
-                                                                    self.clock))  # fmt: skip
+        monkeypatch.setattr(
+            pace, "read_times", lambda cores: Times(self.clock, self.clock * (1 + self.foreign), self.clock)
+        )
         monkeypatch.setattr(pace, "_read_swap", lambda: int(self.clock * self.swapping))
         monkeypatch.setattr("torch.get_num_threads", lambda: 2)
         monkeypatch.setattr("ftkit.speed.sharing.count_trainings", lambda: self.trainings)
@@ -50,13 +51,18 @@ def test_a_slow_moment_is_not_worth_a_word(machine: Machine) -> None:
     assert machine.run(one, 900, 5) == ""
 
 
-@pytest.mark.parametrize(("state", "cause"), [
-    pytest.param({"foreign": 1.4}, "other processes take 1.4 cores of 2", id="load"),
-    pytest.param({"foreign": 1.0, "trainings": 2}, "1 more training of ftkit takes 1.0 cores of 2", id="a training"),
-    pytest.param({"foreign": 1.5, "trainings": 4}, "3 more trainings of ftkit take 1.5 cores of 2", id="trainings"),
-    pytest.param({"swapping": 5e6}, "memory is short, and the system reads it back from the disk", id="swap"),
-    pytest.param({}, "nothing here shows why", id="unknown"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        pytest.param({"foreign": 1.4}, "other processes take 1.4 cores of 2", id="load"),
+        pytest.param(
+            {"foreign": 1.0, "trainings": 2}, "1 more training of ftkit takes 1.0 cores of 2", id="a training"
+        ),
+        pytest.param({"foreign": 1.5, "trainings": 4}, "3 more trainings of ftkit take 1.5 cores of 2", id="trainings"),
+        pytest.param({"swapping": 5e6}, "memory is short, and the system reads it back from the disk", id="swap"),
+        pytest.param({}, "nothing here shows why", id="unknown"),
+    ],
+)
 def test_a_slow_training_names_the_cause(machine: Machine, state: dict[str, float], cause: str) -> None:
     one = Pace()
     machine.run(one, 1000, 5)

@@ -54,15 +54,19 @@ def test_the_timing_on_this_machine_gives_one_of_the_two_and_is_made_once(cpu):
     assert precision._measure_ratio.cache_info().misses == 1
 
 
-@pytest.mark.parametrize(("files", "cores"), [
-    pytest.param({"cpu.max": "150000 100000\n"}, 1.5, id="version 2"),
-    pytest.param({"cpu.max": "max 100000\n"}, math.inf, id="version 2, no limit"),
-    pytest.param({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, id="version 1"),
-    pytest.param({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf,
-                 id="version 1, no limit"),
-    pytest.param({"cpu.max": "?"}, math.inf, id="unknown"),
-    pytest.param({}, math.inf, id="no groups"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        pytest.param({"cpu.max": "150000 100000\n"}, 1.5, id="version 2"),
+        pytest.param({"cpu.max": "max 100000\n"}, math.inf, id="version 2, no limit"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, id="version 1"),
+        pytest.param(
+            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf, id="version 1, no limit"
+        ),
+        pytest.param({"cpu.max": "?"}, math.inf, id="unknown"),
+        pytest.param({}, math.inf, id="no groups"),
+    ],
+)
 def test_the_time_that_a_container_has_limits_the_cores(tmp_path, files, cores):
     (tmp_path / "cpu").mkdir()
     for name, content in files.items():

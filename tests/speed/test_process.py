@@ -80,8 +80,15 @@ def test_every_module_is_imported_without_what_only_posix_has():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
 def test_arrays_made_and_freed_again_and_again_are_not_mapped_anew_inside_the_block_and_are_after_it():
-    found = {mode: [int(line) for line in subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True,
-                    text=True, check=True).stdout.split()] for mode in ("default", "keep", "twice")}  # fmt: skip
+    found = {
+        mode: [
+            int(line)
+            for line in subprocess.run(
+                [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True
+            ).stdout.split()
+        ]
+        for mode in ("default", "keep", "twice")
+    }
 
     assert found["default"][0] > 1000
     assert found["keep"][0] < found["default"][0] / 10

@@ -88,8 +88,9 @@ def clean() -> dict[str, str]:
 
 
 def run(script: str) -> str:
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
-                          env=clean()).stdout  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=clean()
+    ).stdout
 
 
 @linux
@@ -112,27 +113,41 @@ def test_beside_others_it_keeps_to_fewer_cores_and_computes_the_same_bits_and_al
 
 @linux
 def test_of_two_that_compute_at_once_both_share() -> None:
-    both = [subprocess.Popen([sys.executable, "-c", BESIDE], stdout=subprocess.PIPE, text=True, env=clean())
-            for _ in range(2)]  # fmt: skip
+    both = [
+        subprocess.Popen([sys.executable, "-c", BESIDE], stdout=subprocess.PIPE, text=True, env=clean())
+        for _ in range(2)
+    ]
 
     for said in [process.communicate(timeout=300)[0] for process in both]:
         assert said.startswith("[[1, 1, True], ")
 
 
-@pytest.mark.parametrize(("free", "threads", "cores"), [
-    pytest.param(2, 2, 2, id="all"), pytest.param(1.1, 2, 1, id="one of two"), pytest.param(0, 2, 1, id="none"),
-    pytest.param(15, 16, 8, id="a core less is half of the cores"), pytest.param(5.3, 16, 4, id="a third"),
-    pytest.param(1.8, 2, 2, id="nearly all"), pytest.param(7, 4, 4, id="more than threads"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("free", "threads", "cores"),
+    [
+        pytest.param(2, 2, 2, id="all"),
+        pytest.param(1.1, 2, 1, id="one of two"),
+        pytest.param(0, 2, 1, id="none"),
+        pytest.param(15, 16, 8, id="a core less is half of the cores"),
+        pytest.param(5.3, 16, 4, id="a third"),
+        pytest.param(1.8, 2, 2, id="nearly all"),
+        pytest.param(7, 4, 4, id="more than threads"),
+    ],
+)
 def test_as_few_cores_are_taken_as_do_the_work_in_the_same_time(free: float, threads: int, cores: int) -> None:
     assert choose_cores(Share(taken=0, free=free), threads) == cores
 
 
-@pytest.mark.parametrize(("all_", "own", "threads", "taken"), [
-    pytest.param(2.0, 2.0, 2, 0.0, id="alone"), pytest.param(2.0, 1.2, 2, 0.8, id="beside another"),
-    pytest.param(1.0, 0.2, 2, 0.8, id="while it hardly computes itself"),
-    pytest.param(2.0, 1.2, 1, 0.0, id="there is room"), pytest.param(1.0, 1.4, 2, 0.0, id="clocks that differ"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("all_", "own", "threads", "taken"),
+    [
+        pytest.param(2.0, 2.0, 2, 0.0, id="alone"),
+        pytest.param(2.0, 1.2, 2, 0.8, id="beside another"),
+        pytest.param(1.0, 0.2, 2, 0.8, id="while it hardly computes itself"),
+        pytest.param(2.0, 1.2, 1, 0.0, id="there is room"),
+        pytest.param(1.0, 1.4, 2, 0.0, id="clocks that differ"),
+    ],
+)
 def test_what_others_compute_is_taken_from_the_threads_it_leaves_no_core(
     all_: float, own: float, threads: int, taken: float
 ) -> None:
@@ -236,10 +251,14 @@ def test_an_openmp_that_goes_on_spinning_is_left_alone(monkeypatch: pytest.Monke
     assert not one.watched
 
 
-@pytest.mark.parametrize(("times", "asleep"), [
-    pytest.param([0.0], True, id="at once"), pytest.param([0.004, 0.005, 0.0], True, id="after a wait for a core"),
-    pytest.param([0.005] * sharing.LOOKS, False, id="never"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("times", "asleep"),
+    [
+        pytest.param([0.0], True, id="at once"),
+        pytest.param([0.004, 0.005, 0.0], True, id="after a wait for a core"),
+        pytest.param([0.005] * sharing.LOOKS, False, id="never"),
+    ],
+)
 def test_idle_threads_get_time_to_come_to_rest(
     times: list[float], asleep: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,26 +10,54 @@ from ftkit.run import Run, write_json
 from ftkit.stages.evaluation.card import write_model_card
 
 METRICS: dict[str, Any] = {
-    "task": "text-classification", "problem_type": "single_label", "split": "test", "examples": 40, "confidence": 0.9,
-    "metrics": {"accuracy": {"value": 0.975, "low": 0.9, "high": 0.99},
-                "mcc": {"value": None, "low": None, "high": None}},
-    "baselines": {"majority": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}, "examples": 40},
-                  "untrained_head": {"accuracy": {"value": 0.25, "low": 0.2, "high": 0.3}, "examples": 40}},
-}  # fmt: skip
+    "task": "text-classification",
+    "problem_type": "single_label",
+    "split": "test",
+    "examples": 40,
+    "confidence": 0.9,
+    "metrics": {
+        "accuracy": {"value": 0.975, "low": 0.9, "high": 0.99},
+        "mcc": {"value": None, "low": None, "high": None},
+    },
+    "baselines": {
+        "majority": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}, "examples": 40},
+        "untrained_head": {"accuracy": {"value": 0.25, "low": 0.2, "high": 0.3}, "examples": 40},
+    },
+}
 
 
-def write_card(folder: Any, *, task: str = "text-classification", source: str = "reviews.csv",
-               decisions: tuple[str, ...] = ("No test split was given.",), **metrics: Any) -> str:  # fmt: skip
+def write_card(
+    folder: Any,
+    *,
+    task: str = "text-classification",
+    source: str = "reviews.csv",
+    decisions: tuple[str, ...] = ("No test split was given.",),
+    **metrics: Any,
+) -> str:
     """Write the card of a made-up run and return its text."""
-    recipe = Recipe().replace({"data": {"source": source}, "head": {"encoder": "minilm", "tune": "lora"},
-                               "preprocessing": {"long_texts": "head_tail"},
-                               "training": {"epochs": 2.5, "batch_size": 8, "accumulation": 4}})  # fmt: skip
+    recipe = Recipe().replace(
+        {
+            "data": {"source": source},
+            "head": {"encoder": "minilm", "tune": "lora"},
+            "preprocessing": {"long_texts": "head_tail"},
+            "training": {"epochs": 2.5, "batch_size": 8, "accumulation": 4},
+        }
+    )
     run = Run.create(folder / "my run", recipe)
     write_json(run.path / "training" / "summary.json", {"learning_rate": 2e-5})
     write_json(run.path / "preprocessing" / "summary.json", {"max_length": 96, "reason": "as set"})
     data: Any = {"train": range(300), "validation": range(50), "test": range(40)}
-    splits = Splits(datasets=data, task=task, problem_type="single_label", labels=("bad", "good"), tag_scheme="",
-                    labelled={}, source=source, decisions=decisions, fingerprint="0")  # fmt: skip
+    splits = Splits(
+        datasets=data,
+        task=task,
+        problem_type="single_label",
+        labels=("bad", "good"),
+        tag_scheme="",
+        labelled={},
+        source=source,
+        decisions=decisions,
+        fingerprint="0",
+    )
     write_model_card(run, {**METRICS, "task": task, **metrics}, splits)
     return (run.path / "model" / "README.md").read_text(encoding="utf-8")
 
@@ -40,8 +68,10 @@ def test_its_head_is_what_the_hub_reads(tmp_path):
     _, head, _ = write_card(tmp_path).split("---\n", 2)
 
     assert yaml.safe_load(head) == {
-        "library_name": "transformers", "pipeline_tag": "text-classification", "tags": ["ftkit"],
-    }  # fmt: skip
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["ftkit"],
+    }
 
 
 def test_scores_stand_with_their_interval_beside_the_baselines(tmp_path):

@@ -170,8 +170,10 @@ class TestMaking:
         assert kept.startswith("training: the training of 3 steps with test accuracy ")
         assert trained == "training: computed"
         assert [stage for stage in STAGES if chain.is_current(change(run, head={"tune": "head"}), stage)] == [
-            "preprocessing", "head", "training",
-        ]  # fmt: skip
+            "preprocessing",
+            "head",
+            "training",
+        ]
 
     @pytest.mark.parametrize("state", ["running", "failed", "stopped"])
     def test_a_stage_that_did_not_end_well_is_computed_again(self, make_run, capsys, state):
@@ -261,7 +263,7 @@ def test_a_training_names_the_blockers_of_the_inspection_once_it_was_made(make_r
     path.write_text("text,label\n" + "".join(f"film {at},good\nbank {at},bad\n" for at in range(60)))
     run = make_run(str(path))
     chain.make(run, "inspection")
-    monkeypatch.setattr("ftkit.stages.training.stage.start", lambda run: SimpleNamespace(wait=lambda: "trained"))
+    monkeypatch.setattr("ftkit.stages.training.start", lambda run: SimpleNamespace(wait=lambda: "trained"))
     monkeypatch.setattr(chain, "make_upstream", lambda run, stage: None)
     assert chain.make(run, "training") == "trained"
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BLOCKER")]

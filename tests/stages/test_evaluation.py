@@ -52,9 +52,11 @@ def test_plain_transformers_loads_the_model_and_gives_the_same_answers(make_run,
     from transformers import pipeline
 
     run = make_run(
-        "reviews.csv", head={"tune": tune}, preprocessing={"max_length": 10, "long_texts": long_texts},
+        "reviews.csv",
+        head={"tune": tune},
+        preprocessing={"max_length": 10, "long_texts": long_texts},
         training={"epochs": 30.0},
-    )  # fmt: skip
+    )
     chain.make(run, "training")
     texts = list(chain.read_splits(run).datasets["test"]["text"])
     plain = pipeline("text-classification", model=str(run.path / "model"), device="cpu")

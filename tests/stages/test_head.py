@@ -93,8 +93,10 @@ def texts_or_words(run, model):
 
 
 def test_a_head_of_several_layers_has_the_rate_of_the_table(make_run, make_tiny_encoder):
-    run = make_run(head={"tune": "head", "encoder": str(make_tiny_encoder("distilbert"))},
-                   training={"learning_rate": 0.0, "optimizer": "adamw"})  # fmt: skip
+    run = make_run(
+        head={"tune": "head", "encoder": str(make_tiny_encoder("distilbert"))},
+        training={"learning_rate": 0.0, "optimizer": "adamw"},
+    )
     table = chain.make(run, "head").parameters
     assert head.read_spread(run) == 0.0
     assert table["learning_rate"].max() == default_learning_rate("adamw", "head")
@@ -130,8 +132,10 @@ def test_a_previous_run_is_the_encoder_of_the_next_and_its_head_is_replaced(make
     assert note is None or any(note in said for said in prepared.notes)
     assert "new" in set(prepared.parameters.loc[prepared.parameters["group"] == "head", "state"])
     trained = weights(head.load_model(str(first.path / "model"), "text-classification"))
-    assert torch.equal(weights(prepared.model)["bert.embeddings.word_embeddings.weight"],
-                       trained["bert.embeddings.word_embeddings.weight"])  # fmt: skip
+    assert torch.equal(
+        weights(prepared.model)["bert.embeddings.word_embeddings.weight"],
+        trained["bert.embeddings.word_embeddings.weight"],
+    )
 
 
 def test_a_loaded_head_is_the_one_that_was_saved(make_run):
@@ -177,8 +181,16 @@ def test_top_layers_can_begin_anew_by_the_seed(make_run, make_tiny_encoder, arch
     assert any("begin at random weights" in note for note in prepared.notes)
 
 
-@pytest.mark.parametrize("settings", [{"tune": "head"}, {"tune": "top", "top_layers": 1, "reinit_layers": 2},
-                                  {"tune": "lora"}, {"reinit_layers": 3}, {"tune": "head_then_full"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tune": "head"},
+        {"tune": "top", "top_layers": 1, "reinit_layers": 2},
+        {"tune": "lora"},
+        {"reinit_layers": 3},
+        {"tune": "head_then_full"},
+    ],
+)
 def test_layers_that_are_not_trained_cannot_begin_anew(make_run, settings):
     with pytest.raises(RecipeError, match=r"head\.reinit_layers: expected at most"):
         chain.make(make_run(head={"reinit_layers": 1, **settings}), "head")

@@ -38,11 +38,21 @@ def make_splits(problem_type: str = "single_label", labels: tuple[str, ...] = ("
     datasets = {}
     for split in ("train", "validation", "test"):
         texts = parts.get(split, [(f"{split} {text}", label) for text, label in harmless])
-        columns = {"row": range(100, 100 + len(texts)), "text": [text for text, _ in texts],
-                   "label": [label for _, label in texts]}  # fmt: skip
+        columns = {
+            "row": range(100, 100 + len(texts)),
+            "text": [text for text, _ in texts],
+            "label": [label for _, label in texts],
+        }
         datasets[split] = Dataset.from_dict({name: list(values) for name, values in columns.items()}, features=features)
-    return SimpleNamespace(datasets=datasets, task="text-classification", problem_type=problem_type, labels=labels,
-                           tag_scheme="", labelled=dict.fromkeys(datasets, True), repairs=())  # fmt: skip
+    return SimpleNamespace(
+        datasets=datasets,
+        task="text-classification",
+        problem_type=problem_type,
+        labels=labels,
+        tag_scheme="",
+        labelled=dict.fromkeys(datasets, True),
+        repairs=(),
+    )
 
 
 def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -> Any:
@@ -53,8 +63,15 @@ def make_tagged(train: list[tuple[list[str], list[int]]], scheme: str = "BIO") -
         "tags": [tags for _, tags in train],
     }
     data = Dataset.from_dict(columns, features=features)
-    return SimpleNamespace(datasets={"train": data}, task="token-classification", problem_type="single_label",
-                           labels=TAGS, tag_scheme=scheme, labelled={"train": True}, repairs=())  # fmt: skip
+    return SimpleNamespace(
+        datasets={"train": data},
+        task="token-classification",
+        problem_type="single_label",
+        labels=TAGS,
+        tag_scheme=scheme,
+        labelled={"train": True},
+        repairs=(),
+    )
 
 
 def find(splits: Any, check: str, split: str = "train", **settings: Any) -> Finding | None:
@@ -82,8 +99,9 @@ def test_a_test_split_without_labels_is_a_warning_whatever_its_label_column_hold
     assert inspect_splits(splits, Inspection()).label_counts["test"].sum() == 0
 
 
-@pytest.mark.parametrize(("problem_type", "missing"), [("single_label", -1), ("regression", float("nan")),
-                                                       ("multi_label", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("problem_type", "missing"), [("single_label", -1), ("regression", float("nan")), ("multi_label", None)]
+)
 def test_single_missing_labels_are_told_with_their_rows(problem_type, missing):
     label = {"single_label": 1, "regression": 1.5, "multi_label": [1]}[problem_type]
     texts = [("first text", label), ("second text", missing), ("third text", label)]
@@ -184,16 +202,25 @@ def test_the_worst_findings_come_first():
 def test_examples_show_each_label_and_mark_entities():
     report = inspect_splits(make_tagged([(["in", "New", "York"], [0, 1, 3]), (["Ann", "left"], [2, 0])]), Inspection())
     assert dict(zip(report.examples["label"], report.examples["text"], strict=True)) == {
-        "LOC": "in [New York](LOC)", "PER": "[Ann](PER) left",
-    }  # fmt: skip
+        "LOC": "in [New York](LOC)",
+        "PER": "[Ann](PER) left",
+    }
 
 
 def test_numbers_are_counted_in_ranges():
     report = inspect_splits(make_splits("regression", (), train=[("a", -2.0), ("b", 0.0), ("c", 7.9)]), Inspection())
     assert report.label_counts["train"].to_dict() == {
-        "-2 to -1": 1, "-1 to 0": 0, "0 to 1": 1, "1 to 2": 0, "2 to 3": 0, "3 to 4": 0, "4 to 5": 0, "5 to 6": 0,
-        "6 to 7": 0, "7 to 8": 1,
-    }  # fmt: skip
+        "-2 to -1": 1,
+        "-1 to 0": 0,
+        "0 to 1": 1,
+        "1 to 2": 0,
+        "2 to 3": 0,
+        "3 to 4": 0,
+        "4 to 5": 0,
+        "5 to 6": 0,
+        "6 to 7": 0,
+        "7 to 8": 1,
+    }
 
 
 def test_numbers_of_test_beyond_those_of_train_fall_into_the_outer_ranges():
@@ -214,13 +241,20 @@ def test_entities_are_counted_as_the_scores_count_them(tags, batch):
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["a b", "A  b", "c", " ", "d e f", "C "]), st.integers(0, 1)), min_size=1,
-                max_size=20), st.integers(1, 7))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a b", "A  b", "c", " ", "d e f", "C "]), st.integers(0, 1)), min_size=1, max_size=20
+    ),
+    st.integers(1, 7),
+)
 def test_copies_and_conflicts_are_those_of_a_naive_count(train, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(facts, "BATCH", batch)
-        rows = {item.check: item.rows for item in inspect_splits(make_splits(train=train), Inspection()).findings
-                 if item.split == "train"}  # fmt: skip
+        rows = {
+            item.check: item.rows
+            for item in inspect_splits(make_splits(train=train), Inspection()).findings
+            if item.split == "train"
+        }
     normal = [" ".join(text.lower().split()) for text, _ in train]
     copies = [100 + at for at, text in enumerate(normal) if text and text in normal[:at]]
     labels = defaultdict(set)
@@ -232,8 +266,9 @@ def test_copies_and_conflicts_are_those_of_a_naive_count(train, batch):
 
 
 def test_words_are_counted_of_both_texts_of_a_pair():
-    features = Features({"row": Value("int64"), "text": Value("string"), "text_pair": Value("string"),
-                         "label": Value("int64")})  # fmt: skip
+    features = Features(
+        {"row": Value("int64"), "text": Value("string"), "text_pair": Value("string"), "label": Value("int64")}
+    )
     columns = {"row": [0, 1], "text": ["one two", "one two"], "text_pair": ["three", "four five"], "label": [0, 1]}
     splits = make_splits()
     splits.datasets["train"] = Dataset.from_dict(columns, features=features)
@@ -261,7 +296,8 @@ def test_a_report_survives_the_run_folder(tmp_path, monkeypatch):
 
 
 def test_every_check_is_in_the_table_once():
-    modules = [import_module(f"ftkit.stages.{path.stem}") for path in Path(checks.__file__).parent.glob("checks_*.py")]
+    names = [path.stem for path in Path(checks.__file__).parent.glob("*.py") if path.stem not in ("__init__", "table")]
+    modules = [import_module(f"ftkit.stages.inspection.checks.{name}") for name in names]
     named = [name for module in modules for name in module.__all__ if name.startswith("check_")]
     assert sorted(check.__name__ for check in checks.CHECKS) == sorted(named)
 
@@ -284,14 +320,21 @@ def test_a_damaged_list_of_findings_is_named(tmp_path):
 # --- texts ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "check", "detail"), [
-    ("voilÃ\u00a0 l'Ã©tÃ©", "double_encoded",
-     "1 of 2 texts (50.0%) are UTF-8 that was read as another encoding, such as Ã© for é"),
-    ("caf\ufffd", "lost_character", "1 of 2 texts (50.0%) hold U+FFFD, which stands for a character that was lost"),
-    ("a<br />b", "markup", "1 of 2 texts (50.0%) hold HTML tags or entities, such as <br> or &amp;"),
-    ("a &amp; b", "markup", "1 of 2 texts (50.0%) hold HTML tags or entities, such as <br> or &amp;"),
-    ("a\x07b", "control_character", "1 of 2 texts (50.0%) hold control characters"),
-], ids=["double", "lost", "tag", "entity", "control"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "check", "detail"),
+    [
+        (
+            "voilÃ\u00a0 l'Ã©tÃ©",
+            "double_encoded",
+            "1 of 2 texts (50.0%) are UTF-8 that was read as another encoding, such as Ã© for é",
+        ),
+        ("caf\ufffd", "lost_character", "1 of 2 texts (50.0%) hold U+FFFD, which stands for a character that was lost"),
+        ("a<br />b", "markup", "1 of 2 texts (50.0%) hold HTML tags or entities, such as <br> or &amp;"),
+        ("a &amp; b", "markup", "1 of 2 texts (50.0%) hold HTML tags or entities, such as <br> or &amp;"),
+        ("a\x07b", "control_character", "1 of 2 texts (50.0%) hold control characters"),
+    ],
+    ids=["double", "lost", "tag", "entity", "control"],
+)
 def test_odd_characters_are_found(text, check, detail):
     finding = find(make_splits(train=[("été, 1 < 2 & 3 > 2\n\ttab", 0), (text, 1)]), check)
     assert finding is not None
@@ -317,8 +360,11 @@ def test_near_copies_are_those_of_a_naive_count(texts, batch):
         finding = find(make_splits(train=[(text, 0) for text in texts]), "near_duplicate")
     letters = ["".join(filter(str.isalnum, text.lower())) for text in texts]
     exact = [" ".join(text.lower().split()) for text in texts]
-    near = [100 + at for at in range(len(texts))
-            if letters[at] and letters[at] in letters[:at] and exact[at] not in exact[:at]]  # fmt: skip
+    near = [
+        100 + at
+        for at in range(len(texts))
+        if letters[at] and letters[at] in letters[:at] and exact[at] not in exact[:at]
+    ]
     assert list(finding.rows if finding else ()) == near
 
 
@@ -357,8 +403,10 @@ def test_a_test_split_of_which_half_is_in_train_blocks():
 
 
 def test_other_shares_of_labels_are_a_warning_and_named():
-    texts = {split: [(f"{split} {at}", int(at < much)) for at in range(100)]
-             for split, much in (("train", 50), ("validation", 52), ("test", 90))}  # fmt: skip
+    texts = {
+        split: [(f"{split} {at}", int(at < much)) for at in range(100)]
+        for split, much in (("train", 50), ("validation", 52), ("test", 90))
+    }
     splits = make_splits(**texts)
     finding = find(splits, "label_shift", "test")
     assert finding is not None
@@ -368,8 +416,10 @@ def test_other_shares_of_labels_are_a_warning_and_named():
 
 
 def test_texts_of_another_length_are_a_warning():
-    texts = {split: [(f"{split} {at} " + "word " * (at % 10 + more), at % 2) for at in range(100)]
-             for split, more in (("train", 0), ("validation", 0), ("test", 20))}  # fmt: skip
+    texts = {
+        split: [(f"{split} {at} " + "word " * (at % 10 + more), at % 2) for at in range(100)]
+        for split, more in (("train", 0), ("validation", 0), ("test", 20))
+    }
     finding = find(make_splits(**texts), "length_shift", "test")
     assert finding is not None
     assert finding.detail.endswith("median 26 words against 6")
@@ -434,14 +484,19 @@ def test_repairs_of_the_reader_become_findings():
 
 
 def test_a_small_test_split_is_a_warning_and_a_large_one_a_note():
-    texts = {split: [(f"{split} {at}", at % 2) for at in range(size)]
-             for split, size in (("train", 20), ("validation", 50), ("test", 400))}  # fmt: skip
+    texts = {
+        split: [(f"{split} {at}", at % 2) for at in range(size)]
+        for split, size in (("train", 20), ("validation", 50), ("test", 400))
+    }
     small, large = (find(make_splits(**texts), "amount", split) for split in ("validation", "test"))
     assert small is not None
     assert large is not None
     assert (small.severity, large.severity, small.bound, small.bound_from) == (
-        "warning", "note", 0.05, "inspection.half_width, a rule of thumb",
-    )  # fmt: skip
+        "warning",
+        "note",
+        0.05,
+        "inspection.half_width, a rule of thumb",
+    )
     assert large.detail == (
         "400 examples tell accuracy to within 0.030 at a score of 0.9 (95% interval), and show a difference of two "
         "models from 0.042 on (power 80%, with a correlation of 0.5 between what they get right)"
@@ -454,8 +509,10 @@ def test_each_label_has_its_own_row_and_texts_are_counted_once():
     splits.datasets["test"], splits.labelled["test"] = splits.datasets["train"], True
     table = inspect_splits(splits, Inspection()).adequacy
     assert table[["split", "label", "examples", "metric"]].to_numpy().tolist() == [
-        ["test", "", 2, "entity_f1"], ["test", "LOC", 1, "recall"], ["test", "PER", 1, "recall"],
-    ]  # fmt: skip
+        ["test", "", 2, "entity_f1"],
+        ["test", "LOC", 1, "recall"],
+        ["test", "PER", 1, "recall"],
+    ]
 
 
 # --- labels in the text --------------------------------------------------------------------------------------------

@@ -21,10 +21,17 @@ def test_two_spellings_are_found(names, how):
 
 @pytest.mark.parametrize(
     "names",
-    [["label_1", "label_2"], ["cpi", "cpu"], ["C", "C++"], ["comp.sys.ibm", "comp.sys.mac"], ["PRP", "PRP$"],
-     ["version1", "version12"], ["", "."]],
+    [
+        ["label_1", "label_2"],
+        ["cpi", "cpu"],
+        ["C", "C++"],
+        ["comp.sys.ibm", "comp.sys.mac"],
+        ["PRP", "PRP$"],
+        ["version1", "version12"],
+        ["", "."],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_other_names_are_no_spellings(names):
     assert list(find_similar(names)) == []
 

@@ -44,8 +44,9 @@ def train(make_run, source, name, **training):
 
 
 @pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
-@pytest.mark.parametrize("training", [{}, {"accumulation": 2}, {"class_weights": "balanced"},
-                                      {"batch_tokens": 100, "batch_size": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "training", [{}, {"accumulation": 2}, {"class_weights": "balanced"}, {"batch_tokens": 100, "batch_size": 1}]
+)
 def test_halves_are_summed_to_what_the_whole_batch_gives(make_run, small_device, source, training):
     whole = train(make_run, source, "whole", **training)[1]
     for name in ("preprocessing", "head"):
@@ -55,8 +56,11 @@ def test_halves_are_summed_to_what_the_whole_batch_gives(make_run, small_device,
     assert np.allclose([step["loss"] for step in parts], [step["loss"] for step in whole], rtol=1e-3)
     assert np.allclose([step["grad_norm"] for step in parts], [step["grad_norm"] for step in whole], rtol=1e-2)
     assert max(sizes) > 3  # it was tried
-    told = [event["detail"] for event in read_events(run.path / "training" / "events.jsonl")
-            if event["kind"] == "status" and "doesn't fit" in event.get("detail", "")]  # fmt: skip
+    told = [
+        event["detail"]
+        for event in read_events(run.path / "training" / "events.jsonl")
+        if event["kind"] == "status" and "doesn't fit" in event.get("detail", "")
+    ]
     assert told
     assert all("same result" in said for said in told)
 
@@ -65,12 +69,17 @@ def test_scoring_halves_a_batch_that_does_not_fit(make_run, small_device, monkey
     run = train(make_run, "reviews.csv", "run")[0]
     first = chain.make(run, "evaluation").metrics["metrics"]
     sizes = small_device(2)
-    again = make_run(name="run", training={"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2},
-                     head={"dropout": 0.0}, evaluation={"batch_size": 8, "resamples": 101})  # fmt: skip
+    again = make_run(
+        name="run",
+        training={"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-2},
+        head={"dropout": 0.0},
+        evaluation={"batch_size": 8, "resamples": 101},
+    )
     second = chain.make(again, "evaluation").metrics["metrics"]
     assert max(sizes) > 2
     assert {name: score["value"] for name, score in second.items()} == {
-        name: score["value"] for name, score in first.items()}  # fmt: skip
+        name: score["value"] for name, score in first.items()
+    }
 
 
 def test_a_single_example_that_does_not_fit_ends_with_what_to_change(make_run, small_device):

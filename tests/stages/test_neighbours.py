@@ -44,8 +44,12 @@ def test_similar_texts_are_those_of_comparing_all_pairs():
     texts = [" ".join(generator.choice(words, 5)) for _ in range(60)]
     bags = [Counter(text.split()) for text in texts]
     vectors = to_unit(np.array([[bag[word] for word in words] for bag in bags], dtype=float))
-    brute = {(at, other) for at in range(60) for other in range(at)
-             if vectors[at] @ vectors[other] >= 0.8 and overlap(bags[at], bags[other]) >= 0.6}  # fmt: skip
+    brute = {
+        (at, other)
+        for at in range(60)
+        for other in range(at)
+        if vectors[at] @ vectors[other] >= 0.8 and overlap(bags[at], bags[other]) >= 0.6
+    }
 
     found = find_similar(vectors, vectors, texts, texts, cosine=0.8, share=0.6, count=59, same=True)
 

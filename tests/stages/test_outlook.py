@@ -57,8 +57,11 @@ class TestHead:
 
         prepared = head.compute(other)
         assert counted[0] == prepared.trainable
-        assert counted[1] == sum(parameter.numel() for name, parameter in prepared.model.named_parameters()
-                                 if ".original_module." not in name)  # fmt: skip
+        assert counted[1] == sum(
+            parameter.numel()
+            for name, parameter in prepared.model.named_parameters()
+            if ".original_module." not in name
+        )
 
 
 class TestTraining:
@@ -83,8 +86,9 @@ class TestTraining:
     def test_beside_a_rate_that_is_set_stands_the_one_that_would_be_taken(self, make_run):
         run = make_run(head={"tune": "head"}, training={"learning_rate": 1e-4, "optimizer": "adamw"})
         chain.make(run, "head")
-        usual = head.choose_learning_rate(run.recipe.replace({"training": {"learning_rate": 0.0}}),
-                                          spread=head.read_spread(run))  # fmt: skip
+        usual = head.choose_learning_rate(
+            run.recipe.replace({"training": {"learning_rate": 0.0}}), spread=head.read_spread(run)
+        )
 
         assert look(run, "training").facts["peak learning rate"] == f"0.0001, set; {usual:g} by default"
         assert look(run, "training", learning_rate=0.0).facts["peak learning rate"] == f"{usual:g}"
@@ -99,8 +103,9 @@ class TestTraining:
         path = run.path / "training" / "summary.json"
         summary = json.loads(path.read_text())
         tokens = int(np.sum(chain.make(run, "preprocessing").datasets["train"]["length"][:]))
-        path.write_text(json.dumps({**summary, "tokens_per_second": tokens / 10, "seconds": 1.0,
-                                    "seconds_with_evaluation": 1.0}))  # fmt: skip
+        path.write_text(
+            json.dumps({**summary, "tokens_per_second": tokens / 10, "seconds": 1.0, "seconds_with_evaluation": 1.0})
+        )
 
         times = [look(run, "training", epochs=epochs).facts["estimated time"] for epochs in (2.0, 4.0)]
 

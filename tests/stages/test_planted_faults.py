@@ -20,11 +20,28 @@ from ftkit.stages.inspection.stage import inspect_splits
 pytestmark = pytest.mark.sample
 
 SPLITS = ("train", "validation", "test")
-SOUND = ("reuters-r8", "reuters-r52", "newsgroups", "tweets", "movie-snippets", "product-snippets", "editorials",
-         "tweet-entities")  # fmt: skip
+SOUND = (
+    "reuters-r8",
+    "reuters-r52",
+    "newsgroups",
+    "tweets",
+    "movie-snippets",
+    "product-snippets",
+    "editorials",
+    "tweet-entities",
+)
 
-PLANTED = {"giveaway", "double_encoded", "lost_character", "tags_mended", "label_shift", "length_shift",
-           "similar_names", "long_entity", "boilerplate"}  # fmt: skip
+PLANTED = {
+    "giveaway",
+    "double_encoded",
+    "lost_character",
+    "tags_mended",
+    "label_shift",
+    "length_shift",
+    "similar_names",
+    "long_entity",
+    "boilerplate",
+}
 
 Rows = dict[str, list[Any]]
 
@@ -60,8 +77,10 @@ class Sentences:
 def read_rows(splits: Splits) -> Rows:
     """Return the examples of the three splits with names for ids."""
     if splits.task == "token-classification":
-        return {split: [[row["words"], [splits.labels[tag] for tag in row["tags"]]] for row in splits.datasets[split]]
-                for split in SPLITS}  # fmt: skip
+        return {
+            split: [[row["words"], [splits.labels[tag] for tag in row["tags"]]] for row in splits.datasets[split]]
+            for split in SPLITS
+        }
     return {split: [[row["text"], splits.labels[row["label"]]] for row in splits.datasets[split]] for split in SPLITS}
 
 
@@ -128,8 +147,9 @@ def test_texts_of_train_that_were_edited_lightly_are_found_in_test(topics):
 
 def test_a_label_left_in_the_text_blocks(topics):
     assert pick(topics.inspect(), "giveaway") is None
-    topics.rows["train"] = [[f"{text} topic_{label}" if label == "acq" else text, label]
-                            for text, label in topics.rows["train"]]  # fmt: skip
+    topics.rows["train"] = [
+        [f"{text} topic_{label}" if label == "acq" else text, label] for text, label in topics.rows["train"]
+    ]
     finding = pick(topics.inspect(), "giveaway")
     assert finding is not None
     assert finding.severity == "blocker"

@@ -16,23 +16,57 @@ class TestChoosingTheLength:
     @pytest.mark.parametrize(
         ("lengths", "limit", "length", "reason"),
         [
-            pytest.param([10] * 95 + [400] * 5, 512, 16,
-                         "chosen from the data: 95.0% of the training texts fit into 16 tokens whole", id="95 %"),
-            pytest.param([10] * 94 + [40] * 6, 512, 48,
-                         "chosen from the data: 100.0% of the training texts fit into 48 tokens whole", id="94 %"),
-            pytest.param([64] * 10, 512, 64,
-                         "chosen from the data: 100.0% of the training texts fit into 64 tokens whole", id="just so"),
-            pytest.param([600] * 10 + [20] * 10, 512, 512, "chosen from the data: the encoder takes 512; "
-                         "50.0% of the training texts fit into 512 tokens whole", id="more than the encoder takes"),
-            pytest.param([50] * 10, 60, 60,
-                         "chosen from the data: 100.0% of the training texts fit into 60 tokens whole", id="odd limit"),
-            pytest.param([20_000], 1_000_000, 1_000_000,
-                         "chosen from the data: 100.0% of the training texts fit into 1000000 tokens whole",
-                         id="no limit"),
-            pytest.param([], 512, 16, "chosen from the data: 100.0% of the training texts fit into 16 tokens whole",
-                         id="no texts"),
+            pytest.param(
+                [10] * 95 + [400] * 5,
+                512,
+                16,
+                "chosen from the data: 95.0% of the training texts fit into 16 tokens whole",
+                id="95 %",
+            ),
+            pytest.param(
+                [10] * 94 + [40] * 6,
+                512,
+                48,
+                "chosen from the data: 100.0% of the training texts fit into 48 tokens whole",
+                id="94 %",
+            ),
+            pytest.param(
+                [64] * 10,
+                512,
+                64,
+                "chosen from the data: 100.0% of the training texts fit into 64 tokens whole",
+                id="just so",
+            ),
+            pytest.param(
+                [600] * 10 + [20] * 10,
+                512,
+                512,
+                "chosen from the data: the encoder takes 512; 50.0% of the training texts fit into 512 tokens whole",
+                id="more than the encoder takes",
+            ),
+            pytest.param(
+                [50] * 10,
+                60,
+                60,
+                "chosen from the data: 100.0% of the training texts fit into 60 tokens whole",
+                id="odd limit",
+            ),
+            pytest.param(
+                [20_000],
+                1_000_000,
+                1_000_000,
+                "chosen from the data: 100.0% of the training texts fit into 1000000 tokens whole",
+                id="no limit",
+            ),
+            pytest.param(
+                [],
+                512,
+                16,
+                "chosen from the data: 100.0% of the training texts fit into 16 tokens whole",
+                id="no texts",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_it_is_the_shortest_usual_one_that_holds_95_percent_whole(self, lengths, limit, length, reason):
         assert choose_max_length(lengths, limit=limit) == (length, reason)
 
@@ -106,9 +140,18 @@ class TestEncodingARun:
         table = pd.read_csv(run.path / "preprocessing" / "ledger.csv", keep_default_na=False)
         assert table.equals(encoded.ledger)
         assert list(table.columns) == [
-            "split", "label", "texts", "texts_long", "texts_cut", "tokens", "tokens_cut", "entities", "entities_long",
-            "entities_cut", "windows",
-        ]  # fmt: skip
+            "split",
+            "label",
+            "texts",
+            "texts_long",
+            "texts_cut",
+            "tokens",
+            "tokens_cut",
+            "entities",
+            "entities_long",
+            "entities_cut",
+            "windows",
+        ]
         whole = table[table["label"] == ""].set_index("split")
         assert whole["texts"].to_dict() == {split: len(data) for split, data in encoded.splits.datasets.items()}
         assert whole["windows"].to_dict() == {split: len(rows) for split, rows in encoded.datasets.items()}
@@ -160,8 +203,12 @@ class TestSampleTokens:
 
 
 def find(encoded: Encoded, word: str) -> tuple[str, int]:
-    return next((split, at) for split, data in encoded.splits.datasets.items() for at, words in enumerate(data["words"])
-                if word in words)  # fmt: skip
+    return next(
+        (split, at)
+        for split, data in encoded.splits.datasets.items()
+        for at, words in enumerate(data["words"])
+        if word in words
+    )
 
 
 class TestInterruption:

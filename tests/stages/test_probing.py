@@ -103,8 +103,10 @@ class TestSuspects:
             assert len(report.probing.floors) == 4
 
     def test_a_sentence_with_a_wrong_tag_is_found_with_all_its_tags(self, make_run, tmp_path):
-        sentences = [[("the", "O"), ("rain", "O"), ("in", "O"), ("london", "B-LOC"), ("was", "O"), (f"n{at}", "O")]
-                     for at in range(120)]  # fmt: skip
+        sentences = [
+            [("the", "O"), ("rain", "O"), ("in", "O"), ("london", "B-LOC"), ("was", "O"), (f"n{at}", "O")]
+            for at in range(120)
+        ]
         sentences[30][1] = ("rain", "B-LOC")
         path = tmp_path / "places.conll"
         path.write_text("\n\n".join("\n".join(f"{word} {tag}" for word, tag in item) for item in sentences))
@@ -131,7 +133,7 @@ class TestFloors:
 
         assert floors[["floor", "split"]].values.tolist() == [
             [floor, split] for split in ("validation", "test") for floor in ("words_linear", "frozen_linear")
-        ]  # fmt: skip
+        ]
         assert (floors["metric"] == "accuracy").all()
         assert (floors["value"] > 0.9).all()
         assert ((floors["low"] <= floors["value"]) & (floors["value"] <= floors["high"])).all()
@@ -189,8 +191,9 @@ class TestEncoding:
         assert report.probing.cuts.empty
 
     def test_an_encoder_that_cannot_be_loaded_is_said(self, make_run, tmp_path):
-        run = make_run(data={"source": str(write_texts(tmp_path / "clear.csv", clear_rows()))},
-                       head={"encoder": "nobody/nothing"})  # fmt: skip
+        run = make_run(
+            data={"source": str(write_texts(tmp_path / "clear.csv", clear_rows()))}, head={"encoder": "nobody/nothing"}
+        )
         report = chain.make(run, "inspection")
 
         said = next(finding for finding in report.findings if finding.check == "not_encoded")
@@ -206,7 +209,8 @@ class TestEncoding:
         assert embedded is not None
         sizes = {split: len(data) for split, data in embedded.splits.datasets.items()}
         assert {split: len(states) for split, states in embedded.words.items()} == {
-            split: 60 * size for split, size in sizes.items()}  # fmt: skip
+            split: 60 * size for split, size in sizes.items()
+        }
         assert all((np.abs(states).sum(axis=1) > 0).all() for states in embedded.words.values())
         assert not (tmp_path / "ids").exists()
 
@@ -216,8 +220,9 @@ class TestChecks:
         rows = clear_rows(200)
         words = rows[0][0].split()
         copies = [(" ".join([*words[:5], "very", *words[5:]]), rows[0][1]) for _ in range(12)]
-        report = chain.make(clear_run(rows + [(f"{text} {at}", label) for at, (text, label) in enumerate(copies)]),
-                            "inspection")  # fmt: skip
+        report = chain.make(
+            clear_run(rows + [(f"{text} {at}", label) for at, (text, label) in enumerate(copies)]), "inspection"
+        )
 
         assert [finding for finding in report.findings if finding.check in ("similar_leak", "similar_text")]
 
@@ -309,8 +314,11 @@ class TestRealTexts:
         )
         probing = probe_splits(edited, recipe, tmp_path / "ids", print)
 
-        leak = next(finding for finding in probing.findings if finding.check == "similar_leak"
-                    and finding.split == "test" and "train" in finding.detail)  # fmt: skip
+        leak = next(
+            finding
+            for finding in probing.findings
+            if finding.check == "similar_leak" and finding.split == "test" and "train" in finding.detail
+        )
         planted = set(np.array(test["row"])[:50].tolist())
         assert leak.severity == "warning"
         assert len(planted & set(leak.rows)) >= 40

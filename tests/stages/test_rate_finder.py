@@ -30,8 +30,9 @@ class TestFindingALearningRate:
         assert abs(moved.smoothed[-1] - moved.smoothed[5]) > 0.05
 
     def test_an_exploding_loss_ends_it(self, make_run):
-        search = find_learning_rate(make_run(training={"optimizer": "sgd", "max_grad_norm": 0.0}), low=1e-3, high=1e6,
-                                    steps=60)  # fmt: skip
+        search = find_learning_rate(
+            make_run(training={"optimizer": "sgd", "max_grad_norm": 0.0}), low=1e-3, high=1e6, steps=60
+        )
 
         assert len(search.losses) < 60
 
@@ -60,8 +61,17 @@ class TestFindingALearningRate:
         assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
         assert (run.path / "head" / "model" / "model.safetensors").read_bytes() == head
         fresh = {path.name for path in run.path.rglob("*") if path.is_file() and path not in files}
-        assert fresh - {".lock"} <= {"rate_search.json", "ledger.csv", "lengths.npz", "entities.npz", "summary.json",
-                                     "train.arrow", "validation.arrow", "test.arrow", "made_from.json"}  # fmt: skip
+        assert fresh - {".lock"} <= {
+            "rate_search.json",
+            "ledger.csv",
+            "lengths.npz",
+            "entities.npz",
+            "summary.json",
+            "train.arrow",
+            "validation.arrow",
+            "test.arrow",
+            "made_from.json",
+        }
         assert not (run.path / "training" / "events.jsonl").exists()
         assert run.status()["training"].state == "pending"
 

@@ -79,22 +79,27 @@ def test_the_strength_is_that_of_the_lowest_loss_out_of_fold() -> None:
     assert guessed.mean() == pytest.approx(np.log(3), rel=0.1)
 
 
-@pytest.mark.parametrize(("sections", "solved"), [
-    ({}, False), ({"head": {"tune": "head"}}, True),
-    ({"head": {"tune": "head"}, "training": {"optimizer": "adamw"}}, False),
-    ({"head": {"tune": "head"}, "training": {"learning_rate": 0.1}}, False),
-    ({"head": {"tune": "head"}, "training": {"focal_gamma": 2.0}}, False),
-    ({"head": {"tune": "head"}, "training": {"label_smoothing": 0.1}}, False),
-    ({"head": {"tune": "head"}, "training": {"class_weights": "balanced"}}, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sections", "solved"),
+    [
+        ({}, False),
+        ({"head": {"tune": "head"}}, True),
+        ({"head": {"tune": "head"}, "training": {"optimizer": "adamw"}}, False),
+        ({"head": {"tune": "head"}, "training": {"learning_rate": 0.1}}, False),
+        ({"head": {"tune": "head"}, "training": {"focal_gamma": 2.0}}, False),
+        ({"head": {"tune": "head"}, "training": {"label_smoothing": 0.1}}, False),
+        ({"head": {"tune": "head"}, "training": {"class_weights": "balanced"}}, True),
+    ],
+)
 def test_it_is_solved_unless_an_optimizer_a_rate_or_another_loss_is_asked_for(
     sections: dict[str, Any], solved: bool
 ) -> None:
     assert is_solved(Recipe().replace(sections)) is solved
 
 
-@pytest.mark.parametrize("source", ["reviews.csv", "topics.tsv", "multi.jsonl", "ratings.csv", "pairs.tsv",
-                                    "entities.conll", "pos.conllu"])  # fmt: skip
+@pytest.mark.parametrize(
+    "source", ["reviews.csv", "topics.tsv", "multi.jsonl", "ratings.csv", "pairs.tsv", "entities.conll", "pos.conllu"]
+)
 def test_every_kind_of_data_is_solved_and_scored(make_run: Callable[..., Run], source: str) -> None:
     run = make_run(source, head={"tune": "head"}, training=SOLVED)
     scored = chain.make(run, "evaluation")

@@ -52,8 +52,14 @@ def test_the_trained_model_is_that_of_the_uncached_path(
     encoder = str(make_tiny_encoder(architecture))
     runs = {}
     for cached in (True, False):
-        run, fitted = train(make_run, tmp_path, f"cached-{cached}", source, head={"encoder": encoder, "tune": tune},
-                            training={"cache_features": cached})  # fmt: skip
+        run, fitted = train(
+            make_run,
+            tmp_path,
+            f"cached-{cached}",
+            source,
+            head={"encoder": encoder, "tune": tune},
+            training={"cache_features": cached},
+        )
         runs[cached] = run, fitted
     said = [event.get("detail", "") for event in runs[True][1].events if event.get("state") == "encoding"]
     assert any("went through the frozen layers" in text for text in said)
@@ -99,8 +105,9 @@ def test_other_labels_for_the_same_texts_are_read_from_the_cache_too(make_run, t
 
 
 def test_the_head_of_head_then_full_starts_from_the_cache(make_run, tmp_path, computed):
-    _, fitted = train(make_run, tmp_path, "both", head={"tune": "head_then_full"},
-                      training={"head_epochs": 1.0, "optimizer": "adamw"})  # fmt: skip
+    _, fitted = train(
+        make_run, tmp_path, "both", head={"tune": "head_then_full"}, training={"head_epochs": 1.0, "optimizer": "adamw"}
+    )
 
     assert sum(computed) > 0
     assert sum(event.get("state") == "encoding" for event in fitted.events) == 1
@@ -145,8 +152,9 @@ def test_one_seed_gives_one_model_whatever_room_there_is(make_run, tmp_path, mon
 def test_a_cached_training_goes_on_from_its_checkpoint_bit_for_bit(make_run, tmp_path):
     settings = {"epochs": 4.0, "evaluations": 1}
     whole, _ = train(make_run, tmp_path, "whole", head={"tune": "head"}, training=settings)
-    run = make_run(name="parts", head={**SETTINGS["head"], "tune": "head"},
-                   training={**SETTINGS["training"], **settings})  # fmt: skip
+    run = make_run(
+        name="parts", head={**SETTINGS["head"], "tune": "head"}, training={**SETTINGS["training"], **settings}
+    )
     started = training.start(run)
     started.post("suspend")
     with pytest.raises(training.Suspended):

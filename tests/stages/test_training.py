@@ -50,9 +50,11 @@ def wait_for(condition, seconds=60.0):
 @pytest.mark.parametrize(
     ("source", "tune"),
     # a frozen random encoder says nothing of whole texts: there, the real samples show it
-    [*(("entities.conll", tune) for tune in ("head", "top", "full", "lora", "head_then_full")),
-     *(("reviews.csv", tune) for tune in ("full", "lora", "head_then_full"))],
-)  # fmt: skip
+    [
+        *(("entities.conll", tune) for tune in ("head", "top", "full", "lora", "head_then_full")),
+        *(("reviews.csv", tune) for tune in ("full", "lora", "head_then_full")),
+    ],
+)
 def test_each_way_of_tuning_lowers_the_loss(make_run, source, tune):
     run = make_run(source, head={"tune": tune, "top_layers": 1}, training={"epochs": 15.0, "head_epochs": 5.0})
     fitted = chain.make(run, "training")
@@ -258,8 +260,13 @@ print(chain.make(Run.open(sys.argv[1]), "evaluation").metrics["split"])
 @pytest.mark.slow
 def test_an_interrupt_while_another_stage_waits_stops_the_training_and_goes_on_with_its_best(make_run):
     run = make_run(training={"epochs": 1000.0})
-    process = subprocess.Popen([sys.executable, "-c", WAITS, str(run.path)], env={**os.environ},
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, str(run.path)],
+        env={**os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_for(lambda: len(steps(run)) > 3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -443,14 +450,16 @@ def test_all_layers_are_trained_in_the_number_format_that_the_head_before_them_d
         return out
 
     monkeypatch.setattr(torch.nn.Linear, "forward", spy)
-    run = make_run(head={"tune": "head_then_full"}, training={"learning_rate": 0.0, "optimizer": "auto",
-                                                              "precision": "bf16"})  # fmt: skip
+    run = make_run(
+        head={"tune": "head_then_full"}, training={"learning_rate": 0.0, "optimizer": "auto", "precision": "bf16"}
+    )
     assert chain.make(run, "training").summary["solved"]
     assert torch.bfloat16 in seen
 
 
-@pytest.mark.parametrize(("keep", "patience", "kept"), [("auto", 0, "last"), ("best", 0, "best"), ("auto", 9, "best"),
-                                                        ("last", 9, "last")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keep", "patience", "kept"), [("auto", 0, "last"), ("best", 0, "best"), ("auto", 9, "best"), ("last", 9, "last")]
+)
 def test_few_examples_do_not_choose_among_evaluations(make_run, keep, patience, kept):
     run = make_run(training={"epochs": 3.0, "keep": keep, "patience": patience, "learning_rate": 0.05})
     fitted = chain.make(run, "training")
@@ -474,7 +483,8 @@ def test_last_weights_are_kept_also_by_a_training_that_was_put_down_in_its_last_
     interrupt_at(run, wanted["steps"], "suspend", monkeypatch)
     again = chain.make(run, "training").summary
     assert [again[name] for name in ("best", "best_step", "steps")] == [
-        wanted[name] for name in ("best", "best_step", "steps")]  # fmt: skip
+        wanted[name] for name in ("best", "best_step", "steps")
+    ]
     assert same(weights(straight), weights(run))
 
 
@@ -511,8 +521,12 @@ def make_evaluation_on_validation(run):
 def test_accumulated_batches_give_the_gradient_of_one_large_batch(make_run):
     settings = {"epochs": 1.0, "optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "warmup": 0.0}
     whole = make_run("entities.conll", name="whole", head={"dropout": 0.0}, training={**settings, "batch_size": 64})
-    parts = make_run("entities.conll", name="parts", head={"dropout": 0.0},
-                     training={**settings, "batch_size": 4, "accumulation": 16})  # fmt: skip
+    parts = make_run(
+        "entities.conll",
+        name="parts",
+        head={"dropout": 0.0},
+        training={**settings, "batch_size": 4, "accumulation": 16},
+    )
     fitted = [chain.make(run, "training") for run in (whole, parts)]
     assert len(steps(whole)) == len(steps(parts)) == 1
     first, second = (weights(run, "token-classification") for run in (whole, parts))
@@ -522,8 +536,11 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(make_run):
 
 @pytest.mark.parametrize("source", ["reviews.csv", "entities.conll"])
 def test_in_fp32_without_dropout_every_loss_is_that_of_a_plain_trainer(make_run, tmp_path, source):
-    run = make_run(source, head={"dropout": 0.0, "attention_dropout": 0.0},
-                   training={"epochs": 12.0, "batch_size": 8, "learning_rate": 5e-3, "precision": "fp32"})  # fmt: skip
+    run = make_run(
+        source,
+        head={"dropout": 0.0, "attention_dropout": 0.0},
+        training={"epochs": 12.0, "batch_size": 8, "learning_rate": 5e-3, "precision": "fp32"},
+    )
     ours = [event["loss"] for event in chain.make(run, "training").events if event["kind"] == "step"]
     theirs = train_plainly(run, tmp_path / "plain", round(run.recipe.training.warmup * len(ours)))
     assert ours == pytest.approx(theirs, rel=1e-4)
@@ -556,11 +573,20 @@ def train_plainly(run, folder, warmup_steps):
             return self.accelerator.prepare(loader)
 
     args = TrainingArguments(
-        output_dir=str(folder), num_train_epochs=wanted.epochs, per_device_train_batch_size=wanted.batch_size,
-        learning_rate=wanted.learning_rate, weight_decay=wanted.weight_decay, warmup_steps=warmup_steps,
-        lr_scheduler_type=wanted.schedule, max_grad_norm=wanted.max_grad_norm, logging_steps=1, use_cpu=True,
-        report_to="none", save_strategy="no", disable_tqdm=True,
-    )  # fmt: skip
+        output_dir=str(folder),
+        num_train_epochs=wanted.epochs,
+        per_device_train_batch_size=wanted.batch_size,
+        learning_rate=wanted.learning_rate,
+        weight_decay=wanted.weight_decay,
+        warmup_steps=warmup_steps,
+        lr_scheduler_type=wanted.schedule,
+        max_grad_norm=wanted.max_grad_norm,
+        logging_steps=1,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
     trainer = Plain(head.load_head_model(run), args, train_dataset=rows)
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -587,8 +613,15 @@ def test_each_control_works_for_both_tasks(make_run, source, settings):
 def test_the_summary_says_what_was_done(make_run):
     run = make_run()
     summary = chain.make(run, "training").summary
-    assert {"status", "steps", "seconds", "examples_per_second", "tokens_per_second", "precision",
-            "peak_memory_bytes"} <= set(summary)  # fmt: skip
+    assert {
+        "status",
+        "steps",
+        "seconds",
+        "examples_per_second",
+        "tokens_per_second",
+        "precision",
+        "peak_memory_bytes",
+    } <= set(summary)
     assert json.loads((run.path / "environment.json").read_text())["precision"] == "fp32"
     assert summary["peak_memory_bytes"] > 50_000_000
 
@@ -605,10 +638,20 @@ def test_the_summary_says_what_was_done(make_run):
 def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path, optimizer, tune):
     from ftkit.recipe import Recipe
 
-    recipe = Recipe().replace({
-        "data": {"source": "reuters-r8", "limit": 384}, "preprocessing": {"max_length": 32}, "head": {"tune": tune},
-        "training": {"optimizer": optimizer, "epochs": 1.0, "head_epochs": 1.0, "batch_size": 8, "precision": "fp32"},
-    })  # fmt: skip
+    recipe = Recipe().replace(
+        {
+            "data": {"source": "reuters-r8", "limit": 384},
+            "preprocessing": {"max_length": 32},
+            "head": {"tune": tune},
+            "training": {
+                "optimizer": optimizer,
+                "epochs": 1.0,
+                "head_epochs": 1.0,
+                "batch_size": 8,
+                "precision": "fp32",
+            },
+        }
+    )
     fitted = chain.make(Run.create(tmp_path / "run", recipe), "training")
     losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
     assert len(losses) == fitted.summary["steps_total"] >= 48

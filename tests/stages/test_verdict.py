@@ -19,8 +19,11 @@ SUMMARY = {"steps": 63, "epochs": 3.0, "learning_rate": 5e-5, "status": "done", 
 
 
 def make_metrics(own: float, floor: float, name: str = "accuracy") -> dict[str, Any]:
-    baselines = {"majority": {name: {"value": 0.2}}, "words_linear": {name: {"value": floor / 2}},
-                 "frozen_linear": {name: {"value": floor}}}  # fmt: skip
+    baselines = {
+        "majority": {name: {"value": 0.2}},
+        "words_linear": {name: {"value": floor / 2}},
+        "frozen_linear": {name: {"value": floor}},
+    }
     return {"metrics": {name: {"value": own}}, "baselines": baselines}
 
 
@@ -33,22 +36,29 @@ def test_a_model_below_a_linear_one_is_told_with_what_to_change() -> None:
     )
 
 
-@pytest.mark.parametrize(("summary", "sections", "advice"), [
-    ({"steps": 900}, {}, "a larger rate: -p training.learning_rate=0.0001"),
-    ({}, {"head": {"tune": "head"}}, "-p head.tune=full"),
-    ({}, {"training": {"learning_rate": 1e-6}}, "-p training.learning_rate=0"),
-    ({"status": "stopped", "reason": "hand"}, {}, "training to the end"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("summary", "sections", "advice"),
+    [
+        ({"steps": 900}, {}, "a larger rate: -p training.learning_rate=0.0001"),
+        ({}, {"head": {"tune": "head"}}, "-p head.tune=full"),
+        ({}, {"training": {"learning_rate": 1e-6}}, "-p training.learning_rate=0"),
+        ({"status": "stopped", "reason": "hand"}, {}, "training to the end"),
+    ],
+)
 def test_the_advice_fits_what_was_done(summary: dict[str, Any], sections: dict[str, Any], advice: str) -> None:
     said = describe_verdict(make_metrics(0.5, 0.6), {**SUMMARY, **summary}, Recipe().replace(sections))
 
     assert advice in said
 
 
-@pytest.mark.parametrize("metrics", [
-    make_metrics(0.95, 0.93), {"metrics": {"accuracy": {"value": 0.1}}, "baselines": {}},
-    make_metrics(0.05, 0.2, name="rmse"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        make_metrics(0.95, 0.93),
+        {"metrics": {"accuracy": {"value": 0.1}}, "baselines": {}},
+        make_metrics(0.05, 0.2, name="rmse"),
+    ],
+)
 def test_nothing_is_said_where_it_is_better_or_there_is_nothing_to_compare(metrics: dict[str, Any]) -> None:
     assert describe_verdict(metrics, SUMMARY, Recipe()) == ""
 
@@ -60,14 +70,22 @@ def test_floors_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_t
     chain.make(run, "inspection")
     path = run.path / "inspection" / "floors.csv"
     floors = read_table(path, text=("floor", "split", "metric"))
-    row = {"floor": "frozen_linear", "split": "test", "metric": "accuracy", "value": 1.0, "low": 0.9, "high": 1.0,
-           "examples": 12}  # fmt: skip
+    row = {
+        "floor": "frozen_linear",
+        "split": "test",
+        "metric": "accuracy",
+        "value": 1.0,
+        "low": 0.9,
+        "high": 1.0,
+        "examples": 12,
+    }
     write_table(path, floors.iloc[:0].assign(**dict.fromkeys(row)).__class__([row]))  # tiny data have none of their own
 
     scored = chain.make(run, "evaluation")
 
-    assert read_floors(run, "test") == {"frozen_linear": {"accuracy": {"value": 1.0, "low": 0.9, "high": 1.0},
-                                                          "examples": 12}}  # fmt: skip
+    assert read_floors(run, "test") == {
+        "frozen_linear": {"accuracy": {"value": 1.0, "low": 0.9, "high": 1.0}, "examples": 12}
+    }
     assert read_floors(run, "validation") == {}
     assert scored.metrics["baselines"]["frozen_linear"]["accuracy"]["value"] == 1.0
     assert scored.metrics["verdict"].startswith("This model doesn't beat what costs next to nothing")
@@ -77,8 +95,10 @@ def test_floors_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_t
 
 
 def test_what_it_beats_by_less_than_the_split_can_tell_is_said_apart() -> None:
-    baselines = {"words_linear": {"accuracy": {"value": 0.97, "low": 0.96, "high": 0.975}},
-                 "frozen_linear": {"accuracy": {"value": 0.9, "low": 0.89, "high": 0.91}}}  # fmt: skip
+    baselines = {
+        "words_linear": {"accuracy": {"value": 0.97, "low": 0.96, "high": 0.975}},
+        "frozen_linear": {"accuracy": {"value": 0.9, "low": 0.89, "high": 0.91}},
+    }
     metrics = {"metrics": {"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}, "baselines": baselines}
 
     assert tables.verdict_notice(metrics).to_text() == (

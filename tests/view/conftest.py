@@ -16,10 +16,13 @@ from ftkit.stages.inspection.probing import Probing
 from ftkit.stages.inspection.stage import Report
 
 HOSTILE = (
-    "<script>window.hacked = 1</script>", '<img src="/hacked.png" onerror="window.hacked = 1">',
-    "**bold** [link](javascript:window.hacked=1) $x^2$ `code`", "../../../etc/passwd file:///etc/passwd",
-    "'\"><svg onload=window.hacked=1>", "<iframe src='/hacked'></iframe> &lt;b&gt; &#60;b&#62;",
-)  # fmt: skip
+    "<script>window.hacked = 1</script>",
+    '<img src="/hacked.png" onerror="window.hacked = 1">',
+    "**bold** [link](javascript:window.hacked=1) $x^2$ `code`",
+    "../../../etc/passwd file:///etc/passwd",
+    "'\"><svg onload=window.hacked=1>",
+    "<iframe src='/hacked'></iframe> &lt;b&gt; &#60;b&#62;",
+)
 LABELS = ("<b>bad</b><img src=x onerror=window.hacked=1>", "</td><script>window.hacked=1</script>")
 
 
@@ -38,8 +41,14 @@ def hostile_run(make_run: Callable[..., Any], tmp_path: Path) -> Any:
         writer = csv.writer(file)
         writer.writerow(["<script>text</script>", "<img src=x onerror=window.hacked=1>"])
         writer.writerows([f"{HOSTILE[at % len(HOSTILE)]} number {at}", LABELS[at % 2]] for at in range(60))
-    return make_run(str(path), data={"source": str(path), "text_column": "<script>text</script>",
-                                     "label_column": "<img src=x onerror=window.hacked=1>"})  # fmt: skip
+    return make_run(
+        str(path),
+        data={
+            "source": str(path),
+            "text_column": "<script>text</script>",
+            "label_column": "<img src=x onerror=window.hacked=1>",
+        },
+    )
 
 
 def doubt(report: Report, *, split: str = "train", most: int = 6) -> Report:
@@ -50,12 +59,19 @@ def doubt(report: Report, *, split: str = "train", most: int = 6) -> Report:
     if spelling.tagging:  # as many as there are words
         labels = [spelling.write(list(reversed(example[column]))) for example in examples]
     suspects = [
-        {"split": split, "row": example["row"], "given": spelling.write(example[column]), "score": at / 100,
-         "suggested": labels[at if spelling.tagging else (at + 1) % len(labels)]}
+        {
+            "split": split,
+            "row": example["row"],
+            "given": spelling.write(example[column]),
+            "score": at / 100,
+            "suggested": labels[at if spelling.tagging else (at + 1) % len(labels)],
+        }
         for at, example in enumerate(examples)
-    ]  # fmt: skip
-    like = [{"split": split, "row": example["row"], "label": labels[at], "similarity": 0.5,
-             "text": example.get("text", "")} for at, example in enumerate(examples)]  # fmt: skip
+    ]
+    like = [
+        {"split": split, "row": example["row"], "label": labels[at], "similarity": 0.5, "text": example.get("text", "")}
+        for at, example in enumerate(examples)
+    ]
     neighbours = {(item["split"], item["row"]): like for item in suspects}
     return replace(report, probing=Probing(suspects=pd.DataFrame(suspects), neighbours=neighbours))
 

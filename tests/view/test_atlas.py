@@ -14,11 +14,17 @@ HOSTILE = "<img src=x onerror=alert(1)> $\\frac$"
 def table():
     generator = np.random.default_rng(0)
     labels = [f"label {n % 10}" for n in range(60)]
-    return pd.DataFrame({
-        "x": generator.normal(size=60), "y": generator.normal(size=60), "split": ["train"] * 40 + ["test"] * 20,
-        "row": range(60), "label": [HOSTILE, *labels[1:]], "suspect": [True, *[False] * 59],
-        "text": [f"{HOSTILE} text {n}" for n in range(60)],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "x": generator.normal(size=60),
+            "y": generator.normal(size=60),
+            "split": ["train"] * 40 + ["test"] * 20,
+            "row": range(60),
+            "label": [HOSTILE, *labels[1:]],
+            "suspect": [True, *[False] * 59],
+            "text": [f"{HOSTILE} text {n}" for n in range(60)],
+        }
+    )
 
 
 def test_the_most_frequent_labels_have_colours_and_the_rest_is_grey(table):
@@ -42,8 +48,9 @@ def test_the_picture_is_drawn_also_of_labels_that_look_like_markup(table):
 
 
 def test_the_cuts_are_drawn(table):
-    cuts = pd.DataFrame([{"max_length": n, "split": "train", "texts": 1 / n, "tokens": 1 / n, "entities": 0.0}
-                         for n in (16, 32)])  # fmt: skip
+    cuts = pd.DataFrame(
+        [{"max_length": n, "split": "train", "texts": 1 / n, "tokens": 1 / n, "entities": 0.0} for n in (16, 32)]
+    )
 
     assert len(cut_shares(cuts).axes[0].lines) == 2
     assert len(cut_shares(cuts.assign(entities=0.1)).axes[0].lines) == 3

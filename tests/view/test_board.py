@@ -29,11 +29,23 @@ def board_of(make_run):
 
 def steps(count, *, first=1, total=5000, loss=1.0):
     return [
-        ("step", {"step": step, "steps_total": total, "epoch": step / total, "loss": loss / math.sqrt(step),
-                  "learning_rate": 1e-4, "examples_per_second": 10.0, "tokens_per_second": 100.0,
-                  "seconds_left": 5.0, "memory_bytes": 10**9, "grad_norm": 1.0})
+        (
+            "step",
+            {
+                "step": step,
+                "steps_total": total,
+                "epoch": step / total,
+                "loss": loss / math.sqrt(step),
+                "learning_rate": 1e-4,
+                "examples_per_second": 10.0,
+                "tokens_per_second": 100.0,
+                "seconds_left": 5.0,
+                "memory_bytes": 10**9,
+                "grad_norm": 1.0,
+            },
+        )
         for step in range(first, first + count)
-    ]  # fmt: skip
+    ]
 
 
 def curves(board):
@@ -79,8 +91,10 @@ def test_a_log_that_began_anew_replaces_what_was_shown(board_of):
 
 def test_the_pause_button_becomes_resume_and_posts_it(board_of):
     posted = []
-    board = board_of([*steps(3), ("status", {"state": "paused", "step": 3})],
-                     post=lambda command, value=None: posted.append((command, value)))  # fmt: skip
+    board = board_of(
+        [*steps(3), ("status", {"state": "paused", "step": 3})],
+        post=lambda command, value=None: posted.append((command, value)),
+    )
 
     assert board.pause.description == "Resume"
     board.pause.click()
@@ -163,10 +177,13 @@ def test_earlier_runs_are_faint_curves(board_of):
 
 def test_the_newest_evaluation_has_bars_and_examples(board_of):
     evaluation = {
-        "step": 5, "loss": 0.5, "metrics": {"accuracy": 0.8}, "best": True,
+        "step": 5,
+        "loss": 0.5,
+        "metrics": {"accuracy": 0.8},
+        "best": True,
         "per_label": [{"label": "<b>x</b>", "f1": 0.5, "support": 4}, {"label": "y", "f1": None, "support": 0}],
         "examples": [{"row": 1, "text": "<script>", "gold": ["y"], "probabilities": {"<b>x</b>": 0.2, "y": 0.8}}],
-    }  # fmt: skip
+    }
     board = board_of([*steps(5), ("evaluation", evaluation)])
 
     assert list(board.labels.bars.y) == [0.5, 0.0]

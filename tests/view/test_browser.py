@@ -111,9 +111,17 @@ class TestWhatIsShown:
 
         walk(flipped.box)
         assert [said for said in found if said] == [
-            "keys", "Accept suggestion (a)", "Keep given (k)", "Drop (d)", "label", "Relabel (r)", "Previous (p)",
-            "Next (n)", "Undo (u)", "suspect",
-        ]  # fmt: skip
+            "keys",
+            "Accept suggestion (a)",
+            "Keep given (k)",
+            "Drop (d)",
+            "label",
+            "Relabel (r)",
+            "Previous (p)",
+            "Next (n)",
+            "Undo (u)",
+            "suspect",
+        ]
 
 
 class TestDeciding:
@@ -127,10 +135,16 @@ class TestDeciding:
             (line,) = csv.DictReader(file)
         text = flipped.report.splits.datasets["train"][0]["text"]
         assert line | {"decided_at": ""} == {
-            "fingerprint": fingerprint_example(text), "old": suspect.given, "new": suspect.suggested,
-            "action": "relabel", "decided_by": "ada", "decided_at": "", "split": "train", "row": str(suspect.row),
+            "fingerprint": fingerprint_example(text),
+            "old": suspect.given,
+            "new": suspect.suggested,
+            "action": "relabel",
+            "decided_by": "ada",
+            "decided_at": "",
+            "split": "train",
+            "row": str(suspect.row),
             "text": text[:80],
-        }  # fmt: skip
+        }
         assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", line["decided_at"])
 
     def test_each_key_does_what_its_button_says(self, flipped):
@@ -142,9 +156,11 @@ class TestDeciding:
         press(flipped, "R")
 
         assert lines(flipped) == [
-            (given[0], other[0], "relabel"), (given[1], given[1], "keep"), (given[2], "", "drop"),
+            (given[0], other[0], "relabel"),
+            (given[1], given[1], "keep"),
+            (given[2], "", "drop"),
             (given[3], other[3], "relabel"),
-        ]  # fmt: skip
+        ]
         assert flipped.keys.value == ""
         assert visible(flipped.progress.value) == "4 of 6 decided: 2 relabelled, 1 kept, 1 dropped"
         assert visible(flipped.head.value).startswith("5 of 6")
@@ -322,8 +338,13 @@ class TestSaving:
     def test_corrections_that_the_recipe_names_elsewhere_are_taken_over(self, make_run, tmp_path, flipped):
         other = tmp_path / "shared.csv"
         theirs = replace(flipped.decisions.decide(flipped.suspects[5], None, text=""), decided_by="bob")
-        kept = replace(theirs, fingerprint=fingerprint_example("a text of theirs"), old="positive", new="negative",
-                       action="relabel")  # fmt: skip
+        kept = replace(
+            theirs,
+            fingerprint=fingerprint_example("a text of theirs"),
+            old="positive",
+            new="negative",
+            action="relabel",
+        )
         write_corrections(other, [theirs, kept])
         run = make_run(name="second", data={"corrections": str(other)})
         shown = Review(run, doubt(flipped.report))
@@ -399,8 +420,10 @@ class TestWithoutABrowser:
 
         (bundle,) = shown
         first, *rows = bundle["text/plain"].splitlines()
-        assert first == (f"The first 20 of 24 suspect labels; all are in {run.path}/inspection/suspects.csv. To decide "
-                         "about them, run this cell in JupyterLab.")  # fmt: skip
+        assert first == (
+            f"The first 20 of 24 suspect labels; all are in {run.path}/inspection/suspects.csv. To decide "
+            "about them, run this cell in JupyterLab."
+        )
         assert re.split(r"\s{2,}", rows[0]) == ["split", "row (from 0)", "given", "suggested", "score", "text"]
         assert len(rows) == 21
         assert bundle["text/html"].count("<tr>") == 21
@@ -424,8 +447,12 @@ class TestWithoutABrowser:
     def test_a_row_that_is_not_in_the_split_is_left_out(self, make_run):
         run = make_run()
         report = doubt(chain.make(run, "inspection"))
-        gone = pd.DataFrame([{"split": "train", "row": 9999, "given": "a", "suggested": "b", "score": 0.0},
-                             {"split": "nowhere", "row": 1, "given": "a", "suggested": "b", "score": 0.0}])  # fmt: skip
+        gone = pd.DataFrame(
+            [
+                {"split": "train", "row": 9999, "given": "a", "suggested": "b", "score": 0.0},
+                {"split": "nowhere", "row": 1, "given": "a", "suggested": "b", "score": 0.0},
+            ]
+        )
 
         found = Review(run, with_suspects(report, pd.concat([gone, report.suspects]))).suspects
 

@@ -76,9 +76,14 @@ def test_every_view_of_a_hostile_data_set_holds_only_its_own_markup(hostile_run,
     board = Board(run)
     board.refresh()
     read(board.examples.value + board.numbers.value + board.state.value)
-    for table in (tables.findings_table(inspected.findings), tables.decisions_table(inspected.splits.decisions),
-                  tables.examples_table(inspected.examples), tables.errors_table(scored.errors),
-                  tables.scores_table(scored.metrics), tables.Table(scored.metrics["per_label"], "none"),
-                  tables.predictions_table(predictor.predict(HOSTILE)),
-                  tables.ledger_table(encoded.ledger)):  # fmt: skip
+    for table in (
+        tables.findings_table(inspected.findings),
+        tables.decisions_table(inspected.splits.decisions),
+        tables.examples_table(inspected.examples),
+        tables.errors_table(scored.errors),
+        tables.scores_table(scored.metrics),
+        tables.Table(scored.metrics["per_label"], "none"),
+        tables.predictions_table(predictor.predict(HOSTILE)),
+        tables.ledger_table(encoded.ledger),
+    ):
         read(table.to_html())

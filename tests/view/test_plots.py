@@ -15,8 +15,18 @@ from ftkit.model.batching import count_padding
 from ftkit.view import plots, style
 from ftkit.view.history import list_rate_changes
 
-HOSTILE = ["<script>alert(1)</script>", r"$\frac$", "<img onerror=alert(1)>", "_hidden", "a\nb\x00\x1b[31m", "日本語",
-           "", "x" * 500, "\u202eright to left", "$a$ and $b$ %s {0}"]  # fmt: skip
+HOSTILE = [
+    "<script>alert(1)</script>",
+    r"$\frac$",
+    "<img onerror=alert(1)>",
+    "_hidden",
+    "a\nb\x00\x1b[31m",
+    "日本語",
+    "",
+    "x" * 500,
+    "\u202eright to left",
+    "$a$ and $b$ %s {0}",
+]
 
 
 def make_counts(labels: list[str]) -> pd.DataFrame:
@@ -25,15 +35,27 @@ def make_counts(labels: list[str]) -> pd.DataFrame:
 
 
 def make_ledger(labels: list[str]) -> pd.DataFrame:
-    row = {"split": "train", "texts": 10, "texts_cut": 2, "tokens": 900, "tokens_cut": 90, "entities": 4,
-           "entities_cut": 1, "windows": 12}  # fmt: skip
+    row = {
+        "split": "train",
+        "texts": 10,
+        "texts_cut": 2,
+        "tokens": 900,
+        "tokens_cut": 90,
+        "entities": 4,
+        "entities_cut": 1,
+        "windows": 12,
+    }
     return pd.DataFrame([{**row, "label": label} for label in ["", *labels]])
 
 
 def make_parameters(names: list[str]) -> pd.DataFrame:
     states = ["trained", "frozen", "new"]
-    return pd.DataFrame([{"group": name, "depth": at, "parameters": 10.0**at, "state": states[at % 3],
-                          "learning_rate": 2e-5} for at, name in enumerate(names)])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {"group": name, "depth": at, "parameters": 10.0**at, "state": states[at % 3], "learning_rate": 2e-5}
+            for at, name in enumerate(names)
+        ]
+    )
 
 
 def make_events(steps: int, metrics: dict[str, float]) -> list[dict[str, Any]]:
@@ -46,8 +68,10 @@ def make_events(steps: int, metrics: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def make_per_label(labels: list[str]) -> list[dict[str, Any]]:
-    return [{"label": label, "precision": 0.5, "recall": 0.7, "f1": 0.6, "f1_low": 0.4, "f1_high": 0.8, "support": at}
-            for at, label in enumerate(labels)]  # fmt: skip
+    return [
+        {"label": label, "precision": 0.5, "recall": 0.7, "f1": 0.6, "f1_low": 0.4, "f1_high": 0.8, "support": at}
+        for at, label in enumerate(labels)
+    ]
 
 
 def make_scores(names: list[str]) -> list[dict[str, Any]]:
@@ -141,12 +165,16 @@ def test_learning_curves_before_the_first_evaluation_say_so():
     assert "not evaluated yet" in texts_of(plots.learning_curves(make_events(5, {})))
 
 
-@pytest.mark.parametrize(("matrix", "predictions", "said"), [
-    (pd.DataFrame([[3, 1], [0, 2]], index=["a", "b"], columns=["a", "b"]), None, "predicted"),
-    (None, pd.DataFrame({"gold": [1.0, 2.0, math.nan], "predicted": [1.5, 1.5, 0.0]}), "2 examples"),
-    (None, pd.DataFrame({"gold": [["a", "b"]], "predicted": [["a"]]}), "no confusion matrix"),
-    (None, pd.DataFrame({"gold": [None], "predicted": ["a"]}), "no confusion matrix"),
-], ids=["labels", "numbers", "several labels", "no gold"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("matrix", "predictions", "said"),
+    [
+        (pd.DataFrame([[3, 1], [0, 2]], index=["a", "b"], columns=["a", "b"]), None, "predicted"),
+        (None, pd.DataFrame({"gold": [1.0, 2.0, math.nan], "predicted": [1.5, 1.5, 0.0]}), "2 examples"),
+        (None, pd.DataFrame({"gold": [["a", "b"]], "predicted": [["a"]]}), "no confusion matrix"),
+        (None, pd.DataFrame({"gold": [None], "predicted": ["a"]}), "no confusion matrix"),
+    ],
+    ids=["labels", "numbers", "several labels", "no gold"],
+)
 def test_gold_against_predicted_fits_every_task(matrix, predictions, said):
     figure = plots.confusion_or_scatter(matrix, predictions)
     assert any(said in text for text in texts_of(figure))
@@ -162,8 +190,11 @@ def test_a_confusion_matrix_beyond_its_size_keeps_the_frequent_labels_and_says_s
 
 
 def test_scores_without_an_interval_are_drawn_without_one():
-    rows = [{"name": "model", "value": 0.9, "low": 0.8, "high": 0.95}, {"name": "best", "value": 0.5, "low": None,
-            "high": None}, {"name": "unknown", "value": None}]  # fmt: skip
+    rows = [
+        {"name": "model", "value": 0.9, "low": 0.8, "high": 0.95},
+        {"name": "best", "value": 0.5, "low": None, "high": None},
+        {"name": "unknown", "value": None},
+    ]
     said = texts_of(plots.score_comparison(rows, "accuracy"))
     assert {"0.900  [0.800, 0.950]", "0.500"} <= set(said)
     assert "unknown" not in said

@@ -20,8 +20,17 @@ HOSTILE = [
     "</table>",
     "&amp;",
 ]
-FINDING = Finding(severity="warning", check="leak", split="test", value=3, bound=0, bound_from="none is harmless",
-                  rows=tuple(range(9)), detail="3 texts are also in train", remedy="Remove them.")  # fmt: skip
+FINDING = Finding(
+    severity="warning",
+    check="leak",
+    split="test",
+    value=3,
+    bound=0,
+    bound_from="none is harmless",
+    rows=tuple(range(9)),
+    detail="3 texts are also in train",
+    remedy="Remove them.",
+)
 
 
 class Reader(HTMLParser):
@@ -80,10 +89,20 @@ def test_long_tables_and_texts_are_cut_and_say_so():
     assert max(map(len, Reader(table.to_html()).cells)) <= 400 + len("and 50 more rows")
 
 
-@pytest.mark.parametrize(("value", "written"), [
-    (1234567, "1,234,567"), (0.123456, "0.1235"), (2e-05, "2e-05"), (None, ""), (float("nan"), ""), (True, "yes"),
-    (["a", "b"], "a, b"), (12000.0, "12,000"), (0.0, "0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (1234567, "1,234,567"),
+        (0.123456, "0.1235"),
+        (2e-05, "2e-05"),
+        (None, ""),
+        (float("nan"), ""),
+        (True, "yes"),
+        (["a", "b"], "a, b"),
+        (12000.0, "12,000"),
+        (0.0, "0"),
+    ],
+)
 def test_values_are_written_for_people(value, written):
     assert Reader(Table([{"value": value}]).to_html()).cells == ["value", written]
 
@@ -104,8 +123,10 @@ def test_fractions_of_a_column_have_one_format():
     table = Table([{"score": score, "rate": rate, "step": 3} for score, rate in values])
 
     assert [line.split() for line in table.to_text().splitlines()[1:]] == [
-        ["0.791", "1e-03", "3"], ["1.000", "5e-05", "3"], ["0", "3"],
-    ]  # fmt: skip
+        ["0.791", "1e-03", "3"],
+        ["1.000", "5e-05", "3"],
+        ["0", "3"],
+    ]
 
 
 def test_findings_show_five_rows_and_their_remedy():
@@ -116,10 +137,23 @@ def test_findings_show_five_rows_and_their_remedy():
         "    Remove them.",
     ]
     assert Reader(table.to_html()).cells == [
-        "severity", "check", "split", "finding", "value", "bound", "rows (from 0)", "remedy",
-        "warning", "leak", "test", "3 texts are also in train", "3", "0 (none is harmless)", "0, 1, 2, 3, 4 …",
+        "severity",
+        "check",
+        "split",
+        "finding",
+        "value",
+        "bound",
+        "rows (from 0)",
+        "remedy",
+        "warning",
+        "leak",
+        "test",
+        "3 texts are also in train",
+        "3",
+        "0 (none is harmless)",
+        "0, 1, 2, 3, 4 …",
         "Remove them.",
-    ]  # fmt: skip
+    ]
 
 
 def test_no_finding_is_said():
@@ -134,8 +168,14 @@ def test_scores_stand_beside_those_of_the_baselines():
         "baselines": {"majority": {"accuracy": 0.5}, "untrained_head": untrained},
     }
     rows = tables.scores_table(metrics).rows
-    assert rows[0] == {"score": "accuracy", "value": 0.9, "low": 0.85, "high": 0.94, "majority": 0.5,
-                       "untrained head": 0.1}  # fmt: skip
+    assert rows[0] == {
+        "score": "accuracy",
+        "value": 0.9,
+        "low": 0.85,
+        "high": 0.94,
+        "majority": 0.5,
+        "untrained head": 0.1,
+    }
     assert rows[1]["majority"] is None
 
 
@@ -152,10 +192,12 @@ def test_every_optimizer_has_a_row_with_its_source():
 
 def test_predictions_of_every_kind_fit_one_line():
     entity = {"type": "LOC", "start": 1, "end": 3, "words": ["New", "York"], "probability": 0.9}
-    rows = tables.predictions_table([
-        {"text": "a film", "label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}},
-        {"words": ["in", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"], "entities": [entity]},
-    ]).rows  # fmt: skip
+    rows = tables.predictions_table(
+        [
+            {"text": "a film", "label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}},
+            {"words": ["in", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"], "entities": [entity]},
+        ]
+    ).rows
     assert rows[0]["probabilities"] == "good 0.900, bad 0.100"
     assert rows[1] == {"words": "in New York", "tags": "O B-LOC I-LOC", "entities": "New York (LOC)"}
 
@@ -199,8 +241,14 @@ def test_no_blocker_is_said():
 
 
 def test_what_a_score_can_tell_has_a_row_for_the_whole_split():
-    columns = {"split": ["test"], "label": [""], "examples": [400], "metric": ["accuracy"], "half_width": [0.0296],
-               "detectable_difference": [0.0423]}  # fmt: skip
+    columns = {
+        "split": ["test"],
+        "label": [""],
+        "examples": [400],
+        "metric": ["accuracy"],
+        "half_width": [0.0296],
+        "detectable_difference": [0.0423],
+    }
     text = tables.adequacy_table(pd.DataFrame(columns)).to_text()
     assert text.splitlines()[1].split() == ["test", "all", "400", "accuracy", "0.0296", "0.0423"]
     assert tables.adequacy_table(pd.DataFrame(columns).head(0)).to_text().startswith("No split but train")

@@ -34,10 +34,15 @@ def test_the_answer_follows_the_typing(predictor, watched):
 
 @pytest.mark.parametrize(
     ("predictor", "said"),
-    [("reviews.csv", "negative"), ("multi.jsonl", ""), ("ratings.csv", "predicted"), ("entities.conll", "london"),
-     ("pairs.tsv", "the second")],
+    [
+        ("reviews.csv", "negative"),
+        ("multi.jsonl", ""),
+        ("ratings.csv", "predicted"),
+        ("entities.conll", "london"),
+        ("pairs.tsv", "the second"),
+    ],
     indirect=["predictor"],
-)  # fmt: skip
+)
 def test_every_task_has_an_answer(predictor, said):
     view = TryOut(predictor, "google bank in london", "the second")
 

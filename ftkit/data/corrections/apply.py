@@ -65,12 +65,16 @@ class Corrector:
     def tell(self, notes: Notes) -> None:
         """Say what was changed, and what was not found."""
         name, counts = self.path.name, self.counts
-        notes.say(f"{name}: {plural(counts['relabel'], 'example')} relabelled, {counts['drop']:,} dropped, "
-                  f"{counts['keep']:,} kept as decided; the source is not changed.")  # fmt: skip
+        notes.say(
+            f"{name}: {plural(counts['relabel'], 'example')} relabelled, {counts['drop']:,} dropped, "
+            f"{counts['keep']:,} kept as decided; the source is not changed."
+        )
         lost = [item.line for key, (item, _) in self.changes.items() if key not in self.matched]
         if lost:
-            notes.say(f"{name}: {plural(len(lost), 'correction')} matched nothing (first: line {min(lost)}): has the "
-                      "source changed since?")  # fmt: skip
+            notes.say(
+                f"{name}: {plural(len(lost), 'correction')} matched nothing (first: line {min(lost)}): has the "
+                "source changed since?"
+            )
 
     def check_left(self, sizes: Mapping[str, int], dropped: Mapping[str, int]) -> None:
         """Check that something is left in each split from which examples were dropped.
@@ -80,8 +84,12 @@ class Corrector:
         """
         for split, count in dropped.items():
             if not sizes[split]:
-                raise DataError(str(self.path), expected=f"examples left in {split}", found=f"all {count:,} dropped",
-                                remedy="Remove some of the lines with drop.")  # fmt: skip
+                raise DataError(
+                    str(self.path),
+                    expected=f"examples left in {split}",
+                    found=f"all {count:,} dropped",
+                    remedy="Remove some of the lines with drop.",
+                )
 
     def _key(self, correction: Correction) -> tuple[str, str]:
         return correction.fingerprint, self.spelling.normalise(correction.old)
@@ -95,6 +103,10 @@ class Corrector:
         if self.spelling.tagging:
             words = len(self.spelling.split(correction.old))
             if len(value) != words:
-                raise DataError(where, expected=f"{plural(words, 'tag')} as in the old label", found=str(len(value)),
-                                remedy="Write one tag for each word, apart by blanks.")  # fmt: skip
+                raise DataError(
+                    where,
+                    expected=f"{plural(words, 'tag')} as in the old label",
+                    found=str(len(value)),
+                    remedy="Write one tag for each word, apart by blanks.",
+                )
         return value

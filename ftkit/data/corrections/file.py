@@ -105,8 +105,12 @@ def find_corrections(settings: Data) -> Path | None:
         found = "a folder" if path.is_dir() else "none"
     except (OSError, ValueError, RuntimeError):
         found = "none"  # too long, a NUL, or an unknown home: no path
-    raise DataError(f"data.corrections {show(settings.corrections)}", expected="a file of corrections", found=found,
-                    remedy="Give its path, or leave it empty.")  # fmt: skip
+    raise DataError(
+        f"data.corrections {show(settings.corrections)}",
+        expected="a file of corrections",
+        found=found,
+        remedy="Give its path, or leave it empty.",
+    )
 
 
 def read_corrections(path: Path) -> list[Correction]:
@@ -128,8 +132,12 @@ def read_corrections(path: Path) -> list[Correction]:
             elif cells:
                 corrections.append(_read_line([unguard_cell(cell) for cell in cells], names, path, line))
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}", expected="comma-separated cells", found=str(error),
-                        remedy="Remove the line, or quote its cells.") from error  # fmt: skip
+        raise DataError(
+            f"{path}, line {reader.line_num}",
+            expected="comma-separated cells",
+            found=str(error),
+            remedy="Remove the line, or quote its cells.",
+        ) from error
     if not names:
         _check_header([], path)
     check_agreement(corrections, path)
@@ -142,8 +150,10 @@ def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
     Raises:
         RunError: it can't be written.
     """
-    rows = [[guard_cell(str("" if (value := getattr(item, name)) is None else value)) for name in COLUMNS]
-            for item in corrections]  # fmt: skip
+    rows = [
+        [guard_cell(str("" if (value := getattr(item, name)) is None else value)) for name in COLUMNS]
+        for item in corrections
+    ]
     bare = any("\r" in cell for row in rows for cell in row)  # csv quotes it only where it ends the lines
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
@@ -209,9 +219,12 @@ def decided_rows(settings: Data, splits: Splits) -> frozenset[tuple[str, int]]:
     spelling = Spelling.of(splits)
     decided = Decided(read_corrections(path), spelling)
     return frozenset(
-        (split, row) for split, data in splits.datasets.items() if splits.labelled[split]
-        for batch in data.iter(batch_size=BATCH) for row in _find_decided(batch, decided, spelling)
-    )  # fmt: skip
+        (split, row)
+        for split, data in splits.datasets.items()
+        if splits.labelled[split]
+        for batch in data.iter(batch_size=BATCH)
+        for row in _find_decided(batch, decided, spelling)
+    )
 
 
 def _find_decided(batch: Mapping[str, Any], decided: Decided, spelling: Spelling) -> Iterator[int]:
@@ -237,14 +250,22 @@ def _read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(str(path), expected="a file of corrections", found=error.strerror or str(error),
-                        remedy="Give the path of a file that can be read.") from error  # fmt: skip
+        raise DataError(
+            str(path),
+            expected="a file of corrections",
+            found=error.strerror or str(error),
+            remedy="Give the path of a file that can be read.",
+        ) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}", expected="text in utf-8", found=f"byte 0x{content[error.start]:02x}",
-                        remedy="Save it as CSV in UTF-8.") from error  # fmt: skip
+        raise DataError(
+            f"{path}, line {line}",
+            expected="text in utf-8",
+            found=f"byte 0x{content[error.start]:02x}",
+            remedy="Save it as CSV in UTF-8.",
+        ) from error
 
 
 def _check_header(cells: Sequence[str], path: Path) -> tuple[str, ...]:
@@ -252,22 +273,32 @@ def _check_header(cells: Sequence[str], path: Path) -> tuple[str, ...]:
     missing = [name for name in NEEDED if name not in names]
     if missing:
         found = f"the columns {show(', '.join(names), 200)[1:-1]}" if any(names) else "no header"
-        raise DataError(str(path), expected=f"the column {missing[0]!r}", found=found,
-                        remedy=f"The first line is: {','.join(COLUMNS)}")  # fmt: skip
+        raise DataError(
+            str(path),
+            expected=f"the column {missing[0]!r}",
+            found=found,
+            remedy=f"The first line is: {','.join(COLUMNS)}",
+        )
     return names
 
 
 def _read_line(cells: Sequence[str], names: Sequence[str], path: Path, line: int) -> Correction:
     where = f"{path}, line {line}"
     if len(cells) != len(names):
-        raise DataError(where, expected=f"{len(names)} cells as in the first line", found=str(len(cells)),
-                        remedy="Quote a cell that holds a comma, or remove the line.")  # fmt: skip
+        raise DataError(
+            where,
+            expected=f"{len(names)} cells as in the first line",
+            found=str(len(cells)),
+            remedy="Quote a cell that holds a comma, or remove the line.",
+        )
     given = dict(zip(names, cells, strict=True))
     row = given.get("row", "").strip()
     texts = {name: given.get(name, "") for name in COLUMNS if name != "row"}
-    correction = Correction(**{**texts, "fingerprint": texts["fingerprint"].strip().lower(),
-                               "action": texts["action"].strip()},
-                            row=int(row) if row.isdecimal() else None, line=line)  # fmt: skip
+    correction = Correction(
+        **{**texts, "fingerprint": texts["fingerprint"].strip().lower(), "action": texts["action"].strip()},
+        row=int(row) if row.isdecimal() else None,
+        line=line,
+    )
     for problem in _problems(correction, where):
         raise problem
     return correction
@@ -276,14 +307,30 @@ def _read_line(cells: Sequence[str], names: Sequence[str], path: Path, line: int
 def _problems(correction: Correction, where: str) -> Iterator[DataError]:
     """Give what is wrong with one line."""
     if not re.fullmatch("[0-9a-f]{16}", correction.fingerprint):
-        yield DataError(where, expected="a fingerprint of 16 hexadecimal digits", found=show(correction.fingerprint),
-                        remedy="A spreadsheet may have made it a number: import the column as text.")  # fmt: skip
+        yield DataError(
+            where,
+            expected="a fingerprint of 16 hexadecimal digits",
+            found=show(correction.fingerprint),
+            remedy="A spreadsheet may have made it a number: import the column as text.",
+        )
     if correction.action not in ACTIONS:
-        yield DataError(where, expected=f"an action (one of {', '.join(ACTIONS)})", found=show(correction.action),
-                        remedy=nearest(correction.action, ACTIONS))  # fmt: skip
+        yield DataError(
+            where,
+            expected=f"an action (one of {', '.join(ACTIONS)})",
+            found=show(correction.action),
+            remedy=nearest(correction.action, ACTIONS),
+        )
     if correction.action == "keep" and correction.new not in ("", correction.old):
-        yield DataError(where, expected=f"the old label {show(correction.old)} as the new one (keep)",
-                        found=show(correction.new), remedy="Set the action to relabel to change it.")  # fmt: skip
+        yield DataError(
+            where,
+            expected=f"the old label {show(correction.old)} as the new one (keep)",
+            found=show(correction.new),
+            remedy="Set the action to relabel to change it.",
+        )
     if correction.action == "drop" and correction.new:
-        yield DataError(where, expected="no new label (drop)", found=show(correction.new),
-                        remedy="Leave it empty, or set the action to relabel.")  # fmt: skip
+        yield DataError(
+            where,
+            expected="no new label (drop)",
+            found=show(correction.new),
+            remedy="Leave it empty, or set the action to relabel.",
+        )

@@ -36,8 +36,12 @@ class Spelling:
     @classmethod
     def of(cls, splits: Splits) -> Spelling:
         """Return the spelling of the labels of splits."""
-        return cls(labels=splits.labels, problem_type=splits.problem_type, bio=splits.tag_scheme == "BIO",
-                   tagging=splits.task == "token-classification")  # fmt: skip
+        return cls(
+            labels=splits.labels,
+            problem_type=splits.problem_type,
+            bio=splits.tag_scheme == "BIO",
+            tagging=splits.task == "token-classification",
+        )
 
     def write(self, value: Any) -> str:
         """Return the text of a value of the label column; empty where there is no gold label.
@@ -98,8 +102,12 @@ class Spelling:
         known = show(", ".join(self.labels), 200)[1:-1]
         hint = nearest(name, self.labels)
         remedy = f"{hint} " if hint.startswith("Did") else ""
-        raise DataError(where, expected=f"a label of the data ({known})", found=show(name),
-                        remedy=f"{remedy}Correct it, or remove the line.")  # fmt: skip
+        raise DataError(
+            where,
+            expected=f"a label of the data ({known})",
+            found=show(name),
+            remedy=f"{remedy}Correct it, or remove the line.",
+        )
 
 
 def is_number(value: Any) -> bool:

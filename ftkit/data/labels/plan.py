@@ -101,8 +101,16 @@ def is_unlabelled(stats: LabelStats, train: LabelStats) -> bool:
     return not stats.labelled or (set(stats.counts) <= NOT_LABELS and not set(stats.counts) & set(train.counts))
 
 
-def plan_labels(staged: Staged, stats: LabelStats, settings: Data, notes: Notes, *, known: str = "",
-                order: tuple[str, ...] = (), others: Sequence[LabelStats] = ()) -> LabelPlan:  # fmt: skip
+def plan_labels(
+    staged: Staged,
+    stats: LabelStats,
+    settings: Data,
+    notes: Notes,
+    *,
+    known: str = "",
+    order: tuple[str, ...] = (),
+    others: Sequence[LabelStats] = (),
+) -> LabelPlan:
     """Decide the problem type by the labels of train, and give each label an id.
 
     Args:
@@ -146,8 +154,12 @@ def check_labels(stats: LabelStats, plan: LabelPlan, staged: Staged) -> None:
         raise _number_error(stats, staged)
     several = next((packed for packed in stats.first if len(unpack_label(packed)) != 1), None)
     if plan.problem_type == "single_label" and several is not None:
-        raise DataError(staged.part.place(stats.first[several]), expected="one label, as in train",
-                        found=show(unpack_label(several)), remedy="Set data.problem_type=multi_label.")  # fmt: skip
+        raise DataError(
+            staged.part.place(stats.first[several]),
+            expected="one label, as in train",
+            found=show(unpack_label(several)),
+            remedy="Set data.problem_type=multi_label.",
+        )
 
 
 def _decide(stats: LabelStats, staged: Staged, *, asked: str, known: str, separator: str) -> tuple[str, str]:

@@ -176,5 +176,9 @@ def _mixed_error(stats: TagStats, scheme: Scheme, place: Callable[[int], str]) -
     first = min(found for found in (stats.first_unclosed, stats.first_loose) if found)
     broken = stats.unclosed + stats.loose_starts
     told = f"{broken:,} of {stats.entities:,} entities written otherwise: {scheme.name} mixed with BIO"
-    return DataError(_where(first, place), expected=f"{scheme.name} tags (an entity ends in {ends}-x)", found=told,
-                     remedy="Convert the file to one scheme.")  # fmt: skip
+    return DataError(
+        _where(first, place),
+        expected=f"{scheme.name} tags (an entity ends in {ends}-x)",
+        found=told,
+        remedy="Convert the file to one scheme.",
+    )

@@ -28,8 +28,12 @@ def open_class_files(folders: Mapping[str, Path], settings: Data, notes: Notes) 
     for split, folder in folders.items():
         names = _name_classes(class_files(folder))
         if len(names) < 2:
-            raise DataError(str(folder), expected="a text file for each class", found=f"{len(names)} file(s)",
-                            remedy="Put the texts of each class in a file of its name, one a line.")  # fmt: skip
+            raise DataError(
+                str(folder),
+                expected="a text file for each class",
+                found=f"{len(names)} file(s)",
+                remedy="Put the texts of each class in a file of its name, one a line.",
+            )
         files = {label: open_text(path, settings.encoding, notes) for label, path in names.items()}
         notes.say(f"{folder.name}: one file a class ({', '.join(names)}), one text a line.")
         parts.append(Part(split=split, path=folder, examples=partial(_examples, files, notes), unit="text"))
@@ -38,8 +42,14 @@ def open_class_files(folders: Mapping[str, Path], settings: Data, notes: Notes) 
 
 def class_files(folder: Path) -> list[Path]:
     """Return the files of a folder that may each hold the texts of a class: neither splits nor about the data."""
-    return [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA
-            and not split_of_name(path.name) and not ABOUT.match(path.name)]  # fmt: skip
+    return [
+        path
+        for path in visible(folder)
+        if path.is_file()
+        and path.suffix not in NOT_DATA
+        and not split_of_name(path.name)
+        and not ABOUT.match(path.name)
+    ]
 
 
 def _name_classes(paths: Sequence[Path]) -> dict[str, Path]:

@@ -13,9 +13,16 @@ from ftkit.errors import DataError, nearest, show
 from ftkit.recipe import Data
 
 __all__ = [
-    "Columns", "choose_columns", "find_column", "find_group_like", "is_usual", "name_columns", "normalise",
-    "read_marks", "tell_group_like",
-]  # fmt: skip
+    "Columns",
+    "choose_columns",
+    "find_column",
+    "find_group_like",
+    "is_usual",
+    "name_columns",
+    "normalise",
+    "read_marks",
+    "tell_group_like",
+]
 
 TEXT_NAMES = (
     "text", "sentence", "review", "review_text", "review_body", "tweet", "tweet_text", "content", "body", "comment",
@@ -84,8 +91,9 @@ def choose_columns(
         return _name_marks(names, sample, settings, several, where=where, need_label=need_label, set_by=set_by)
     label = find_column(settings.label_column, names, where=where, setting="label_column", optional=not need_label)
     group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
-    text, pair, why = _choose_text(plain, sample, settings, names=names, where=where, taken={label, group},
-                                   set_by=set_by)  # fmt: skip
+    text, pair, why = _choose_text(
+        plain, sample, settings, names=names, where=where, taken={label, group}, set_by=set_by
+    )
     label_why = set_by
     if label is None:
         label, label_why = _choose_label(plain, sample, taken={text, pair, group}, numeric=settings.problem_type)
@@ -123,24 +131,42 @@ def read_marks(cells: Mapping[str, Any], place: str) -> list[str]:
     for name, value in cells.items():
         mark = MARKS.get(str(value).strip().lower())
         if mark is None:
-            raise DataError(f"{place}, column {name!r}", expected="0 or 1, whether the label applies",
-                            found=show(value), remedy="Mend it, or name the label's column in data.label_column.",
-                            )  # fmt: skip
+            raise DataError(
+                f"{place}, column {name!r}",
+                expected="0 or 1, whether the label applies",
+                found=show(value),
+                remedy="Mend it, or name the label's column in data.label_column.",
+            )
         found += [name] if mark else []
     return found
 
 
 def _name_marks(
-    names: Sequence[str], sample: Sequence[Sequence[Any]], settings: Data, several: list[str], *, where: str,
-    need_label: bool, set_by: str,
-) -> Columns:  # fmt: skip
+    names: Sequence[str],
+    sample: Sequence[Sequence[Any]],
+    settings: Data,
+    several: list[str],
+    *,
+    where: str,
+    need_label: bool,
+    set_by: str,
+) -> Columns:
     """Return the columns where each label has one of its own."""
-    places = [find_column(name.strip(), names, where=where, setting="label_column", optional=not need_label)
-              for name in several]  # fmt: skip
+    places = [
+        find_column(name.strip(), names, where=where, setting="label_column", optional=not need_label)
+        for name in several
+    ]
     marks = {at: names[at] for at in places if at is not None}
     group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
-    text, pair, why = _choose_text([normalise(name) for name in names], sample, settings, names=names, where=where,
-                                   taken={*marks, group}, set_by=set_by)  # fmt: skip
+    text, pair, why = _choose_text(
+        [normalise(name) for name in names],
+        sample,
+        settings,
+        names=names,
+        where=where,
+        taken={*marks, group},
+        set_by=set_by,
+    )
     unused = [name for at, name in enumerate(names) if at not in {text, pair, group, *marks}]
     told = f"text is column {names[text]!r} ({why}), each label is a column: {', '.join(marks.values())} ({set_by})"
     told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
@@ -154,8 +180,11 @@ def _find_marks(
     """Return the columns that hold nothing but 0 and 1, if these are the labels: no column is named as labels are."""
     if len(sample) < FEWEST_MARKED or (label is not None and plain[label] in NAMED_LABELS):
         return []
-    binary = [at for at in range(len(plain)) if at not in taken
-              and all(str(row[at]).strip().lower() in MARKS for row in sample)]  # fmt: skip
+    binary = [
+        at
+        for at in range(len(plain))
+        if at not in taken and all(str(row[at]).strip().lower() in MARKS for row in sample)
+    ]
     return binary if label is None or label in binary else []
 
 
@@ -189,12 +218,19 @@ def find_group_like(names: Sequence[str], sample: Sequence[Sequence[Any]], colum
 
 def tell_group_like(
     names: Sequence[str], sample: Sequence[Sequence[Any]], columns: Columns, place: str, notes: Notes
-) -> None:  # fmt: skip
+) -> None:
     """Keep for the inspection which column looks like a group, see `find_group_like`."""
     if name := find_group_like(names, sample, columns):
         values = len({str(row[list(names).index(name)]) for row in sample})
-        notes.keep(Repair(check="group_like", split="", times=values, place=place,
-                          what=f"values of the column {name!r} with labels alike inside"))  # fmt: skip
+        notes.keep(
+            Repair(
+                check="group_like",
+                split="",
+                times=values,
+                place=place,
+                what=f"values of the column {name!r} with labels alike inside",
+            )
+        )
 
 
 def find_column(wanted: str, names: Sequence[str], *, where: str, setting: str, optional: bool = False) -> int | None:
@@ -248,9 +284,15 @@ def is_usual(name: str) -> bool:
 
 
 def _choose_text(
-    plain: list[str], sample: Sequence[Sequence[Any]], settings: Data, *, names: Sequence[str], where: str,
-    taken: set[int | None], set_by: str,
-) -> tuple[int, int | None, str]:  # fmt: skip
+    plain: list[str],
+    sample: Sequence[Sequence[Any]],
+    settings: Data,
+    *,
+    names: Sequence[str],
+    where: str,
+    taken: set[int | None],
+    set_by: str,
+) -> tuple[int, int | None, str]:
     text = find_column(settings.text_column, names, where=where, setting="text_column")
     pair = find_column(settings.text_pair_column, names, where=where, setting="text_pair_column")
     if text is not None:

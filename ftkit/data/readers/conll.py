@@ -59,8 +59,13 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
         apart = "tabs" if layout.tabs else "blanks"
         head = ", a header line" if layout.header else ""
         notes.say(f"{file.path.name}: columns apart by {apart}{head}, words in column {layout.word}, {tag} (from 0).")
-        stream = partial(_examples, partial(_conll_sentences, file, layout, notes), layout.word, layout.tag,
-                         document=split if grouped else "")  # fmt: skip
+        stream = partial(
+            _examples,
+            partial(_conll_sentences, file, layout, notes),
+            layout.word,
+            layout.tag,
+            document=split if grouped else "",
+        )
         parts.append(Part(split=split, path=file.path, examples=stream))
     return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
 
@@ -80,8 +85,14 @@ def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> 
         assert word is not None
         assert tag is not None
         notes.say(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
-        stream = partial(_examples, partial(_conllu_sentences, file, notes), word, tag, missing="_",
-                         document=split if grouped else "")  # fmt: skip
+        stream = partial(
+            _examples,
+            partial(_conllu_sentences, file, notes),
+            word,
+            tag,
+            missing="_",
+            document=split if grouped else "",
+        )
         parts.append(Part(split=split, path=file.path, examples=stream))
     return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
 
@@ -102,8 +113,10 @@ def _has_documents(files: Mapping[str, TextFile], mark: str, notes: Notes) -> bo
     counts = [sum(line.startswith(mark) for line in file.lines()) for file in files.values()]
     if min(counts) < FEWEST_DOCUMENTS:
         return False
-    notes.say(f"{sum(counts):,} lines {mark} begin documents: each is kept on one side of splits that are made, and "
-              "intervals resample whole documents.")  # fmt: skip
+    notes.say(
+        f"{sum(counts):,} lines {mark} begin documents: each is kept on one side of splits that are made, and "
+        "intervals resample whole documents."
+    )
     return True
 
 
@@ -206,8 +219,9 @@ def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[S
             raise _width_error(file, number, line, len(cells), layout.width)
         if layout.tag is not None and not cells[layout.tag]:
             remedy = "Every word needs a tag; O stands for none."
-            raise DataError(f"{file.path}, line {number}", expected="a tag", found=show(line.rstrip("\r\n")),
-                            remedy=remedy)  # fmt: skip
+            raise DataError(
+                f"{file.path}, line {number}", expected="a tag", found=show(line.rstrip("\r\n")), remedy=remedy
+            )
         if not cells[layout.word]:
             notes.count("empty word(s) kept", f"{file.path.name}, line {number}")
         sentence.append((number, cells))

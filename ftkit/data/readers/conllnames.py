@@ -62,12 +62,18 @@ def tag_like(rows: Sequence[Sequence[str]], word: int) -> int:
     """
     width = len(rows[0])
     columns = {at: [cells[at] for cells in rows if len(cells) == width] for at in range(width) if at != word}
-    empty = {at: sum(NOTHING.fullmatch(cell) is not None for cell in cells) / max(len(cells), 1)
-             for at, cells in columns.items()}  # fmt: skip
+    empty = {
+        at: sum(NOTHING.fullmatch(cell) is not None for cell in cells) / max(len(cells), 1)
+        for at, cells in columns.items()
+    }
     if not columns or empty[max(columns)] < NEARLY_ALWAYS:
         return width - 1
     spans = [at for at, cells in columns.items() if all(SPAN.fullmatch(cell) for cell in cells)]
-    kept = [at for at, cells in columns.items()
-            if empty[at] < NEARLY_ALWAYS and not all(cell.isdecimal() for cell in cells)
-            and len(set(cells)) <= max(2, len(cells) // 2)]  # fmt: skip
+    kept = [
+        at
+        for at, cells in columns.items()
+        if empty[at] < NEARLY_ALWAYS
+        and not all(cell.isdecimal() for cell in cells)
+        and len(set(cells)) <= max(2, len(cells) // 2)
+    ]
     return max(spans or kept or [width - 1])

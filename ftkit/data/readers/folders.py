@@ -27,8 +27,12 @@ def open_folders(folders: Mapping[str, Path], settings: Data, notes: Notes) -> R
         classes = class_folders(folder)
         if len(classes) < 2:
             found = f"{len(classes)} folder(s): {', '.join(path.name for path in classes)}"
-            raise DataError(str(folder), expected="a folder for each class", found=found,
-                            remedy="Put the texts of each class in a folder of its name.")  # fmt: skip
+            raise DataError(
+                str(folder),
+                expected="a folder for each class",
+                found=found,
+                remedy="Put the texts of each class in a folder of its name.",
+            )
         skipped = [path for path in classes if path.name == UNLABELLED]
         if skipped:
             notes.say(f"{folder.name}/{UNLABELLED} is left out: its texts have no label.")

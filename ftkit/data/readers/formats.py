@@ -119,8 +119,12 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
     corpora = [path for path in below if "train" in (split_of_name(file.name) for file in visible(path))]
     if len(corpora) > 1 and settings.format not in BY_CLASS:
         listed = ", ".join(str(path) for path in corpora)
-        raise DataError(str(folder), expected="one data set", found=f"{len(corpora)}, each with a train file: {listed}",
-                        remedy=f"Give the path of one, such as {corpora[0]}.")  # fmt: skip
+        raise DataError(
+            str(folder),
+            expected="one data set",
+            found=f"{len(corpora)}, each with a train file: {listed}",
+            remedy=f"Give the path of one, such as {corpora[0]}.",
+        )
     splits = {split_of_name(path.name): path for path in below if split_of_name(path.name)}
     if "train" in splits:
         return _open_split_folders(splits, settings, notes)
@@ -188,8 +192,9 @@ def _no_data_error(folder: Path) -> DataError:
     found = show(", ".join(names), 120)[1:-1] if names else "an empty folder"
     remedy = "Name the files train.csv, validation.csv and test.csv (or another format), or give the path of one file; "
     remedy += "where each file holds the texts of a class, set data.format to class_files."
-    return DataError(str(folder), expected="a file named train.*, or a folder for each class", found=found,
-                     remedy=remedy)  # fmt: skip
+    return DataError(
+        str(folder), expected="a file named train.*, or a folder for each class", found=found, remedy=remedy
+    )
 
 
 def _open_files(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
@@ -310,9 +315,14 @@ DETECTORS: tuple[tuple[str, Looks], ...] = (
 
 
 SUFFIXES = {
-    "conll": "conll", "conllup": "conll", "bio": "conll", "iob": "conll", "conllu": "conllu", "jsonl": "jsonl",
+    "conll": "conll",
+    "conllup": "conll",
+    "bio": "conll",
+    "iob": "conll",
+    "conllu": "conllu",
+    "jsonl": "jsonl",
     "json": "jsonl",
-}  # fmt: skip
+}
 """Formats by name, where the content does not tell, so that the reader can name the broken line."""
 
 
@@ -330,8 +340,12 @@ def _detect_table(file: TextFile, full: list[str]) -> tuple[str, str]:
     if dialect.width > 1 and dialect.agreement > 0.9:
         return ("tsv", "columns apart by tabs") if dialect.delimiter == "\t" else ("csv", "columns apart by delimiters")
     listed = ", ".join((*TEXT_FORMATS, "parquet"))
-    raise DataError(str(file.path), expected=f"a known format ({listed})", found=f"first line {show(full[0])}",
-                    remedy="Set data.format.")  # fmt: skip
+    raise DataError(
+        str(file.path),
+        expected=f"a known format ({listed})",
+        found=f"first line {show(full[0])}",
+        remedy="Set data.format.",
+    )
 
 
 def _is_label_text(full: list[str]) -> bool:

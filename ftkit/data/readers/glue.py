@@ -41,22 +41,31 @@ GLUE_TASKS = (
     GlueTask(name="CoLA", text="sentence", bare=("source", "label", "star", "sentence")),
     GlueTask(name="SST-2", text="sentence"),
     GlueTask(
-        name="MRPC", text="#1 String", pair="#2 String", label="Quality", mark="#1 String",
+        name="MRPC",
+        text="#1 String",
+        pair="#2 String",
+        label="Quality",
+        mark="#1 String",
         train=("train.tsv", "msr_paraphrase_train.txt"),
         test=(("test", "test.tsv"), ("test", "msr_paraphrase_test.txt")),
     ),
     GlueTask(name="QQP", text="question1", pair="question2", label="is_duplicate", mark="qid1"),
-    GlueTask(name="STS-B", text="sentence1", pair="sentence2", label="score", mark="old_index",
-             problem_type="regression"),
     GlueTask(
-        name="MNLI", text="sentence1", pair="sentence2", label="gold_label", mark="sentence1_binary_parse",
+        name="STS-B", text="sentence1", pair="sentence2", label="score", mark="old_index", problem_type="regression"
+    ),
+    GlueTask(
+        name="MNLI",
+        text="sentence1",
+        pair="sentence2",
+        label="gold_label",
+        mark="sentence1_binary_parse",
         validation=(("validation", "dev_matched.tsv"), ("validation_mismatched", "dev_mismatched.tsv")),
         test=(("test", "test_matched.tsv"), ("test_mismatched", "test_mismatched.tsv")),
     ),
     GlueTask(name="QNLI", text="question", pair="sentence"),
     GlueTask(name="RTE", text="sentence1", pair="sentence2"),
     GlueTask(name="WNLI", text="sentence1", pair="sentence2"),
-)  # fmt: skip
+)
 
 
 def find_glue_task(folder: Path) -> GlueTask | None:
@@ -84,8 +93,11 @@ def open_glue(folder: Path, settings: Data, notes: Notes) -> Reading:
     task = find_glue_task(folder)
     if task is None:
         names = ", ".join(known.name for known in GLUE_TASKS)
-        raise DataError(str(folder), expected=f"the folder of a GLUE task ({names}) with its train.tsv",
-                        found=f"a folder named {folder.name!r}")  # fmt: skip
+        raise DataError(
+            str(folder),
+            expected=f"the folder of a GLUE task ({names}) with its train.tsv",
+            found=f"a folder named {folder.name!r}",
+        )
     notes.say(f"{folder.name}: GLUE task {task.name}, quotes are ordinary characters.")
     parts: list[Part] = []
     for split, name in (("train", name) for name in task.train):

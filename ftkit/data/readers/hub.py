@@ -55,11 +55,14 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
     notes.say(f"{source}: {found}kept in the cache; a newer version on the hub is not looked for.")
     tables = {
         split: Table(
-            path=Path(f"{source}/{name}"), rows=partial(_rows, splits[name]), unit="row",
+            path=Path(f"{source}/{name}"),
+            rows=partial(_rows, splits[name]),
+            unit="row",
             names=tuple(splits[name].column_names),
         )
-        for split, name in names.items() if name
-    }  # fmt: skip
+        for split, name in names.items()
+        if name
+    }
     orders = {name: _class_names(feature) for name, feature in splits[names["train"]].features.items()}
     return replace(open_records(tables, settings, notes, orders=orders), revision=revision)
 
@@ -80,12 +83,17 @@ def _load(source: str) -> tuple[Mapping[str, Any], str]:
             "Check the id, the configuration (hub:id/config) and the network; "
             "offline, give the path of downloaded files as data.source."
         )
-        raise DataError(source, expected="a data set that the hub gives", found=show(reason, 200),
-                        remedy=remedy) from error  # fmt: skip
+        raise DataError(
+            source, expected="a data set that the hub gives", found=show(reason, 200), remedy=remedy
+        ) from error
     revision = str(builder.hash or "")
     if wanted and not _is_revision(wanted, revision, cached=isinstance(builder, Cache)):
-        raise DataError(source, expected=f"the revision {show(wanted)}", found=f"{revision} in the cache, and no hub",
-                        remedy="Name that one, or reach the hub once.")  # fmt: skip
+        raise DataError(
+            source,
+            expected=f"the revision {show(wanted)}",
+            found=f"{revision} in the cache, and no hub",
+            remedy="Name that one, or reach the hub once.",
+        )
     return (loaded if isinstance(loaded, Mapping) else {"train": loaded}), revision
 
 

@@ -166,8 +166,9 @@ def _orange_header(file: TextFile) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if len(lines) < ORANGE_HEADER or not set(lines[1]) <= ORANGE_TYPES | {""} or len(lines[0]) != len(lines[1]):
         found = show(lines[1] if len(lines) > 1 else lines)
         remedy = "Set data.format=tsv if the file has one header line or none."
-        raise DataError(f"{file.path}, line 2", expected="Orange's column types (d, string, …)", found=found,
-                        remedy=remedy)  # fmt: skip
+        raise DataError(
+            f"{file.path}, line 2", expected="Orange's column types (d, string, …)", found=found, remedy=remedy
+        )
     names, roles = tuple(lines[0]), lines[2] + [""] * len(lines[0])
     return names, tuple(roles[: len(names)])
 

@@ -109,8 +109,9 @@ def open_records(
         notes.say(f"{table.path.name}: {columns.why}.")
         used = (columns.text, columns.pair, columns.label, columns.group)
         named = [None if index is None else names[index] for index in used]
-        stream = partial(_examples, table, named, [name for _, name in columns.marks],
-                         tagging=task == "token-classification")  # fmt: skip
+        stream = partial(
+            _examples, table, named, [name for _, name in columns.marks], tagging=task == "token-classification"
+        )
         parts.append(Part(split=split, path=table.path, examples=stream, unit=table.unit))
     order = (orders or {}).get(chosen.label_column, ())
     return Reading(parts=tuple(parts), task=task, pairs=pairs, grouped=bool(settings.group_column), label_order=order)
@@ -220,8 +221,12 @@ def _json_error(file: TextFile, line: int, found: str, reason: str) -> DataError
 def _check_object(fields: Any, file: TextFile, line: int) -> Row:
     if isinstance(fields, dict):
         return fields
-    raise DataError(f"{file.path}, line {line}", expected="a JSON object", found=show(fields),
-                    remedy='Example: {"text": "Fine.", "label": "good"}.')  # fmt: skip
+    raise DataError(
+        f"{file.path}, line {line}",
+        expected="a JSON object",
+        found=show(fields),
+        remedy='Example: {"text": "Fine.", "label": "good"}.',
+    )
 
 
 def _parquet_names(path: Path) -> tuple[str, ...]:

@@ -165,8 +165,12 @@ def fetch_sample(name: str, *, progress: Progress | None = None) -> Path:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_is_full(home, sample.source.size) from error
-        raise SampleError(str(home), expected="a cache that can be written", found=show(error),
-                          remedy="Set FTKIT_CACHE to a folder of yours.") from error  # fmt: skip
+        raise SampleError(
+            str(home),
+            expected="a cache that can be written",
+            found=show(error),
+            remedy="Set FTKIT_CACHE to a folder of yours.",
+        ) from error
     return _folder(sample)
 
 

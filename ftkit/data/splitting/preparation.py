@@ -73,11 +73,16 @@ def prepare_splits(reading: Reading, settings: Data, folder: Path, notes: Notes,
     try:
         staged = {
             part.split: stage_part(
-                part, folder / f"{part.split}.staged", tagging=tagging, pairs=reading.pairs,
-                grouped=reading.grouped, notes=notes, progress=progress,
+                part,
+                folder / f"{part.split}.staged",
+                tagging=tagging,
+                pairs=reading.pairs,
+                grouped=reading.grouped,
+                notes=notes,
+                progress=progress,
             )
             for part in reading.parts
-        }  # fmt: skip
+        }
         meaning = _mean_tags(staged, notes) if tagging else _mean_labels(staged, reading, settings, notes)
     except DataError as error:
         raise (error.add(reading.guess) if reading.guess else error) from error
@@ -116,11 +121,16 @@ def _check_task(reading: Reading, settings: Data) -> None:
     if settings.task not in ("auto", reading.task):
         found = "words with tags" if reading.task == "token-classification" else "texts with labels"
         expected = f"data for {settings.task} (data.task)"
-        raise DataError(str(reading.parts[0].path), expected=expected, found=found,
-                        remedy="Set data.task=auto, or data.format to the right one.")  # fmt: skip
+        raise DataError(
+            str(reading.parts[0].path),
+            expected=expected,
+            found=found,
+            remedy="Set data.task=auto, or data.format to the right one.",
+        )
     if reading.task == "token-classification" and settings.problem_type not in ("auto", "single_label"):
-        raise DataError("data.problem_type", expected="auto or single_label for tagging",
-                        found=show(settings.problem_type))  # fmt: skip
+        raise DataError(
+            "data.problem_type", expected="auto or single_label for tagging", found=show(settings.problem_type)
+        )
 
 
 def _check_groups(reading: Reading, settings: Data) -> None:
@@ -130,10 +140,12 @@ def _check_groups(reading: Reading, settings: Data) -> None:
         DataError: the format has no columns.
     """
     if settings.group_column and not reading.grouped:
-        raise DataError(str(reading.parts[0].path), expected=f"a column {settings.group_column!r} (data.group_column)",
-                        found="a format without named columns",
-                        remedy="Give a CSV, TSV, JSON Lines or Parquet file, or leave data.group_column empty.",
-                        )  # fmt: skip
+        raise DataError(
+            str(reading.parts[0].path),
+            expected=f"a column {settings.group_column!r} (data.group_column)",
+            found="a format without named columns",
+            remedy="Give a CSV, TSV, JSON Lines or Parquet file, or leave data.group_column empty.",
+        )
 
 
 def _mean_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data, notes: Notes) -> Meaning:
@@ -141,8 +153,9 @@ def _mean_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data,
     train = stats["train"]
     unlabelled = {split for split in staged if split != "train" and is_unlabelled(stats[split], train)}
     others = [found for split, found in stats.items() if split != "train" and split not in unlabelled]
-    plan = plan_labels(staged["train"], train, settings, notes, known=reading.problem_type, order=reading.label_order,
-                       others=others)  # fmt: skip
+    plan = plan_labels(
+        staged["train"], train, settings, notes, known=reading.problem_type, order=reading.label_order, others=others
+    )
     for split, part in staged.items():
         if split in unlabelled:
             _accept_unlabelled(part, notes)
@@ -176,8 +189,14 @@ def _tell_missing(part: Staged, stats: LabelStats, notes: Notes, *, several: boo
         stats.missing -= stats.blank
     if stats.missing:
         place = f"{part.part.path.name}, {part.part.unit} {stats.first_missing}"
-        notes.mend("row_left_out", "example(s) without a label left out", place, stats.missing, split=part.part.split,
-                   rows=stats.missing_rows)  # fmt: skip
+        notes.mend(
+            "row_left_out",
+            "example(s) without a label left out",
+            place,
+            stats.missing,
+            split=part.part.split,
+            rows=stats.missing_rows,
+        )
 
 
 def _mean_tags(staged: Mapping[str, Staged], notes: Notes) -> Meaning:
@@ -195,8 +214,12 @@ def _mean_tags(staged: Mapping[str, Staged], notes: Notes) -> Meaning:
     bio = bool(schemes["train"])
     if len(train.tags) < 2:
         found = f"only {show(next(iter(train.tags)))}"
-        raise DataError(str(staged["train"].part.path), expected="two tags or more", found=found,
-                        remedy="Name another column in data.label_column.")  # fmt: skip
+        raise DataError(
+            str(staged["train"].part.path),
+            expected="two tags or more",
+            found=found,
+            remedy="Name another column in data.label_column.",
+        )
     labels = order_tags({tag for split in schemes for tag in stats[split].tags}, bio=bio)
     for split, scheme in schemes.items():
         _tell_scheme(staged[split], stats[split], scheme, notes)
@@ -225,13 +248,19 @@ def _collect_tags(part: Staged, notes: Notes) -> TagStats:
                 continue
             tags = unpack_label(packed)
             if len(tags) != count:
-                raise DataError(part.part.place(line), expected=f"{plural(count, 'tag')}, one a word",
-                                found=str(len(tags)))  # fmt: skip
+                raise DataError(
+                    part.part.place(line), expected=f"{plural(count, 'tag')}, one a word", found=str(len(tags))
+                )
             stats.add(tags, line, row)
     if missing and stats.tags:
-        notes.mend("row_left_out", "sentence(s) without tags left out",
-                   f"{part.part.path.name}, {part.part.unit} {first}", missing, split=part.part.split,
-                   rows=gone)  # fmt: skip
+        notes.mend(
+            "row_left_out",
+            "sentence(s) without tags left out",
+            f"{part.part.path.name}, {part.part.unit} {first}",
+            missing,
+            split=part.part.split,
+            rows=gone,
+        )
     return stats
 
 
@@ -243,22 +272,37 @@ def _tell_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> No
     notes.say(f"{name}: entity tags in the scheme {scheme}{'' if scheme == 'BIO' else ', converted to BIO'}.")
     if scheme == "BIO" and stats.loose_starts and stats.first_loose:
         place = f"{name}, {part.part.unit} {stats.first_loose[0]}, word {stats.first_loose[1] + 1}"
-        notes.mend("tags_mended", "I tag(s) that continued no entity made B", place, stats.loose_starts,
-                   split=part.part.split, rows=stats.loose_rows)  # fmt: skip
+        notes.mend(
+            "tags_mended",
+            "I tag(s) that continued no entity made B",
+            place,
+            stats.loose_starts,
+            split=part.part.split,
+            rows=stats.loose_rows,
+        )
     elif scheme not in ("BIO", "IOB1") and stats.unclosed + stats.loose_starts:
         first = min(found for found in (stats.first_unclosed, stats.first_loose) if found)
         place = f"{name}, {part.part.unit} {first[0]}, word {first[1] + 1}"
         rows = sorted({*stats.unclosed_rows, *stats.loose_rows})
-        notes.mend("tags_mended", f"break(s) of the scheme {scheme} mended", place, stats.unclosed + stats.loose_starts,
-                   split=part.part.split, rows=rows)  # fmt: skip
+        notes.mend(
+            "tags_mended",
+            f"break(s) of the scheme {scheme} mended",
+            place,
+            stats.unclosed + stats.loose_starts,
+            split=part.part.split,
+            rows=rows,
+        )
 
 
 def _scheme_error(part: Staged, stats: TagStats, *, bio: bool) -> DataError:
     """Return the error for a split whose tags are entities where train's are not, or the other way round."""
     tag, (line, position) = next((tag, found) for tag, found in stats.first.items() if tag != "O")
-    return DataError(f"{part.part.place(line)}, word {position + 1} of the sentence",
-                     expected="an entity tag such as B-x, as in train" if bio else "plain tags, as in train",
-                     found=show(tag), remedy="Convert the files to one scheme.")  # fmt: skip
+    return DataError(
+        f"{part.part.place(line)}, word {position + 1} of the sentence",
+        expected="an entity tag such as B-x, as in train" if bio else "plain tags, as in train",
+        found=show(tag),
+        remedy="Convert the files to one scheme.",
+    )
 
 
 def _open_corrections(settings: Data, meaning: Meaning, *, tagging: bool) -> Corrector | None:
@@ -270,9 +314,15 @@ def _open_corrections(settings: Data, meaning: Meaning, *, tagging: bool) -> Cor
 
 
 def _write(
-    part: Staged, allotment: Allotment, folder: Path, meaning: Meaning, corrector: Corrector | None, *, pairs: bool,
+    part: Staged,
+    allotment: Allotment,
+    folder: Path,
+    meaning: Meaning,
+    corrector: Corrector | None,
+    *,
+    pairs: bool,
     labelled: bool,
-) -> dict[str, int]:  # fmt: skip
+) -> dict[str, int]:
     """Write the splits of one part; return their sizes."""
     import numpy as np
     import pyarrow as pa

@@ -59,19 +59,28 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
     names, cut = list(metrics["baselines"]), run.status()["training"].cut
     counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
     text = CARD.format(
-        task=metrics["task"], name=run.name, problem_type=metrics["problem_type"], encoder=recipe.head.encoder,
-        source=recipe.data.source, counts=f"Examples: {counts}; labels: {len(splits.labels)}.",
-        split=metrics["split"], examples=metrics["examples"], confidence=metrics["confidence"],
-        baseline_names=" | ".join(map(name_baseline, names)) or "baseline", baseline_rule="---|" * max(1, len(names)),
+        task=metrics["task"],
+        name=run.name,
+        problem_type=metrics["problem_type"],
+        encoder=recipe.head.encoder,
+        source=recipe.data.source,
+        counts=f"Examples: {counts}; labels: {len(splits.labels)}.",
+        split=metrics["split"],
+        examples=metrics["examples"],
+        confidence=metrics["confidence"],
+        baseline_names=" | ".join(map(name_baseline, names)) or "baseline",
+        baseline_rule="---|" * max(1, len(names)),
         rows="\n".join(_row(name, item, metrics["baselines"]) for name, item in metrics["metrics"].items()),
-        tune=recipe.head.tune, how=_describe_training(recipe, summary),
+        tune=recipe.head.tune,
+        how=_describe_training(recipe, summary),
         cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",
         verdict=metrics.get("verdict", ""),
         max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
         long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",
         decoding=_describe_decoding(recipe, splits),
-        decisions="\n".join(f"- {sentence}" for sentence in splits.decisions), example="A text.",
-    )  # fmt: skip
+        decisions="\n".join(f"- {sentence}" for sentence in splits.decisions),
+        example="A text.",
+    )
     write_text(run.path / "model" / "README.md", text)
 
 
@@ -82,8 +91,10 @@ def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     if solved and recipe.head.tune == "head":
         return f"output layer solved on {solved['examples']:,} states, reads {solved['reads']}"
     batch = recipe.training.batch_size * recipe.training.accumulation
-    return (f"{name_optimizer(recipe.training.optimizer)}, peak learning rate {summary['learning_rate']:g}, "
-            f"{summary.get('epochs', recipe.training.epochs):g} epochs of batch size {batch}")  # fmt: skip
+    return (
+        f"{name_optimizer(recipe.training.optimizer)}, peak learning rate {summary['learning_rate']:g}, "
+        f"{summary.get('epochs', recipe.training.epochs):g} epochs of batch size {batch}"
+    )
 
 
 def _describe_decoding(recipe: Recipe, splits: Any) -> str:
@@ -93,8 +104,10 @@ def _describe_decoding(recipe: Recipe, splits: Any) -> str:
         return ""
     if recipe.evaluation.decoding == "greedy":
         return "\n- Tags: the most probable one of each word."
-    return ("\n- Tags: the most probable sequence that BIO allows (Viterbi). A plain pipeline takes the most probable "
-            "tag of each token instead, so that a few entities may differ.")  # fmt: skip
+    return (
+        "\n- Tags: the most probable sequence that BIO allows (Viterbi). A plain pipeline takes the most probable "
+        "tag of each token instead, so that a few entities may differ."
+    )
 
 
 def _row(name: str, item: Mapping[str, float | None], baselines: Mapping[str, Any]) -> str:

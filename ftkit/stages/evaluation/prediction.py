@@ -51,12 +51,19 @@ class Predictor:
 
         run = run if isinstance(run, Run) else Run.open(run)
         if not (run.path / "model" / "config.json").is_file():
-            raise ModelError(str(run.path), expected="a run with a trained model", found="none",
-                             remedy=f"Train it: ftkit run {run.path / 'recipe.toml'}")  # fmt: skip
+            raise ModelError(
+                str(run.path),
+                expected="a run with a trained model",
+                found="none",
+                remedy=f"Train it: ftkit run {run.path / 'recipe.toml'}",
+            )
         folder, self.device = str(run.path / "model"), choose_device(run.recipe)
         config = read_json(run.path / "model" / "config.json")
-        self.task = "token-classification" if "ForTokenClassification" in config["architectures"][0] else (
-            "text-classification")  # fmt: skip
+        self.task = (
+            "token-classification"
+            if "ForTokenClassification" in config["architectures"][0]
+            else ("text-classification")
+        )
         kinds = {"multi_label_classification": "multi_label", "regression": "regression"}
         self.problem_type = kinds.get(config.get("problem_type") or "", "single_label")
         self.model = load_model(folder, self.task).to(self.device)
@@ -69,8 +76,9 @@ class Predictor:
         summary = read_json(run.path / "preprocessing" / "summary.json")
         self.pairs = bool(summary.get("pairs"))
         settings: Preprocessing = run.recipe.preprocessing
-        self.encoder = Encoder(tokenizer=tokenizer, settings=settings, task=self.task, labels=self.labels,
-                               max_length=summary["max_length"])  # fmt: skip
+        self.encoder = Encoder(
+            tokenizer=tokenizer, settings=settings, task=self.task, labels=self.labels, max_length=summary["max_length"]
+        )
 
     def predict(self, examples: Iterable[Any]) -> Iterator[dict[str, Any]]:
         """Yield one prediction a text, in order.
@@ -103,12 +111,17 @@ class Predictor:
         return columns, Dataset.from_list(windows)
 
     def _predict(self, columns: Sequence[dict[str, Any]], rows: Any) -> Iterator[dict[str, Any]]:
-        collator = Collator(pad_id=self.encoder.tokenizer.pad_token_id, task=self.task,
-                            problem_type=self.problem_type, classes=len(self.labels),
-                            longest=self.encoder.max_length)  # fmt: skip
+        collator = Collator(
+            pad_id=self.encoder.tokenizer.pad_token_id,
+            task=self.task,
+            problem_type=self.problem_type,
+            classes=len(self.labels),
+            longest=self.encoder.max_length,
+        )
         loss = build_loss(self.problem_type)
-        for chunk in predict_chunks(self.model, rows, collator, loss, batch_size=self.batch_size,
-                                    precision=self.precision, decoder=self.decoder):  # fmt: skip
+        for chunk in predict_chunks(
+            self.model, rows, collator, loss, batch_size=self.batch_size, precision=self.precision, decoder=self.decoder
+        ):
             rounded = None if chunk.probabilities is None else chunk.probabilities.astype(np.float64).round(6).tolist()
             for at, text in enumerate(chunk.texts):
                 yield self._describe(columns[int(text)], chunk, at, rounded)
@@ -163,10 +176,15 @@ class Predictor:
         if "O" not in self.labels:
             return []
         return [
-            {"type": kind, "start": start, "end": end, "words": words[start:end],
-             "probability": round(float(np.mean(sure[start:end])), 6)}
+            {
+                "type": kind,
+                "start": start,
+                "end": end,
+                "words": words[start:end],
+                "probability": round(float(np.mean(sure[start:end])), 6),
+            }
             for kind, start, end in entity_spans(tags)
-        ]  # fmt: skip
+        ]
 
 
 def _parts(examples: Iterable[Any], size: int) -> Iterator[list[Any]]:

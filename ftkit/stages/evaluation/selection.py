@@ -65,14 +65,26 @@ def choose_texts(run: Run, pool: Iterable[Any], count: int) -> pd.DataFrame:
     predictor = Predictor(run)
     kept = _find_unsure(predictor, _pass_known(pool, _known_texts(run)), most=max(count * CANDIDATES, count))
     if not kept:
-        raise DataError("--unlabelled", expected="texts that are not in the data yet", found="none",
-                        remedy="Give other texts: one a line, or a CSV, JSON Lines or Parquet file.")  # fmt: skip
+        raise DataError(
+            "--unlabelled",
+            expected="texts that are not in the data yet",
+            found="none",
+            remedy="Give other texts: one a line, or a CSV, JSON Lines or Parquet file.",
+        )
     chosen = kept
     if len(kept) > count:
         doubts = np.array([candidate.doubt for candidate in kept])
         chosen = [kept[at] for at in _spread(_embed(predictor, [item.example for item in kept]), doubts, count)]
-    rows = [{"row": item.row, **_write_text(item.example), "label": "", "suggested": _suggest(item.prediction),
-             "doubt": round(item.doubt, 4)} for item in sorted(chosen, reverse=True)]  # fmt: skip
+    rows = [
+        {
+            "row": item.row,
+            **_write_text(item.example),
+            "label": "",
+            "suggested": _suggest(item.prediction),
+            "doubt": round(item.doubt, 4),
+        }
+        for item in sorted(chosen, reverse=True)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -157,8 +169,9 @@ def _embed(predictor: Predictor, examples: Sequence[Any]) -> npt.NDArray[np.floa
     for begin in range(0, len(order), BATCH):
         places = order[begin : begin + BATCH]
         some = [examples[at] if isinstance(examples[at], str) else " ".join(examples[at]) for at in places]
-        given = tokenizer(some, truncation=True, max_length=predictor.encoder.max_length, padding=True,
-                          return_tensors="pt")  # fmt: skip
+        given = tokenizer(
+            some, truncation=True, max_length=predictor.encoder.max_length, padding=True, return_tensors="pt"
+        )
         with torch.inference_mode():
             states = model(**given).last_hidden_state
         mask = given["attention_mask"][..., None]

@@ -59,8 +59,12 @@ def compute(run: Run) -> Scored:
     encoded, recipe, folder = preprocessing.load(run), run.recipe, run.folder("evaluation")
     split, splits = recipe.evaluation.split, encoded.splits
     if not splits.labelled[split]:
-        raise DataError(f"{splits.source}, split {split}", expected="gold labels to score against", found="none",
-                        remedy="Score validation: -p evaluation.split=validation.")  # fmt: skip
+        raise DataError(
+            f"{splits.source}, split {split}",
+            expected="gold labels to score against",
+            found="none",
+            remedy="Score validation: -p evaluation.split=validation.",
+        )
     device = choose_device(recipe)
     precision = recall_precision(run, device)
     threads = int(read_json(run.path / "environment.json").get("threads", recipe.training.threads))
@@ -72,11 +76,16 @@ def compute(run: Run) -> Scored:
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
     content: dict[str, Any] = {
-        "task": splits.task, "problem_type": splits.problem_type, "split": split, "examples": scores.examples,
-        "loss": predictions.loss, **scores.to_json(),
+        "task": splits.task,
+        "problem_type": splits.problem_type,
+        "split": split,
+        "examples": scores.examples,
+        "loss": predictions.loss,
+        **scores.to_json(),
         "baselines": _score_baselines(run, encoded, split, precision) if recipe.evaluation.baselines else {},
-        "confidence": recipe.evaluation.confidence, "decisions": list(splits.decisions),
-    }  # fmt: skip
+        "confidence": recipe.evaluation.confidence,
+        "decisions": list(splits.decisions),
+    }
     content["verdict"] = describe_verdict(content, read_json(run.path / "training" / "summary.json"), recipe)
     write_json(folder / "metrics.json", content)
     _write_confusion(folder, scores)
@@ -160,8 +169,10 @@ class PredictionWriter:
         labels = self.splits.labels
         if self.splits.task == "token-classification":
             assert chunk.tags is not None
-            pairs = [word_tags(tags, len(words), self.splits.labels)
-                     for tags, words in zip(chunk.tags, rows["words"], strict=True)]  # fmt: skip
+            pairs = [
+                word_tags(tags, len(words), self.splits.labels)
+                for tags, words in zip(chunk.tags, rows["words"], strict=True)
+            ]
             columns["gold"] = [[labels[tag] for tag in tags] for tags in rows["tags"]]
             columns["predicted"] = [pair[0] for pair in pairs]
             return {**columns, "probabilities": [pair[1] for pair in pairs]}
@@ -178,15 +189,25 @@ class PredictionWriter:
         return {**columns, "probabilities": probabilities.tolist()}
 
 
-def _predict(model: Any, encoded: Any, rows: Any, split: str, recipe: Recipe, precision: str,
-             on_chunk: Any = None) -> Predictions:  # fmt: skip
+def _predict(
+    model: Any, encoded: Any, rows: Any, split: str, recipe: Recipe, precision: str, on_chunk: Any = None
+) -> Predictions:
     from ftkit.model.losses import build_loss
 
     splits = encoded.splits
     words = splits.datasets[split]["words"] if splits.task == "token-classification" else None
-    return predict_split(model, rows, splits, encoded.make_collator(), build_loss(splits.problem_type), words=words,
-                         batch_size=recipe.evaluation.batch_size, precision=precision, on_chunk=on_chunk,
-                         decoding=recipe.evaluation.decoding)  # fmt: skip
+    return predict_split(
+        model,
+        rows,
+        splits,
+        encoded.make_collator(),
+        build_loss(splits.problem_type),
+        words=words,
+        batch_size=recipe.evaluation.batch_size,
+        precision=precision,
+        on_chunk=on_chunk,
+        decoding=recipe.evaluation.decoding,
+    )
 
 
 def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict[str, Any]:
@@ -257,8 +278,10 @@ def _judge(item: Mapping[str, Any], example: Mapping[str, Any], splits: Any) -> 
     """Return gold, predicted and how sure the model was; in regression how far off it is."""
     if splits.task == "token-classification":
         wrong = [at for at, (a, b) in enumerate(zip(item["gold"], item["predicted"], strict=True)) if a != b]
-        said = {name: "; ".join(f"{example['words'][at]}={item[name][at]}" for at in wrong)
-                for name in ("gold", "predicted")}  # fmt: skip
+        said = {
+            name: "; ".join(f"{example['words'][at]}={item[name][at]}" for at in wrong)
+            for name in ("gold", "predicted")
+        }
         return {**said, "probability": max(item["probabilities"][at] for at in wrong)}
     if splits.problem_type == "regression":
         off = abs(item["gold"] - item["predicted"])

@@ -42,9 +42,14 @@ def read_floors(run: Run, split: str) -> dict[str, dict[str, Any]]:
         rows = read_table(path, text=("floor", "split", "metric")).to_dict("records")
     except (FtkitError, OSError, ValueError):
         return {}
-    return {str(row["floor"]): {str(row["metric"]): {name: row[name] for name in ("value", "low", "high")},
-                                "examples": int(row["examples"])}
-            for row in rows if row["split"] == split and math.isfinite(row["value"])}  # fmt: skip
+    return {
+        str(row["floor"]): {
+            str(row["metric"]): {name: row[name] for name in ("value", "low", "high")},
+            "examples": int(row["examples"]),
+        }
+        for row in rows
+        if row["split"] == split and math.isfinite(row["value"])
+    }
 
 
 def describe_verdict(metrics: Mapping[str, Any], summary: Mapping[str, Any], recipe: Recipe) -> str:
@@ -59,16 +64,21 @@ def describe_verdict(metrics: Mapping[str, Any], summary: Mapping[str, Any], rec
 
     name = next(iter(metrics["metrics"]))
     own = metrics["metrics"][name]["value"]
-    floors = {floor: scores[name]["value"] for floor, scores in metrics["baselines"].items()
-              if floor in FLOOR_NAMES and name in scores}  # fmt: skip
+    floors = {
+        floor: scores[name]["value"]
+        for floor, scores in metrics["baselines"].items()
+        if floor in FLOOR_NAMES and name in scores
+    }
     if own is None or not floors:
         return ""
     sign = 1 if higher_is_better(name) else -1
     best = max(floors, key=lambda floor: sign * floors[floor])
     if sign * own > sign * floors[best]:
         return ""
-    return (f"This model doesn't beat what costs next to nothing: {name} {own:.4f}, {FLOOR_NAMES[best]} "
-            f"{floors[best]:.4f}. Try {_advise(summary, recipe)}.")  # fmt: skip
+    return (
+        f"This model doesn't beat what costs next to nothing: {name} {own:.4f}, {FLOOR_NAMES[best]} "
+        f"{floors[best]:.4f}. Try {_advise(summary, recipe)}."
+    )
 
 
 def _advise(summary: Mapping[str, Any], recipe: Recipe) -> str:

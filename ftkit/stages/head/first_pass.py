@@ -148,12 +148,14 @@ def _encode_examples(model: Any, splits: Splits, run: Run) -> dict[str, Tensor]:
     train = splits.datasets["train"]
     tokenizer = load_tokenizer(run.recipe.head.encoder, words=splits.task == "token-classification")
     limit = min(LONGEST, longest_input(tokenizer, model.config))
-    encoder = Encoder(tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels,
-                      max_length=limit)  # fmt: skip
+    encoder = Encoder(
+        tokenizer=tokenizer, settings=run.recipe.preprocessing, task=splits.task, labels=splits.labels, max_length=limit
+    )
     count = min(EXAMPLES, len(train))
     rows = [encoder.encode(train[at * len(train) // count])[0] for at in range(count)]
-    collator = Collator(pad_id=tokenizer.pad_token_id, task=splits.task, problem_type=splits.problem_type,
-                        classes=len(splits.labels))  # fmt: skip
+    collator = Collator(
+        pad_id=tokenizer.pad_token_id, task=splits.task, problem_type=splits.problem_type, classes=len(splits.labels)
+    )
     return collator(rows)
 
 

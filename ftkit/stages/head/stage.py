@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Prepared", "build_model", "choose_learning_rate", "compute", "count_trainable", "freeze", "is_solved", "load", "load_head_model", "load_model",
+    "Prepared",
+    "build_model",
+    "choose_learning_rate",
+    "compute",
+    "count_trainable",
+    "freeze",
+    "is_solved",
+    "load",
+    "load_head_model",
+    "load_model",
     "new_parameters",
-    "read_spread", "read_width",
-]  # fmt: skip
+    "read_spread",
+    "read_width",
+]
 
 INITIAL = 0.02  # standard deviation of BERT's weights at the beginning
 ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a note
@@ -72,13 +82,22 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     config = _configure(load_config(settings.encoder), splits, settings)
     try:
         source = resolve_encoder(settings.encoder)
-        model, new, notes = load_with_head(_model_class(splits.task), source, config, name=settings.encoder,
-                                           labels=splits.labels, stored=stored, seed=settings.seed)  # fmt: skip
+        model, new, notes = load_with_head(
+            _model_class(splits.task),
+            source,
+            config,
+            name=settings.encoder,
+            labels=splits.labels,
+            stored=stored,
+            seed=settings.seed,
+        )
     except (OSError, ValueError) as error:
-        raise ModelError(f"head.encoder {settings.encoder!r} can't be loaded for {splits.task}",
-                         found=str(error).strip().splitlines()[0][:300],
-                         remedy="Choose an encoder that transformers has this head for, saved as safetensors, or a hub "
-                         "id where the hub can be reached.") from error  # fmt: skip
+        raise ModelError(
+            f"head.encoder {settings.encoder!r} can't be loaded for {splits.task}",
+            found=str(error).strip().splitlines()[0][:300],
+            remedy="Choose an encoder that transformers has this head for, saved as safetensors, or a hub "
+            "id where the hub can be reached.",
+        ) from error
     if settings.reinit_layers:
         _begin_anew(model, settings)
         notes = [*notes, f"the top {plural(settings.reinit_layers, 'layer')} of the encoder begin at random weights"]
@@ -103,8 +122,12 @@ def freeze(model: Any, settings: Head, new: Sequence[str], *, tune: str) -> Any:
         return _add_adapters(model, settings, new)
     layers = count_layers(model)
     if tune == "top" and not layers:
-        raise ModelError("head.tune", expected="an encoder with numbered layers for 'top'",
-                         found=type(model).__name__, remedy="Use full or head.")  # fmt: skip
+        raise ModelError(
+            "head.tune",
+            expected="an encoder with numbered layers for 'top'",
+            found=type(model).__name__,
+            remedy="Use full or head.",
+        )
     for name, parameter in model.named_parameters():
         trained = tune == "full" or is_head_parameter(model, name, new)
         if tune == "top":
@@ -197,8 +220,9 @@ def compute(run: Run) -> Prepared:
     model, new, notes = build_model(splits, settings)
     first = pass_first_batch(model, splits, run, new)
     if math.isfinite(first.expected) and first.loss > first.expected * (1 + ODD):
-        notes.append(f"the first loss {first.loss:.2f} is far above ln(classes) = {first.expected:.2f}: "
-                     "the head is not neutral")  # fmt: skip
+        notes.append(
+            f"the first loss {first.loss:.2f} is far above ln(classes) = {first.expected:.2f}: the head is not neutral"
+        )
     model.save_pretrained(folder / "model")
     tokenizer = load_tokenizer(settings.encoder, words=splits.task == "token-classification")
     tokenizer.save_pretrained(folder / "model")
@@ -207,12 +231,29 @@ def compute(run: Run) -> Prepared:
     table = describe_parameters(model, run.recipe, new, choose_learning_rate(run.recipe, spread=first.spread))
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     write_text(folder / "parameters.csv", table.to_csv(index=False))
-    write_json(folder / "summary.json", {"trainable": trainable, "total": total, "first_loss": first.loss, "new": new,
-                                         "expected_loss": first.expected, "notes": notes, "spread": first.spread,
-                                         "step_tokens_per_second": first.speed,
-                                         "bytes_per_token": first.room})  # fmt: skip
-    return Prepared(model=model, parameters=table, first_loss=first.loss, expected_loss=first.expected,
-                    trainable=trainable, total=total, notes=notes)  # fmt: skip
+    write_json(
+        folder / "summary.json",
+        {
+            "trainable": trainable,
+            "total": total,
+            "first_loss": first.loss,
+            "new": new,
+            "expected_loss": first.expected,
+            "notes": notes,
+            "spread": first.spread,
+            "step_tokens_per_second": first.speed,
+            "bytes_per_token": first.room,
+        },
+    )
+    return Prepared(
+        model=model,
+        parameters=table,
+        first_loss=first.loss,
+        expected_loss=first.expected,
+        trainable=trainable,
+        total=total,
+        notes=notes,
+    )
 
 
 def load(run: Run) -> Prepared:
@@ -226,10 +267,14 @@ def load(run: Run) -> Prepared:
     if table.to_csv(index=False) != (folder / "parameters.csv").read_text(encoding="utf-8"):
         write_text(folder / "parameters.csv", table.to_csv(index=False))  # rates are the training's, and may change
     return Prepared(
-        model=model, parameters=table, notes=summary["notes"],
-        first_loss=summary["first_loss"], expected_loss=math.nan if expected is None else expected,
-        trainable=summary["trainable"], total=summary["total"],
-    )  # fmt: skip
+        model=model,
+        parameters=table,
+        notes=summary["notes"],
+        first_loss=summary["first_loss"],
+        expected_loss=math.nan if expected is None else expected,
+        trainable=summary["trainable"],
+        total=summary["total"],
+    )
 
 
 def load_head_model(run: Run) -> Any:
@@ -250,8 +295,12 @@ def load_model(folder: str, task: str) -> Any:
     try:
         return load_saved(_model_class(task), folder)
     except (OSError, ValueError) as error:
-        raise ModelError(folder, expected="a saved model", found=str(error).strip().splitlines()[0][:300],
-                         remedy="Run the stage that makes it again, with --again.") from error  # fmt: skip
+        raise ModelError(
+            folder,
+            expected="a saved model",
+            found=str(error).strip().splitlines()[0][:300],
+            remedy="Run the stage that makes it again, with --again.",
+        ) from error
 
 
 def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: float) -> pd.DataFrame:
@@ -277,8 +326,9 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: fl
         state = "frozen" if not parameter.requires_grad else "new" if fresh else "trained"
         state = "solved" if solved and state != "frozen" else state
         lr = rate * recipe.head.layer_decay ** (layers + 1 - depth) if parameter.requires_grad else 0.0
-        rows.append({"group": group, "depth": depth, "parameters": parameter.numel(), "state": state,
-                     "learning_rate": lr})  # fmt: skip
+        rows.append(
+            {"group": group, "depth": depth, "parameters": parameter.numel(), "state": state, "learning_rate": lr}
+        )
     keys = ["group", "depth", "state", "learning_rate"]
     grouped = pd.DataFrame(rows).groupby(keys, sort=False)[["parameters"]].sum().reset_index()
     table = grouped.sort_values(["depth", "state"], kind="stable").reset_index(drop=True)
@@ -301,9 +351,12 @@ def _begin_anew(model: Any, settings: Head) -> None:
     layers, count = find_layers(model), settings.reinit_layers
     trained = {"full": len(layers), "top": settings.top_layers}.get(settings.tune, 0)
     if count > min(trained, len(layers)):
-        raise RecipeError("head.reinit_layers", expected=f"at most {min(trained, len(layers))} with head.tune "
-                          f"{settings.tune}", found=str(count), remedy="Layers that begin anew have to be trained.",
-                          )  # fmt: skip
+        raise RecipeError(
+            "head.reinit_layers",
+            expected=f"at most {min(trained, len(layers))} with head.tune {settings.tune}",
+            found=str(count),
+            remedy="Layers that begin anew have to be trained.",
+        )
     width = float(getattr(model.config, "initializer_range", INITIAL))
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -355,8 +408,13 @@ def _add_adapters(model: Any, settings: Head, new: Sequence[str]) -> Any:
 
     targets, saved = _adapter_places(model, new)
     set_seed(settings.seed)
-    config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets,
-                        modules_to_save=saved, lora_dropout=0.0)  # fmt: skip
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        target_modules=targets,
+        modules_to_save=saved,
+        lora_dropout=0.0,
+    )
     return get_peft_model(model, config)
 
 

@@ -25,9 +25,16 @@ FEWEST_POINTS = 3
 
 
 def draw_curve(
-    embedded: Embedded, targets: npt.NDArray[Any], folds: npt.NDArray[np.int64], judged: npt.NDArray[Any], *,
-    problem_type: str, classes: int, confidence: float, seed: int,
-) -> pd.DataFrame:  # fmt: skip
+    embedded: Embedded,
+    targets: npt.NDArray[Any],
+    folds: npt.NDArray[np.int64],
+    judged: npt.NDArray[Any],
+    *,
+    problem_type: str,
+    classes: int,
+    confidence: float,
+    seed: int,
+) -> pd.DataFrame:
     """Score probes of growing shares of train out of fold, and draw the curve on to more labels than there are.
 
     Args:
@@ -58,8 +65,9 @@ def draw_curve(
             probe = fit_probe(features[rows], targets[rows], problem_type=problem_type, classes=classes)
             said = probe(features[others])
         predicted = decide(embedded, said, counts[unknown] if embedded.tagging else None)
-        scores = score_predictions(Predictions(predicted=predicted, loss=math.nan), data.select(unknown), splits,
-                                   resamples=0)  # fmt: skip
+        scores = score_predictions(
+            Predictions(predicted=predicted, loss=math.nan), data.select(unknown), splits, resamples=0
+        )
         return float(np.nan_to_num(scores.metrics[metric].value))
 
     texts = np.flatnonzero(counts)
@@ -71,10 +79,15 @@ def draw_curve(
         return pd.DataFrame(columns=list(CURVE))
     whole = round(len(texts) * embedded.whole["train"] / max(len(data), 1))
     further = np.array([times * whole for times in FURTHER])
-    points = [(int(size), True, metric, *_describe(column, confidence)) for size, column in zip(sizes, scores.T,
-                                                                                              strict=True)]  # fmt: skip
-    points += [(int(size), False, metric, item.value, item.low, item.high) for size, item in zip(
-        further, extend_curve(sizes, scores, further, confidence=confidence, seed=seed), strict=True)]  # fmt: skip
+    points = [
+        (int(size), True, metric, *_describe(column, confidence)) for size, column in zip(sizes, scores.T, strict=True)
+    ]
+    points += [
+        (int(size), False, metric, item.value, item.low, item.high)
+        for size, item in zip(
+            further, extend_curve(sizes, scores, further, confidence=confidence, seed=seed), strict=True
+        )
+    ]
     return pd.DataFrame(points, columns=list(CURVE))
 
 
@@ -84,15 +97,24 @@ def describe_curve(curve: pd.DataFrame) -> list[Finding]:
     if ahead.empty:
         return []
     now, *later = ahead.to_dict("records")
-    told = "; ".join(f"with {row['examples']:,}, {row['value']:.3f} are likely ({row['low']:.3f} to {row['high']:.3f})"
-                     for row in later)  # fmt: skip
-    return [make_finding(
-        "note", "more_labels", "train", round(later[0]["value"] - now["value"], 4), round(now["value"], 4),
-        f"{now['metric']} with the labels there are", (),
-        f"with {now['examples']:,} labelled texts a linear model on frozen states has {now['metric']} "
-        f"{now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}); {told}",
-        "Weigh that against the work; with --unlabelled FILE, ftkit run writes which texts of a pool to label next.",
-    )]  # fmt: skip
+    told = "; ".join(
+        f"with {row['examples']:,}, {row['value']:.3f} are likely ({row['low']:.3f} to {row['high']:.3f})"
+        for row in later
+    )
+    return [
+        make_finding(
+            "note",
+            "more_labels",
+            "train",
+            round(later[0]["value"] - now["value"], 4),
+            round(now["value"], 4),
+            f"{now['metric']} with the labels there are",
+            (),
+            f"with {now['examples']:,} labelled texts a linear model on frozen states has {now['metric']} "
+            f"{now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}); {told}",
+            "Weigh that against the work; with --unlabelled FILE, ftkit run says which texts of a pool to label next.",
+        )
+    ]
 
 
 def decide(embedded: Embedded, judged: Any, counts: npt.NDArray[np.int64] | None) -> Any:

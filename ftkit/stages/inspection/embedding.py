@@ -106,8 +106,16 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
         model, new, _ = build_model(sample, replace(recipe.head, tune="head", reinit_layers=0))
         device = choose_device(recipe)
         with lent_machine(device, recipe.training.threads):
-            frozen = freeze_splits(model.to(device), encoded, list(encoded.datasets), tune="head", top_layers=1,
-                                   new=new, precision=prepare_machine(recipe, device).name, tell=tell)  # fmt: skip
+            frozen = freeze_splits(
+                model.to(device),
+                encoded,
+                list(encoded.datasets),
+                tune="head",
+                top_layers=1,
+                new=new,
+                precision=prepare_machine(recipe, device).name,
+                tell=tell,
+            )
         if frozen.place is None:
             return None
         words, vectors = {}, {}

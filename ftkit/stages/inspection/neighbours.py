@@ -54,9 +54,16 @@ def find_neighbours(queries: Vectors, known: Vectors, *, count: int, same: bool 
 
 
 def find_similar(
-    queries: Vectors, known: Vectors, texts: Sequence[str], known_texts: Sequence[str], *, cosine: float,
-    share: float, count: int = 10, same: bool = False,
-) -> list[tuple[int, int, float]]:  # fmt: skip
+    queries: Vectors,
+    known: Vectors,
+    texts: Sequence[str],
+    known_texts: Sequence[str],
+    *,
+    cosine: float,
+    share: float,
+    count: int = 10,
+    same: bool = False,
+) -> list[tuple[int, int, float]]:
     """Return pairs of texts that are nearly the same: near by cosine, and with mostly the same words.
 
     Args:

@@ -61,9 +61,14 @@ def text_features(reading: str, train: Sequence[str], *others: Sequence[str]) ->
 
 
 def choose_reading(
-    texts: Sequence[str], targets: npt.NDArray[Any], folds: npt.NDArray[np.int64], *, problem_type: str, classes: int,
+    texts: Sequence[str],
+    targets: npt.NDArray[Any],
+    folds: npt.NDArray[np.int64],
+    *,
+    problem_type: str,
+    classes: int,
     seed: int,
-) -> str:  # fmt: skip
+) -> str:
     """Return what of `READINGS` tells the labels best: the cheapest within a standard error of the best.
 
     See Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees" (1984), for the rule.

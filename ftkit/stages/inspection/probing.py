@@ -95,18 +95,24 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling=RESAMPLING)
     tell("looking for near copies, strays and drift, and drawing the map")
     return Probing(
-        findings=run_encoder_checks(embedded, judged), suspects=judged.suspects, floors=judged.floors,
+        findings=run_encoder_checks(embedded, judged),
+        suspects=judged.suspects,
+        floors=judged.floors,
         curve=judged.curve,
-        neighbours=judged.neighbours, map=_draw_map(embedded, judged.suspects), cuts=_count_cuts(embedded),
-    )  # fmt: skip
+        neighbours=judged.neighbours,
+        map=_draw_map(embedded, judged.suspects),
+        cuts=_count_cuts(embedded),
+    )
 
 
 def save_probing(probing: Probing, folder: Path) -> None:
     """Write the tables as CSV and the neighbours as JSON."""
     for name in TABLES:
         write_table(folder / f"{name}.csv", getattr(probing, name))
-    write_json(folder / "neighbours.json", [{"split": split, "row": row, "nearest": nearest}
-                                            for (split, row), nearest in probing.neighbours.items()])  # fmt: skip
+    write_json(
+        folder / "neighbours.json",
+        [{"split": split, "row": row, "nearest": nearest} for (split, row), nearest in probing.neighbours.items()],
+    )
 
 
 def load_probing(folder: Path) -> Probing:
@@ -121,19 +127,35 @@ def load_probing(folder: Path) -> Probing:
             f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
         )
     text = ("split", "label", "text", "given", "suggested", "reads", "metric")
-    tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""})
-              for name in TABLES}  # fmt: skip
+    tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""}) for name in TABLES}
     saved = read_json(folder / "neighbours.json")
     neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
-    return Probing(neighbours=neighbours, suspects=tables["suspects"], floors=tables["floors"], map=tables["map"],
-                   cuts=tables["cuts"], curve=tables["curve"])  # fmt: skip
+    return Probing(
+        neighbours=neighbours,
+        suspects=tables["suspects"],
+        floors=tables["floors"],
+        map=tables["map"],
+        cuts=tables["cuts"],
+        curve=tables["curve"],
+    )
 
 
 def _not_encoded(why: str) -> Probing:
-    return Probing(findings=[make_finding(
-        "note", "not_encoded", "", 0, 1, "what the checks need", (), f"the texts were not encoded: {why}",
-        "Wrong labels, near copies and drift were not looked for; mend it, or set inspection.encode to false.",
-    )])  # fmt: skip
+    return Probing(
+        findings=[
+            make_finding(
+                "note",
+                "not_encoded",
+                "",
+                0,
+                1,
+                "what the checks need",
+                (),
+                f"the texts were not encoded: {why}",
+                "Wrong labels, near copies and drift were not looked for; mend it, or set inspection.encode to false.",
+            )
+        ]
+    )
 
 
 def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
@@ -153,14 +175,22 @@ def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
         for place, example in zip(at.tolist(), embedded.splits.datasets[split].select(at), strict=True):
             row = int(example["row"])
             text = shorten(embedded.texts[split][place], MAP_CHARACTERS)
-            rows.append({"split": split, "row": row, "label": _map_label(embedded.splits, split, example),
-                         "suspect": (split, row) in doubted, "text": text})  # fmt: skip
+            rows.append(
+                {
+                    "split": split,
+                    "row": row,
+                    "label": _map_label(embedded.splits, split, example),
+                    "suspect": (split, row) in doubted,
+                    "text": text,
+                }
+            )
     points = np.concatenate(chosen)
     if len(points) < 10:
         return pd.DataFrame(columns=list(MAP))
     reduced = PCA(min(50, *points.shape), random_state=SEED).fit_transform(points)
-    placed = TSNE(perplexity=min(30, (len(points) - 1) / 3), init="pca", max_iter=MAP_STEPS,
-                  random_state=SEED).fit_transform(reduced)  # fmt: skip
+    placed = TSNE(
+        perplexity=min(30, (len(points) - 1) / 3), init="pca", max_iter=MAP_STEPS, random_state=SEED
+    ).fit_transform(reduced)
     table = pd.DataFrame(rows)
     table.insert(0, "x", np.round(placed[:, 0].astype(np.float64), 3))
     table.insert(1, "y", np.round(placed[:, 1].astype(np.float64), 3))
@@ -188,9 +218,13 @@ def _count_cuts(embedded: Embedded) -> pd.DataFrame:
     for length in (item for item in LENGTHS if item <= encoded.limit):
         for split, sizes in encoded.lengths.items():
             ends = encoded.entities.get(split, np.zeros(0))
-            rows.append({
-                "max_length": length, "split": split, "texts": round(float(np.mean(sizes > length)), 4),
-                "tokens": round(float(np.maximum(sizes - length, 0).sum() / max(sizes.sum(), 1)), 4),
-                "entities": round(float(np.mean(ends > length)), 4) if len(ends) else 0.0,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "max_length": length,
+                    "split": split,
+                    "texts": round(float(np.mean(sizes > length)), 4),
+                    "tokens": round(float(np.maximum(sizes - length, 0).sum() / max(sizes.sum(), 1)), 4),
+                    "entities": round(float(np.mean(ends > length)), 4) if len(ends) else 0.0,
+                }
+            )
     return pd.DataFrame(rows, columns=list(CUTS))

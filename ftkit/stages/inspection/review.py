@@ -72,10 +72,18 @@ def list_suspects(report: Report) -> list[Suspect]:
         example = splits.datasets[split][places[split][row]]
         fingerprint, given = identify(example, spelling)
         said = "" if item["suggested"] != item["suggested"] else str(item["suggested"])  # an empty cell is read as NaN
-        suspects.append(Suspect(
-            split=split, row=row, position=places[split][row], given=given, score=float(item["score"]), said=said,
-            suggested=_read_suggestion(said, spelling, len(example.get("words", ""))), fingerprint=fingerprint,
-        ))  # fmt: skip
+        suspects.append(
+            Suspect(
+                split=split,
+                row=row,
+                position=places[split][row],
+                given=given,
+                score=float(item["score"]),
+                said=said,
+                suggested=_read_suggestion(said, spelling, len(example.get("words", ""))),
+                fingerprint=fingerprint,
+            )
+        )
     return suspects
 
 
@@ -129,9 +137,16 @@ class Decisions:
         action = "drop" if new is None else "keep" if new == old else "relabel"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         correction = Correction(
-            fingerprint=fingerprint, old=old, new=new or "", action=action, decided_by=name_user(), decided_at=now,
-            split=suspect.split, row=suspect.row, text=shorten(" ".join(text[: 4 * EXCERPT].split()), EXCERPT),
-        )  # fmt: skip
+            fingerprint=fingerprint,
+            old=old,
+            new=new or "",
+            action=action,
+            decided_by=name_user(),
+            decided_at=now,
+            split=suspect.split,
+            row=suspect.row,
+            text=shorten(" ".join(text[: 4 * EXCERPT].split()), EXCERPT),
+        )
         self._save({**self._read(), (fingerprint, old): correction})
         return correction
 

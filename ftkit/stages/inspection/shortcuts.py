@@ -51,8 +51,15 @@ def find_giveaways(read: Read, *, labels: int, strength: float, fewest: int) -> 
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    vectorizer = HashingVectorizer(n_features=FEATURES, binary=True, norm=None, alternate_sign=False,
-                                   token_pattern=None, tokenizer=find_tokens, dtype=np.float32)  # fmt: skip
+    vectorizer = HashingVectorizer(
+        n_features=FEATURES,
+        binary=True,
+        norm=None,
+        alternate_sign=False,
+        token_pattern=None,
+        tokenizer=find_tokens,
+        dtype=np.float32,
+    )
     both, tokens = csr_array((labels, FEATURES), dtype=np.float64), np.zeros(FEATURES)
     totals, texts = np.zeros(labels), 0
     for lines, membership in read():
@@ -61,8 +68,16 @@ def find_giveaways(read: Read, *, labels: int, strength: float, fewest: int) -> 
         totals, texts = totals + np.asarray(carried.sum(axis=0)).ravel(), texts + len(lines)
     rules = _judge(both, tokens, totals, texts, strength=strength, fewest=fewest)
     names = _name(rules, read, vectorizer)
-    return [Giveaway(token=names.get(rule.label, "?"), label=rule.label, precision=rule.precision, recall=rule.recall,
-                     texts=int(totals[rule.label])) for rule in rules]  # fmt: skip
+    return [
+        Giveaway(
+            token=names.get(rule.label, "?"),
+            label=rule.label,
+            precision=rule.precision,
+            recall=rule.recall,
+            texts=int(totals[rule.label]),
+        )
+        for rule in rules
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +102,14 @@ def _judge(
         if not len(worth) or worth.max() < strength:
             continue
         best = np.flatnonzero(worth == worth.max())
-        rules.append(_Rule(label=int(label), places=frozenset(row.indices[best].tolist()),
-                           precision=float(precision[best[0]]), recall=float(recall[best[0]])))  # fmt: skip
+        rules.append(
+            _Rule(
+                label=int(label),
+                places=frozenset(row.indices[best].tolist()),
+                precision=float(precision[best[0]]),
+                recall=float(recall[best[0]]),
+            )
+        )
     return rules
 
 

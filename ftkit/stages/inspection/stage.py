@@ -156,8 +156,14 @@ def _pick_examples(splits: Splits, facts: Facts, shown: int) -> pd.DataFrame:
     for place in _count_labels(facts).index.map({name: at for at, name in enumerate(facts.names)}):
         for position in _choose(data, int(place), shown):
             example = splits.datasets["train"][position]
-            rows.append({"label": facts.names[place], "split": "train", "row": int(data.rows[position]),
-                         "text": _describe(example, splits)})  # fmt: skip
+            rows.append(
+                {
+                    "label": facts.names[place],
+                    "split": "train",
+                    "row": int(data.rows[position]),
+                    "text": _describe(example, splits),
+                }
+            )
     return pd.DataFrame(rows, columns=["label", "split", "row", "text"])
 
 

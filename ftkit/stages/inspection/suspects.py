@@ -65,9 +65,13 @@ class Judged:
 
 
 def judge_splits(
-    embedded: Embedded, *, folds: int, seed: int, resampling: Mapping[str, Any],
+    embedded: Embedded,
+    *,
+    folds: int,
+    seed: int,
+    resampling: Mapping[str, Any],
     decided: Collection[tuple[str, int]] = (),
-) -> Judged:  # fmt: skip
+) -> Judged:
     """Judge the labels of every split by probes that have not seen them.
 
     Training texts are judged out of fold, copies of a text in the same fold; the other splits by probes of the whole
@@ -83,11 +87,18 @@ def judge_splits(
     """
     import pandas as pd
 
-    labelled = [split for split in embedded.splits.datasets if embedded.splits.labelled[split]
-                and len(embedded.splits.datasets[split])]  # fmt: skip
+    labelled = [
+        split
+        for split in embedded.splits.datasets
+        if embedded.splits.labelled[split] and len(embedded.splits.datasets[split])
+    ]
     if "train" not in labelled or len(embedded.splits.datasets["train"]) < FEWEST:
-        return Judged(suspects=pd.DataFrame(columns=list(SUSPECTS)), neighbours={},
-                      floors=pd.DataFrame(columns=list(FLOORS)), curve=pd.DataFrame(columns=list(CURVE)))  # fmt: skip
+        return Judged(
+            suspects=pd.DataFrame(columns=list(SUSPECTS)),
+            neighbours={},
+            floors=pd.DataFrame(columns=list(FLOORS)),
+            curve=pd.DataFrame(columns=list(CURVE)),
+        )
     targets = {split: _read_targets(embedded, split) for split in labelled}
     kind: dict[str, Any] = {"problem_type": embedded.splits.problem_type, "classes": len(embedded.splits.labels)}
     opinions: dict[str, list[Any]] = {split: [] for split in labelled}
@@ -99,14 +110,26 @@ def judge_splits(
         for split in labelled[1:]:
             opinions[split].append(probe(features[split]))
     withheld = _doubt_probes(targets["train"], _pool(embedded, opinions["train"]), resampling)
-    found = [row for split in labelled if not withheld
-             for row in _find(embedded, split, targets[split], opinions[split])]  # fmt: skip
+    found = [
+        row for split in labelled if not withheld for row in _find(embedded, split, targets[split], opinions[split])
+    ]
     suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
-    return Judged(suspects=table, neighbours=_tell_neighbours(embedded, table),
-                  floors=_score_floors(embedded, opinions, labelled[1:], (plain, STATES), resampling),
-                  curve=draw_curve(embedded, targets["train"], dealt, opinions["train"][-1], seed=seed,
-                                   confidence=resampling["confidence"], **kind), withheld=withheld)  # fmt: skip
+    return Judged(
+        suspects=table,
+        neighbours=_tell_neighbours(embedded, table),
+        floors=_score_floors(embedded, opinions, labelled[1:], (plain, STATES), resampling),
+        curve=draw_curve(
+            embedded,
+            targets["train"],
+            dealt,
+            opinions["train"][-1],
+            seed=seed,
+            confidence=resampling["confidence"],
+            **kind,
+        ),
+        withheld=withheld,
+    )
 
 
 def _doubt_probes(targets: npt.NDArray[Any], judged: Any, resampling: Mapping[str, Any]) -> str:
@@ -143,15 +166,22 @@ def _read_targets(embedded: Embedded, split: str) -> npt.NDArray[Any]:
 
 
 def _read_plainly(
-    embedded: Embedded, targets: npt.NDArray[Any], folds: npt.NDArray[np.int64], labelled: list[str], *,
-    problem_type: str, classes: int, seed: int,
-) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    embedded: Embedded,
+    targets: npt.NDArray[Any],
+    folds: npt.NDArray[np.int64],
+    labelled: list[str],
+    *,
+    problem_type: str,
+    classes: int,
+    seed: int,
+) -> tuple[str, dict[str, Any]]:
     """Return what is read of plain text, and a sparse row for each text or word."""
     if embedded.tagging:
         columns = {split: word_features(embedded.splits.datasets[split]["words"]) for split in labelled}
         return "each word, its ends, its shape and its neighbours", columns
-    reading = choose_reading(embedded.texts["train"], targets, folds, problem_type=problem_type, classes=classes,
-                             seed=seed)  # fmt: skip
+    reading = choose_reading(
+        embedded.texts["train"], targets, folds, problem_type=problem_type, classes=classes, seed=seed
+    )
     found = text_features(reading, *(embedded.texts[split] for split in labelled))
     return reading, dict(zip(labelled, found, strict=True))
 
@@ -193,12 +223,22 @@ def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> 
         return _find_sentences(embedded, split, targets, pooled)
     if splits.problem_type == "regression":
         expected = [float(f"{number:.4g}") for number in pooled[:, 0]]
-        return [(split, rows[at], spelling.write(targets[at]), spelling.write(expected[at]), score)
-                for at, score in _far_off(targets, pooled[:, 0])]  # fmt: skip
+        return [
+            (split, rows[at], spelling.write(targets[at]), spelling.write(expected[at]), score)
+            for at, score in _far_off(targets, pooled[:, 0])
+        ]
     if splits.problem_type == "multi_label":
         return _find_sets(embedded, split, targets, pooled)
-    return [(split, rows[at], spelling.write(targets[at]), spelling.write(pooled[at].argmax()),
-             float(pooled[at, targets[at]])) for at in _wrong(targets, pooled, sure=True)]  # fmt: skip
+    return [
+        (
+            split,
+            rows[at],
+            spelling.write(targets[at]),
+            spelling.write(pooled[at].argmax()),
+            float(pooled[at, targets[at]]),
+        )
+        for at in _wrong(targets, pooled, sure=True)
+    ]
 
 
 def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64], *, sure: bool) -> npt.NDArray[np.int64]:
@@ -214,8 +254,9 @@ def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64], *, s
         return np.zeros(0, dtype=np.int64)
     share = judged[:, known] + 1e-9
     share /= share.sum(axis=1, keepdims=True)
-    found = find_label_issues(ids, share, filter_by="low_self_confidence", return_indices_ranked_by="self_confidence",
-                              n_jobs=1)  # fmt: skip
+    found = find_label_issues(
+        ids, share, filter_by="low_self_confidence", return_indices_ranked_by="self_confidence", n_jobs=1
+    )
     found = np.asarray(found, dtype=np.int64)
     if sure:
         doubted = judged[np.arange(len(targets)), targets] < DOUBTED
@@ -287,20 +328,31 @@ def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[s
         own = embedded.units[name][[at[row] for row in part["row"]]]
         places, cosines = find_neighbours(own, known, count=NEIGHBOURS + 1)
         for row, near, cosine in zip(part["row"], places.tolist(), cosines.tolist(), strict=True):
-            others = [(place, alike) for place, alike in zip(near, cosine, strict=True)
-                      if (name, row) != ("train", int(rows[place]))]  # fmt: skip
+            others = [
+                (place, alike)
+                for place, alike in zip(near, cosine, strict=True)
+                if (name, row) != ("train", int(rows[place]))
+            ]
             told[name, int(row)] = [
-                {"split": "train", "row": int(rows[place]), "label": spelling.write(data[place][column]),
-                 "text": shorten(embedded.texts["train"][place], SHOWN_CHARACTERS), "similarity": round(alike, 4)}
+                {
+                    "split": "train",
+                    "row": int(rows[place]),
+                    "label": spelling.write(data[place][column]),
+                    "text": shorten(embedded.texts["train"][place], SHOWN_CHARACTERS),
+                    "similarity": round(alike, 4),
+                }
                 for place, alike in others[:NEIGHBOURS]
-            ]  # fmt: skip
+            ]
     return told
 
 
 def _score_floors(
-    embedded: Embedded, opinions: Mapping[str, list[Any]], names: list[str], reads: tuple[str, str],
+    embedded: Embedded,
+    opinions: Mapping[str, list[Any]],
+    names: list[str],
+    reads: tuple[str, str],
     resampling: Mapping[str, Any],
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Score each probe alone on the splits that it was not fitted on."""
     import pandas as pd
 
@@ -309,9 +361,23 @@ def _score_floors(
     for split in names:
         counts = embedded.word_counts(split) if embedded.tagging else None
         for floor, read, judged in zip(PROBES, reads, opinions[split], strict=True):
-            scores = score_predictions(Predictions(predicted=decide(embedded, judged, counts), loss=float("nan")),
-                                       splits.datasets[split], splits, **resampling)  # fmt: skip
+            scores = score_predictions(
+                Predictions(predicted=decide(embedded, judged, counts), loss=float("nan")),
+                splits.datasets[split],
+                splits,
+                **resampling,
+            )
             interval = scores.metrics[metric]
-            rows.append({"floor": floor, "reads": read, "split": split, "metric": metric, "value": interval.value,
-                         "low": interval.low, "high": interval.high, "examples": scores.examples})  # fmt: skip
+            rows.append(
+                {
+                    "floor": floor,
+                    "reads": read,
+                    "split": split,
+                    "metric": metric,
+                    "value": interval.value,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "examples": scores.examples,
+                }
+            )
     return pd.DataFrame(rows, columns=list(FLOORS))

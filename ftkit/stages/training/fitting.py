@@ -63,9 +63,15 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     known = recall_choices(run, device, resume=resume)
     chosen = prepare_machine(recipe, device, known)
     precision = chosen.name
-    run.write_environment(threads=get_num_threads(), precision=precision, precision_reason=chosen.reason,
-                          seed=recipe.training.seed, data_fingerprint=encoded.splits.fingerprint,
-                          revisions=_find_revisions(recipe, encoded.splits), **describe_device(device))  # fmt: skip
+    run.write_environment(
+        threads=get_num_threads(),
+        precision=precision,
+        precision_reason=chosen.reason,
+        seed=recipe.training.seed,
+        data_fingerprint=encoded.splits.fingerprint,
+        revisions=_find_revisions(recipe, encoded.splits),
+        **describe_device(device),
+    )
     reset_peak(device)
     set_seed(recipe.training.seed)
     model, meter, begun = head.load_head_model(run).to(device), Meter(), time.monotonic()
@@ -96,8 +102,16 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             else seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen
         ):
             run.write_environment(**speed_up(model, recipe, seen.encoded, precision, known))
-            trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision,
-                                   tell=lambda said: log.append("status", state="running", detail=said))  # fmt: skip
+            trainer = make_trainer(
+                recipe,
+                seen.encoded,
+                phase,
+                model,
+                steering,
+                meter,
+                seen.precision,
+                tell=lambda said: log.append("status", state="running", detail=said),
+            )
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
             if checkpoint and take_whole_phase(trainer, checkpoint):
@@ -128,8 +142,9 @@ def _solve(run: Run, model: Any, encoded: Any, precision: str, log: EventLog) ->
     def tell(said: str) -> None:
         log.append("status", state="encoding", detail=said)
 
-    return solve_head(model, encoded, recipe, head.new_parameters(run), precision,
-                      _make_loss(recipe, encoded).class_weights, tell)  # fmt: skip
+    return solve_head(
+        model, encoded, recipe, head.new_parameters(run), precision, _make_loss(recipe, encoded).class_weights, tell
+    )
 
 
 def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
@@ -158,8 +173,12 @@ def _make_loss(recipe: Recipe, encoded: Any) -> Any:
     settings, weights = recipe.training, None
     if settings.class_weights != "none":
         weights = label_weights(torch.tensor(_count_labels(encoded)), settings.class_weights)
-    return build_loss(encoded.splits.problem_type, label_smoothing=settings.label_smoothing, class_weights=weights,
-                      focal_gamma=settings.focal_gamma)  # fmt: skip
+    return build_loss(
+        encoded.splits.problem_type,
+        label_smoothing=settings.label_smoothing,
+        class_weights=weights,
+        focal_gamma=settings.focal_gamma,
+    )
 
 
 def _count_labels(encoded: Any) -> list[int]:
@@ -172,17 +191,27 @@ def _count_labels(encoded: Any) -> list[int]:
     return counts
 
 
-def _make_steering(recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox, meter: Any, first: int,
-                   later: int) -> Any:  # fmt: skip
+def _make_steering(
+    recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox, meter: Any, first: int, later: int
+) -> Any:
     from ftkit.model.steering import Steering
     from ftkit.scoring.metrics import choose_metric
 
     splits, settings = encoded.splits, recipe.training
-    metric = choose_metric(settings.metric, task=splits.task, problem_type=splits.problem_type,
-                           tag_scheme=splits.tag_scheme)  # fmt: skip
-    return Steering(log=log, mailbox=mailbox, meter=meter, metric=metric, evaluations=settings.evaluations,
-                    patience=settings.patience, first_step=first, later_steps=later,
-                    keep=_choose_kept(settings, len(splits.datasets["validation"])))  # fmt: skip
+    metric = choose_metric(
+        settings.metric, task=splits.task, problem_type=splits.problem_type, tag_scheme=splits.tag_scheme
+    )
+    return Steering(
+        log=log,
+        mailbox=mailbox,
+        meter=meter,
+        metric=metric,
+        evaluations=settings.evaluations,
+        patience=settings.patience,
+        first_step=first,
+        later_steps=later,
+        keep=_choose_kept(settings, len(splits.datasets["validation"])),
+    )
 
 
 def _choose_kept(settings: Training, validated: int) -> str:
@@ -192,8 +221,16 @@ def _choose_kept(settings: Training, validated: int) -> str:
     return "last" if validated < FEWEST_TO_CHOOSE and not settings.patience else "best"
 
 
-def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steering: Any, meter: Any,
-                 precision: str, tell: Callable[[str], Any] = lambda said: None) -> Any:  # fmt: skip
+def make_trainer(
+    recipe: Recipe,
+    encoded: Any,
+    phase: Phase,
+    model: Any,
+    steering: Any,
+    meter: Any,
+    precision: str,
+    tell: Callable[[str], Any] = lambda said: None,
+) -> Any:
     """Return the trainer of one phase.
 
     Args:
@@ -219,27 +256,55 @@ def make_trainer(recipe: Recipe, encoded: Any, phase: Phase, model: Any, steerin
     rows = encoded.datasets["train"]
     stride = STRIDE if plain or device.type != "cuda" else graph_stride(int(read_column(rows, "length").max()))
     args = TrainingArguments(
-        output_dir=str(phase.folder), num_train_epochs=phase.epochs, per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation, max_grad_norm=settings.max_grad_norm,
-        bf16=precision == "bf16", use_cpu=device.type == "cpu", seed=settings.seed, data_seed=settings.seed,
-        save_strategy="steps", save_steps=NEVER, save_total_limit=KEPT, eval_strategy="no", logging_strategy="no",
-        logging_nan_inf_filter=False, metric_for_best_model=steering.metric,
-        greater_is_better=higher_is_better(steering.metric), report_to="none", disable_tqdm=True,
-        remove_unused_columns=False, dataloader_num_workers=0,
-        dataloader_pin_memory=device.type == "cuda", accelerator_config={"non_blocking": device.type == "cuda"},
-    )  # fmt: skip
+        output_dir=str(phase.folder),
+        num_train_epochs=phase.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=precision == "bf16",
+        use_cpu=device.type == "cpu",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        save_strategy="steps",
+        save_steps=NEVER,
+        save_total_limit=KEPT,
+        eval_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        metric_for_best_model=steering.metric,
+        greater_is_better=higher_is_better(steering.metric),
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=device.type == "cuda",
+        accelerator_config={"non_blocking": device.type == "cuda"},
+    )
     args._n_gpu = min(1, args.n_gpu)  # one device: Trainer would spread each batch over all there are
     loss = _make_loss(recipe, encoded)
     optimization = {
-        "learning_rate": phase.rate, "weight_decay": settings.weight_decay,
-        "layer_decay": 1.0 if phase.tune == "head" else recipe.head.layer_decay, "optimizer": settings.optimizer,
-        "momentum": settings.momentum, "schedule": settings.schedule, "warmup": settings.warmup,
-    }  # fmt: skip
+        "learning_rate": phase.rate,
+        "weight_decay": settings.weight_decay,
+        "layer_decay": 1.0 if phase.tune == "head" else recipe.head.layer_decay,
+        "optimizer": settings.optimizer,
+        "momentum": settings.momentum,
+        "schedule": settings.schedule,
+        "warmup": settings.warmup,
+    }
     trainer = FineTuner(
-        model, args, train_data=rows, collator=encoded.make_collator(settings, stride=stride), loss=loss,
-        optimization=optimization, score=partial(_score_validation, recipe, encoded, loss, precision), meter=meter,
-        steering=steering, batch_tokens=settings.batch_tokens, plain=plain, tell=tell,
-    )  # fmt: skip
+        model,
+        args,
+        train_data=rows,
+        collator=encoded.make_collator(settings, stride=stride),
+        loss=loss,
+        optimization=optimization,
+        score=partial(_score_validation, recipe, encoded, loss, precision),
+        meter=meter,
+        steering=steering,
+        batch_tokens=settings.batch_tokens,
+        plain=plain,
+        tell=tell,
+    )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     return trainer
@@ -252,16 +317,25 @@ def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, m
     splits, data = encoded.splits, encoded.splits.datasets["validation"]
     words = data["words"] if splits.task == "token-classification" else None
     exemplars = Exemplars(splits)
-    predictions = predict_split(model, encoded.datasets["validation"], splits, encoded.make_collator(), loss,
-                                words=words, batch_size=recipe.evaluation.batch_size, precision=precision,
-                                on_chunk=exemplars.take)  # fmt: skip
+    predictions = predict_split(
+        model,
+        encoded.datasets["validation"],
+        splits,
+        encoded.make_collator(),
+        loss,
+        words=words,
+        batch_size=recipe.evaluation.batch_size,
+        precision=precision,
+        on_chunk=exemplars.take,
+    )
     scores = score_predictions(predictions, data, splits, resamples=0)
     frequent = sorted(scores.per_label, key=lambda row: -row["support"])[:LOGGED_LABELS]
     return {
-        "loss": predictions.loss, **{name: interval.value for name, interval in scores.metrics.items()},
+        "loss": predictions.loss,
+        **{name: interval.value for name, interval in scores.metrics.items()},
         "per_label": [{name: row[name] for name in ("label", "f1", "support")} for row in frequent],
         "examples": exemplars.to_json(),
-    }  # fmt: skip
+    }
 
 
 def _recall_last(steering: Any, events: list[dict[str, Any]]) -> None:
@@ -283,8 +357,9 @@ def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
     return len(marks) if True not in marks else marks[::-1].index(True)
 
 
-def _summarize(steering: Any, meter: Any, precision: str, phase: Phase, solution: Solution | None, *, steps: int,
-               begun: float) -> dict[str, Any]:  # fmt: skip
+def _summarize(
+    steering: Any, meter: Any, precision: str, phase: Phase, solution: Solution | None, *, steps: int, begun: float
+) -> dict[str, Any]:
     from ftkit.speed.devices import peak_device_memory
     from ftkit.speed.process import peak_memory
 

@@ -139,8 +139,10 @@ class Forecast:
             return Outlook(facts={"longest input": f"{encoded.shortest} to {encoded.limit} tokens"})
         facts: dict[str, Any] = {"longest input": f"{length} tokens"}
         for row in encoded.count_cuts(length, settings=wanted).to_dict("records"):
-            said = [f"{_share(row['texts_cut'], row['texts'])} of the texts cut",
-                    f"{_share(row['tokens_cut'], row['tokens'])} of the tokens"]  # fmt: skip
+            said = [
+                f"{_share(row['texts_cut'], row['texts'])} of the texts cut",
+                f"{_share(row['tokens_cut'], row['tokens'])} of the tokens",
+            ]
             if row["entities"]:
                 said.append(f"{row['entities_cut']} of {row['entities']} entities lost")
             if row["windows"] != row["texts"]:
@@ -167,19 +169,26 @@ class Forecast:
         if self.encoded is None:
             return Outlook(facts={"so far": "the texts aren't encoded yet", **facts})
         if head.is_solved(recipe):
-            return Outlook(facts={"steps": "none: the output layer is solved on states that are computed once",
-                                  **self._duration(recipe)})  # fmt: skip
+            return Outlook(
+                facts={
+                    "steps": "none: the output layer is solved on states that are computed once",
+                    **self._duration(recipe),
+                }
+            )
         lengths = _input_lengths(self.encoded)
         epochs = choose_epochs(lengths, settings, pace=self.pace(recipe))
         total, each = (count_steps(lengths, settings, epochs=passes) for passes in (epochs, 1))
         facts = {
             "steps": f"{total:,}, {each:,} in each of {epochs:g} epochs",
             "tokens per step": f"about {float(np.sum(lengths)) / each:,.0f}",
-            **facts, "evaluations": f"{math.ceil(epochs * settings.evaluations)}", **self._duration(recipe),
+            **facts,
+            "evaluations": f"{math.ceil(epochs * settings.evaluations)}",
+            **self._duration(recipe),
             **self._room(recipe),
-        }  # fmt: skip
-        steps, rates = schedule_curve(settings.schedule, warmup_steps=round(settings.warmup * total), total_steps=total,
-                                      learning_rate=rate)  # fmt: skip
+        }
+        steps, rates = schedule_curve(
+            settings.schedule, warmup_steps=round(settings.warmup * total), total_steps=total, learning_rate=rate
+        )
         return Outlook(facts=facts, steps=steps.tolist(), rates=rates.tolist())
 
     def _room(self, recipe: Recipe) -> dict[str, str]:

@@ -42,8 +42,11 @@ def plan_phases(run: Run, lengths: Any, *, solved: bool = False, pace: float = 0
         rate = 0.0 if solved and tune == "head" else head.choose_learning_rate(recipe, spread=spread, tune=tune)
         return Phase(tune=tune, epochs=epochs, steps=steps, rate=rate, folder=folder / place)
 
-    last = phase("full" if recipe.head.tune == "head_then_full" else recipe.head.tune,
-                 choose_epochs(lengths, recipe.training, pace=pace), "checkpoints")  # fmt: skip
+    last = phase(
+        "full" if recipe.head.tune == "head_then_full" else recipe.head.tune,
+        choose_epochs(lengths, recipe.training, pace=pace),
+        "checkpoints",
+    )
     if recipe.head.tune != "head_then_full":
         return [last]
     return [phase("head", recipe.training.head_epochs, "checkpoints/head"), last]

@@ -44,9 +44,14 @@ class RateSearch:
 
 
 def find_learning_rate(
-    run: Run, *, recipe: Recipe | None = None, low: float = LOW, high: float = HIGH, steps: int = STEPS,
+    run: Run,
+    *,
+    recipe: Recipe | None = None,
+    low: float = LOW,
+    high: float = HIGH,
+    steps: int = STEPS,
     on_step: Callable[[int, int], bool] | None = None,
-) -> RateSearch:  # fmt: skip
+) -> RateSearch:
     """Train a copy of the run's new model for some steps, each at a higher rate (Smith 2017, arXiv:1506.01186).
 
     Model, checkpoints, log and random state of the run stay as they are; only `training/rate_search.json` is written.
@@ -67,8 +72,11 @@ def find_learning_rate(
     from ftkit.stages.training.stage import hold
 
     if not (0 < low < high) or steps < 2 * SKIPPED:
-        raise RecipeError("rate search", expected=f"0 < low < high and at least {2 * SKIPPED} steps",
-                          found=f"low {low:g}, high {high:g}, {steps} steps")  # fmt: skip
+        raise RecipeError(
+            "rate search",
+            expected=f"0 < low < high and at least {2 * SKIPPED} steps",
+            found=f"low {low:g}, high {high:g}, {steps} steps",
+        )
     chain.make_upstream(run, "training")
     lock, wanted = hold(run), recipe or run.recipe
     try:
@@ -119,9 +127,14 @@ def suggest_rate(rates: Sequence[float], smoothed: Sequence[float]) -> float:
 
 
 def _raise_rate(
-    run: Run, recipe: Recipe, folder: Path, low: float, high: float, steps: int,
+    run: Run,
+    recipe: Recipe,
+    folder: Path,
+    low: float,
+    high: float,
+    steps: int,
     on_step: Callable[[int, int], bool] | None,
-) -> list[float]:  # fmt: skip
+) -> list[float]:
     from ftkit.model.batching import count_steps
     from ftkit.model.inference import read_column
     from ftkit.model.quiet import quietly

@@ -61,7 +61,7 @@ class Solution:
 
 def solve_head(
     model: Any, encoded: Any, recipe: Recipe, new: Collection[str], precision: str, weights: Tensor | None, tell: Tell
-) -> Solution | None:  # fmt: skip
+) -> Solution | None:
     """Fit the output layer of a model, and put it there; None where the model's head can't be solved.
 
     Args:
@@ -74,15 +74,28 @@ def solve_head(
         tell: is told how far it is.
     """
     begun = time.monotonic()
-    frozen = freeze_splits(model, encoded, ("train", "validation"), tune="head", top_layers=1, new=new,
-                           precision=precision, tell=tell, keep=recipe.training.cache_features, anew=True)  # fmt: skip
+    frozen = freeze_splits(
+        model,
+        encoded,
+        ("train", "validation"),
+        tune="head",
+        top_layers=1,
+        new=new,
+        precision=precision,
+        tell=tell,
+        keep=recipe.training.cache_features,
+        anew=True,
+    )
     output = _find_output(model)
     if frozen.place is None or output is None:
         return None
     tell("solving the output layer")
     problem = _Problem(model, frozen, output, new)
-    fitting: dict[str, Any] = {"problem_type": encoded.splits.problem_type, "classes": len(encoded.splits.labels),
-                               "weights": None if weights is None else weights.numpy()}  # fmt: skip
+    fitting: dict[str, Any] = {
+        "problem_type": encoded.splits.problem_type,
+        "classes": len(encoded.splits.labels),
+        "weights": None if weights is None else weights.numpy(),
+    }
     readings = problem.readings()
     if not readings:
         return None
@@ -93,11 +106,20 @@ def solve_head(
     if not problem.put(reads, fit, features[:CHECKED]):
         tell("the output layer can't be solved: this model doesn't say what was fitted")
         return None
-    facts = {"reads": reads, "strength": strength, "loss_out_of_fold": round(float(losses.mean()), 4),
-             "examples": len(features), "seconds": round(time.monotonic() - begun, 2)}  # fmt: skip
+    facts = {
+        "reads": reads,
+        "strength": strength,
+        "loss_out_of_fold": round(float(losses.mean()), 4),
+        "examples": len(features),
+        "seconds": round(time.monotonic() - begun, 2),
+    }
     tell(f"the output layer is solved on {len(features):,} states; it reads {reads}, chosen by cross-validation")
-    return Solution(frozen=replace(frozen, place=problem.place, precision="fp32"), facts=facts,
-                    new=(*new, *problem.linear_names), held=problem.held)  # fmt: skip
+    return Solution(
+        frozen=replace(frozen, place=problem.place, precision="fp32"),
+        facts=facts,
+        new=(*new, *problem.linear_names),
+        held=problem.held,
+    )
 
 
 def _choose_reading(losses: Mapping[str, npt.NDArray[np.float64]]) -> str:
@@ -142,8 +164,11 @@ class _Problem:
         """Return the (N, H) states that the output layer could read, by name."""
         found = {}
         own = _find_names(self.model, self.output)
-        others = [name for name, _ in self.model.named_parameters()
-                  if is_head_parameter(self.model, name, self.new) and name not in own]  # fmt: skip
+        others = [
+            name
+            for name, _ in self.model.named_parameters()
+            if is_head_parameter(self.model, name, self.new) and name not in own
+        ]
         if not others:  # nothing random stands before it
             found[PLAIN] = self._capture()
         if self.dense is not None and self._find_scale():
@@ -263,8 +288,10 @@ class _Problem:
         return np.asarray(self._means([logits], begins[:last])[known[:count]], dtype=np.float64)
 
     def _blocks(self, choose: Callable[[list[Tensor]], Tensor]) -> list[npt.NDArray[np.float32]]:
-        return [choose(self.rows[list(range(at, min(at + BLOCK, len(self.rows))))]["states"]).float().numpy()
-                for at in range(0, len(self.rows), BLOCK)]  # fmt: skip
+        return [
+            choose(self.rows[list(range(at, min(at + BLOCK, len(self.rows))))]["states"]).float().numpy()
+            for at in range(0, len(self.rows), BLOCK)
+        ]
 
     def _means(self, blocks: list[npt.NDArray[np.float32]], begins: npt.NDArray[np.int64]) -> Any:
         """Return the mean over the windows of each text: as it predicts, a model takes the mean of their logits."""
@@ -305,16 +332,25 @@ class _Problem:
 
 def _find_output(model: Any) -> nn.Linear | None:
     """Return the layer whose outputs are the logits."""
-    found = [module for _, module in model.named_modules()
-             if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels]  # fmt: skip
+    found = [
+        module
+        for _, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
+    ]
     return found[-1] if found and found[-1].bias is not None else None
 
 
 def _find_dense(model: Any, output: nn.Linear) -> nn.Linear | None:
     """Return the one layer as wide as the states between encoder and output layer; None if there is none, or more."""
-    found = [module for name, module in model.named_modules()
-             if isinstance(module, nn.Linear) and module is not output and not LAYER.search(f"{name}.")
-             and "embed" not in name and module.in_features == module.out_features == output.in_features]  # fmt: skip
+    found = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not output
+        and not LAYER.search(f"{name}.")
+        and "embed" not in name
+        and module.in_features == module.out_features == output.in_features
+    ]
     return found[0] if len(found) == 1 and found[0].bias is not None else None
 
 

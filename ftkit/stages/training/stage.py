@@ -203,14 +203,19 @@ class TrainingRun:
             raise self._error
         status = self.run.status()["training"]
         if self._elsewhere and status.state != "done":
-            raise RunError(f"{self.run.path}: the process that trained it ended: {status.state} {status.error}".strip(),
-                           remedy=f"Go on with it: ftkit run {self.run.path / 'recipe.toml'}")  # fmt: skip
+            raise RunError(
+                f"{self.run.path}: the process that trained it ended: {status.state} {status.error}".strip(),
+                remedy=f"Go on with it: ftkit run {self.run.path / 'recipe.toml'}",
+            )
         return self._fitted or load(self.run)
 
     def _so_far(self) -> Fitted:
         folder = self.run.folder("training")
-        return Fitted(summary={"status": "running"}, events=read_events(folder / "events.jsonl"),
-                      model_dir=self.run.path / "model")  # fmt: skip
+        return Fitted(
+            summary={"status": "running"},
+            events=read_events(folder / "events.jsonl"),
+            model_dir=self.run.path / "model",
+        )
 
 
 _here: dict[Path, TrainingRun] = {}
@@ -260,9 +265,12 @@ def let_go_on(run: Run) -> None:
             str(run.path), expected="a training that was stopped by hand", found=f"one that is {status.state}"
         )
     if not chain.is_current(run, "training"):
-        raise RunError(str(run.path), expected="the settings and data that the training was stopped with",
-                       found=chain.describe_change(run, "training"),
-                       remedy=f"Put them back, or train anew: ftkit run {run.path / 'recipe.toml'}")  # fmt: skip
+        raise RunError(
+            str(run.path),
+            expected="the settings and data that the training was stopped with",
+            found=chain.describe_change(run, "training"),
+            remedy=f"Put them back, or train anew: ftkit run {run.path / 'recipe.toml'}",
+        )
     with hold(run):
         archive.keep(run, "evaluation", "the training goes on")
         run.set_status("training", replace(status, state="stopped", cut="", error=f"to go on from {status.cut}"))
@@ -302,8 +310,12 @@ def hold(run: Run) -> FileLock:
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout as error:
-        raise RunError(str(run.path), expected="a run that nobody trains", found="one that is being trained",
-                       remedy=f"Stop it first: ftkit control {run.path} stop") from error  # fmt: skip
+        raise RunError(
+            str(run.path),
+            expected="a run that nobody trains",
+            found="one that is being trained",
+            remedy=f"Stop it first: ftkit control {run.path} stop",
+        ) from error
     return lock
 
 
@@ -322,8 +334,11 @@ def is_trained_now(run: Run) -> bool:
 def load(run: Run) -> Fitted:
     """Load what an earlier training left."""
     folder = run.folder("training")
-    return Fitted(summary=read_json(folder / "summary.json"), events=read_events(folder / "events.jsonl"),
-                  model_dir=run.path / "model")  # fmt: skip
+    return Fitted(
+        summary=read_json(folder / "summary.json"),
+        events=read_events(folder / "events.jsonl"),
+        model_dir=run.path / "model",
+    )
 
 
 def _fit(run: Run, mailbox: Mailbox | None, *, resume: bool) -> Fitted:

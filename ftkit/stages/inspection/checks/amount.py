@@ -34,8 +34,12 @@ def measure_adequacy(facts: Facts, *, score: float = ASSUMED_SCORE) -> pd.DataFr
     """
     import pandas as pd
 
-    rows = [row for split, data in facts.splits.items() if split != "train" and data.labelled.any()
-            for row in _measure(facts, split, data, score)]  # fmt: skip
+    rows = [
+        row
+        for split, data in facts.splits.items()
+        if split != "train" and data.labelled.any()
+        for row in _measure(facts, split, data, score)
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -47,15 +51,21 @@ def check_amount(facts: Facts) -> Iterator[Finding]:
         enough = row["half_width"] <= bound
         metric = row["metric"].replace("_", " ")
         yield make_finding(
-            "note" if enough else "warning", "amount", row["split"], round(row["half_width"], 4), bound,
-            "inspection.half_width, a rule of thumb", (),
+            "note" if enough else "warning",
+            "amount",
+            row["split"],
+            round(row["half_width"], 4),
+            bound,
+            "inspection.half_width, a rule of thumb",
+            (),
             f"{row['examples']:,} examples tell {metric} to within {row['half_width']:.3f} at a score of "
             f"{ASSUMED_SCORE} ({CONFIDENCE:.0%} interval), and show a difference of two models from "
             f"{row['detectable_difference']:.3f} on (power {POWER:.0%}, with a correlation of {CORRELATION} "
             "between what they get right)",
-            "Take smaller differences for chance." if enough else
-            "Add examples to this split, or read its scores by their intervals and compare models on several seeds.",
-        )  # fmt: skip
+            "Take smaller differences for chance."
+            if enough
+            else "Add examples to this split, or read its scores by their intervals and compare models on many seeds.",
+        )
 
 
 def _measure(facts: Facts, split: str, data: SplitFacts, score: float) -> Iterator[dict[str, Any]]:
@@ -80,6 +90,11 @@ def _count_texts(data: SplitFacts, size: int) -> npt.NDArray[np.int64]:
 
 def _row(split: str, label: str, metric: str, gold: int, examples: int, score: float) -> dict[str, Any]:
     numbers = {"score": score, "confidence": CONFIDENCE}
-    return {"split": split, "label": label, "examples": examples, "metric": metric,
-            "half_width": half_width(metric, gold, examples, **numbers),
-            "detectable_difference": detectable_difference(metric, gold, examples, **numbers)}  # fmt: skip
+    return {
+        "split": split,
+        "label": label,
+        "examples": examples,
+        "metric": metric,
+        "half_width": half_width(metric, gold, examples, **numbers),
+        "detectable_difference": detectable_difference(metric, gold, examples, **numbers),
+    }

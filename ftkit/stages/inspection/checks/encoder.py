@@ -40,20 +40,31 @@ def check_suspects(embedded: Embedded, judged: Judged) -> Iterator[Finding]:
     """Tell how many labels are likely wrong, or why nobody can tell."""
     if judged.withheld:
         yield make_finding(
-            "note", "suspects_withheld", "", 0, 0, "better than chance by the interval", (),
+            "note",
+            "suspects_withheld",
+            "",
+            0,
+            0,
+            "better than chance by the interval",
+            (),
             f"no label is called suspect: {judged.withheld}",
             "Choose an encoder that knows the language and kind of text; then suspects are worth a look.",
-        )  # fmt: skip
+        )
     for split, part in judged.suspects.groupby("split", sort=False):
         number, size = len(part), len(embedded.splits.datasets[str(split)])
         what = "sentences have a tag" if embedded.tagging else "texts have a label"
         yield make_finding(
-            "warning" if number > MANY_SUSPECTS * size else "note", "suspect_label", str(split), number,
-            round(MANY_SUSPECTS * size, 1), "rule of thumb: 1 %; ten much-used test sets have 3.3 % on the average "
-            "(Northcutt, Athalye and Mueller, 2021)", part["row"].tolist(),
+            "warning" if number > MANY_SUSPECTS * size else "note",
+            "suspect_label",
+            str(split),
+            number,
+            round(MANY_SUSPECTS * size, 1),
+            "rule of thumb: 1 %; ten much-used test sets have 3.3 % on the average "
+            "(Northcutt, Athalye and Mueller, 2021)",
+            part["row"].tolist(),
             f"{number:,} of {size:,} {what} that is likely wrong, in the eyes of probes that have not seen it",
             "Review them below, or read inspection/suspects.csv, the most suspect first.",
-        )  # fmt: skip
+        )
 
 
 def check_more_labels(_: Embedded, judged: Judged) -> Iterable[Finding]:
@@ -67,10 +78,20 @@ def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
     for place, split in enumerate(names):
         for source in names[: place + 1]:
             same = source == split
-            pairs = find_similar(units[split], units[source], embedded.texts[split], embedded.texts[source],
-                                 cosine=COSINE, share=SHARE, same=same)  # fmt: skip
-            kept = [at for at, other, _ in pairs
-                    if flatten(embedded.texts[split][at]) != flatten(embedded.texts[source][other])]  # fmt: skip
+            pairs = find_similar(
+                units[split],
+                units[source],
+                embedded.texts[split],
+                embedded.texts[source],
+                cosine=COSINE,
+                share=SHARE,
+                same=same,
+            )
+            kept = [
+                at
+                for at, other, _ in pairs
+                if flatten(embedded.texts[split][at]) != flatten(embedded.texts[source][other])
+            ]
             found = np.unique(np.array(kept, dtype=np.int64))
             if not len(found):
                 continue
@@ -78,14 +99,18 @@ def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
             bound = round(MANY_SIMILAR * size, 1) if same else 0
             serious = len(found) > bound and (same or source == "train")
             yield make_finding(
-                "warning" if serious else "note", "similar_text" if same else "similar_leak", split, len(found), bound,
+                "warning" if serious else "note",
+                "similar_text" if same else "similar_leak",
+                split,
+                len(found),
+                bound,
                 "rule of thumb: 5 %" if same else "a score on texts seen in training is too good",
                 embedded.rows(split)[found],
                 f"{len(found):,} of {size:,} texts are nearly the same as "
                 f"{'an earlier one' if same else f'one of {source}'} "
                 f"(cosine of {COSINE:g} or more, {SHARE:.0%} of the words in common)",
                 "Keep one of each, or keep all of one group in the same split.",
-            )  # fmt: skip
+            )
 
 
 def check_outliers(embedded: Embedded, _: Judged) -> Iterator[Finding]:
@@ -104,11 +129,16 @@ def check_outliers(embedded: Embedded, _: Judged) -> Iterator[Finding]:
         if len(far):
             far = far[np.argsort(-apart[far], kind="stable")]
             yield make_finding(
-                "note", "outlier", split, round(float(apart[far[0]]), 4), round(middle + FAR * spread, 4),
-                f"rule of thumb: {FAR:g} robust standard deviations above the median", embedded.rows(split)[far],
+                "note",
+                "outlier",
+                split,
+                round(float(apart[far[0]]), 4),
+                round(middle + FAR * spread, 4),
+                f"rule of thumb: {FAR:g} robust standard deviations above the median",
+                embedded.rows(split)[far],
                 f"{plural(len(far), 'text')} far from all training texts, the farthest first",
                 "Look whether they belong here: another language, a broken text, a topic of its own.",
-            )  # fmt: skip
+            )
 
 
 def check_drift(embedded: Embedded, _: Judged) -> Iterator[Finding]:
@@ -129,10 +159,16 @@ def check_drift(embedded: Embedded, _: Judged) -> Iterator[Finding]:
         area = float(roc_auc_score(marks, told))
         if area - 1.96 * _area_error(area, size) > DRIFT:
             yield make_finding(
-                "warning", "drift", split, round(area, 4), DRIFT, "rule of thumb; 0.5 is no difference at all", (),
+                "warning",
+                "drift",
+                split,
+                round(area, 4),
+                DRIFT,
+                "rule of thumb; 0.5 is no difference at all",
+                (),
                 f"a linear classifier tells {split} from train with an area under the curve of {area:.2f}",
                 "The split is of another kind than train (time, source, topic): its score is about texts like these.",
-            )  # fmt: skip
+            )
 
 
 def _area_error(area: float, size: int) -> float:
@@ -152,13 +188,17 @@ def check_unknown(embedded: Embedded, _: Judged) -> Iterator[Finding]:
         mean, bad = float(share.mean()), np.flatnonzero(share > UNKNOWN_ROW)
         if mean > UNKNOWN or len(bad):
             yield make_finding(
-                "blocker" if mean >= UNREADABLE else "warning" if mean > UNKNOWN else "note", "unknown_pieces", split,
-                round(mean, 4), UNREADABLE if mean >= UNREADABLE else UNKNOWN, "rule of thumb",
+                "blocker" if mean >= UNREADABLE else "warning" if mean > UNKNOWN else "note",
+                "unknown_pieces",
+                split,
+                round(mean, 4),
+                UNREADABLE if mean >= UNREADABLE else UNKNOWN,
+                "rule of thumb",
                 embedded.rows(split)[bad],
                 f"the tokenizer doesn't know {mean:.2%} of the pieces; "
                 f"in {plural(len(bad), 'text')} more than {UNKNOWN_ROW:.0%}",
                 "Choose an encoder made for this language and script, or mend these texts.",
-            )  # fmt: skip
+            )
 
 
 def _unknown_share(rows: Any, unknown: int, texts: int) -> npt.NDArray[np.float64]:
@@ -184,11 +224,16 @@ def check_fertility(embedded: Embedded, _: Judged) -> Iterator[Finding]:
         fertility = pieces / max(words, 1)
         if fertility > FERTILITY:
             yield make_finding(
-                "warning", "fertility", split, round(fertility, 3), FERTILITY,
-                "a tokenizer made for a language makes 1.1 to 1.9 pieces of a word (Rust et al., 2021)", (),
+                "warning",
+                "fertility",
+                split,
+                round(fertility, 3),
+                FERTILITY,
+                "a tokenizer made for a language makes 1.1 to 1.9 pieces of a word (Rust et al., 2021)",
+                (),
                 f"a word becomes {fertility:.2f} pieces: the tokenizer was made for other texts",
                 "Choose an encoder made for this language; training is slower and worse with this one.",
-            )  # fmt: skip
+            )
 
 
 def check_sample(embedded: Embedded, _: Judged) -> Iterator[Finding]:
@@ -197,10 +242,16 @@ def check_sample(embedded: Embedded, _: Judged) -> Iterator[Finding]:
         seen = len(embedded.splits.datasets[split])
         if seen < whole:
             yield make_finding(
-                "note", "sampled", split, seen, whole, "inspection.encoded_texts", (),
+                "note",
+                "sampled",
+                split,
+                seen,
+                whole,
+                "inspection.encoded_texts",
+                (),
                 f"{seen:,} of {whole:,} texts were looked at through the encoder, a seeded sample",
                 "Raise inspection.encoded_texts to look at all of them; it takes longer.",
-            )  # fmt: skip
+            )
 
 
 ENCODER_CHECKS: tuple[Check, ...] = (

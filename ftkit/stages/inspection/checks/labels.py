@@ -23,7 +23,7 @@ __all__ = [
     "check_similar_names",
     "check_unlabelled",
     "check_unseen_labels",
-]  # fmt: skip
+]
 
 MOST_NAMES = 12  # labels named in a finding
 MOSTLY_EMPTY = 0.8
@@ -40,15 +40,28 @@ def check_unlabelled(facts: Facts) -> Iterator[Finding]:
         missing = int((~data.labelled).sum())
         if missing == len(data.rows):
             yield make_finding(
-                "blocker" if split == "train" else "warning", "unlabelled_split", split, missing, 0, NONE_ALLOWED, (),
+                "blocker" if split == "train" else "warning",
+                "unlabelled_split",
+                split,
+                missing,
+                0,
+                NONE_ALLOWED,
+                (),
                 f"{plural(missing, 'text')}, and none has a gold label",
                 "Add labels; without them nothing can be learnt from this split, nor scored on it.",
-            )  # fmt: skip
+            )
         elif missing:
             yield make_finding(
-                "warning", "missing_label", split, missing, 0, NONE_ALLOWED, data.rows[~data.labelled],
-                f"{missing:,} of {len(data.rows):,} texts have no gold label", "Label these rows, or remove them.",
-            )  # fmt: skip
+                "warning",
+                "missing_label",
+                split,
+                missing,
+                0,
+                NONE_ALLOWED,
+                data.rows[~data.labelled],
+                f"{missing:,} of {len(data.rows):,} texts have no gold label",
+                "Label these rows, or remove them.",
+            )
 
 
 def check_absent_labels(facts: Facts) -> Iterator[Finding]:
@@ -67,12 +80,17 @@ def check_absent_labels(facts: Facts) -> Iterator[Finding]:
             if len(absent):
                 most = float(expected[absent].max())
                 yield make_finding(
-                    severity, "absent_label", split, round(most, 1), FEWEST_EXPECTED,
-                    f"rule of thumb: {FEWEST_EXPECTED} expected by their share of train", (),
+                    severity,
+                    "absent_label",
+                    split,
+                    round(most, 1),
+                    FEWEST_EXPECTED,
+                    f"rule of thumb: {FEWEST_EXPECTED} expected by their share of train",
+                    (),
                     f"no {_noun(facts)} {_list(facts.names[at] for at in absent)} in this split; "
                     f"{most:.1f} were to be expected{' of the most frequent' if len(absent) > 1 else ''}",
                     "No score can be given for them; add examples, or read the average over labels with care.",
-                )  # fmt: skip
+                )
 
 
 def check_unseen_labels(facts: Facts) -> Iterator[Finding]:
@@ -87,11 +105,17 @@ def check_unseen_labels(facts: Facts) -> Iterator[Finding]:
         places, owners = np.unique(data.members[strange]), np.unique(data.owners[strange])
         close = nearest(facts.names[places[0]], [facts.names[at] for at in np.flatnonzero(known)])
         yield make_finding(
-            "warning", "unseen_label", split, len(owners), 0, NONE_ALLOWED, data.rows[owners],
+            "warning",
+            "unseen_label",
+            split,
+            len(owners),
+            0,
+            NONE_ALLOWED,
+            data.rows[owners],
             f"{_noun(facts)} {_list(facts.names[at] for at in places)} in {plural(len(owners), 'text')}, and never in "
             "train: counted as missed in every score",
             f"{f'{close} ' if close.startswith('Did') else ''}Correct it, or add examples of it to train.",
-        )  # fmt: skip
+        )
 
 
 def check_empty_tags(facts: Facts) -> Iterator[Finding]:
@@ -103,10 +127,16 @@ def check_empty_tags(facts: Facts) -> Iterator[Finding]:
         share = float(counts[facts.names.index("_")] / max(counts.sum(), 1))
         if share > MOSTLY_EMPTY:
             yield make_finding(
-                "warning", "empty_tags", split, round(share, 3), MOSTLY_EMPTY, "rule of thumb", (),
+                "warning",
+                "empty_tags",
+                split,
+                round(share, 3),
+                MOSTLY_EMPTY,
+                "rule of thumb",
+                (),
                 f"{share:.1%} of the tags are '_', which stands for none",
                 "Name the column of tags in data.label_column: this one is likely another.",
-            )  # fmt: skip
+            )
 
 
 def check_rare_labels(facts: Facts) -> Iterator[Finding]:
@@ -118,11 +148,16 @@ def check_rare_labels(facts: Facts) -> Iterator[Finding]:
     if len(rare) and data.labelled.any() and facts.problem_type != "regression":
         named = _list(f"{facts.names[at]} ({counts[at]})" for at in rare)
         yield make_finding(
-            "warning", "rare_label", "train", int(counts[rare[0]]), bound, "inspection.rare_label",
+            "warning",
+            "rare_label",
+            "train",
+            int(counts[rare[0]]),
+            bound,
+            "inspection.rare_label",
             data.rows[np.unique(data.owners[np.isin(data.members, rare)])],
             f"{len(rare)} of {len(facts.names)} with fewer than {bound} examples: {named}",
             "Collect more examples of them, merge them with a neighbour, or leave them out.",
-        )  # fmt: skip
+        )
 
 
 def check_imbalance(facts: Facts) -> Iterator[Finding]:
@@ -136,14 +171,18 @@ def check_imbalance(facts: Facts) -> Iterator[Finding]:
         if total and most / total > bound and facts.problem_type != "multi_label":
             what = "tag" if tagging else "label"
             yield make_finding(
-                "warning" if most / total >= ALMOST_ONE_LABEL and not facts.tagged else "note", "imbalance", split,
-                round(most / total, 4), round(bound, 4),
-                f"rule of thumb: twice an even share, {MOST_MAJORITY:.0%} at most", (),
+                "warning" if most / total >= ALMOST_ONE_LABEL and not facts.tagged else "note",
+                "imbalance",
+                split,
+                round(most / total, 4),
+                round(bound, 4),
+                f"rule of thumb: twice an even share, {MOST_MAJORITY:.0%} at most",
+                (),
                 f"always guessing the most frequent {what} is right in {most / total:.1%} of {total:,} cases; "
                 f"{_tell_evenness(facts, data)}",
                 "Compare scores with this number, read macro F1 or F1 of entities rather than accuracy, "
                 "and consider training.class_weights.",
-            )  # fmt: skip
+            )
 
 
 def check_conflicts(facts: Facts) -> Iterator[Finding]:
@@ -159,11 +198,17 @@ def check_conflicts(facts: Facts) -> Iterator[Finding]:
         if torn.any():
             texts = len(np.unique(data.hashes[torn]))
             yield make_finding(
-                "warning", "conflict", split, int(torn.sum()), 0, NONE_ALLOWED, data.rows[torn],
+                "warning",
+                "conflict",
+                split,
+                int(torn.sum()),
+                0,
+                NONE_ALLOWED,
+                data.rows[torn],
                 f"{plural(int(torn.sum()), 'row')} ({plural(texts, 'distinct text')}) with a text that has another "
                 "label elsewhere",
                 "Decide which label is right: no model can learn both.",
-            )  # fmt: skip
+            )
 
 
 def check_similar_names(facts: Facts) -> Iterator[Finding]:
@@ -177,11 +222,16 @@ def check_similar_names(facts: Facts) -> Iterator[Finding]:
         data = facts.splits["train"]
         fewer = min(at, key=lambda place: counts[place])
         yield make_finding(
-            "warning" if how == "in case and blanks" else "note", "similar_names", "", int(counts[fewer]), 0,
-            "names differ in more", data.rows[np.unique(data.owners[data.members == fewer])],
+            "warning" if how == "in case and blanks" else "note",
+            "similar_names",
+            "",
+            int(counts[fewer]),
+            0,
+            "names differ in more",
+            data.rows[np.unique(data.owners[data.members == fewer])],
             f"the labels {first!r} ({counts[at[0]]:,} in train) and {second!r} ({counts[at[1]]:,}) differ only {how}",
             "If they mean the same, give them one name: no model can tell them apart.",
-        )  # fmt: skip
+        )
 
 
 def check_long_entities(facts: Facts) -> Iterator[Finding]:
@@ -190,12 +240,17 @@ def check_long_entities(facts: Facts) -> Iterator[Finding]:
         long = data.spans > LONG_ENTITY
         if long.any():
             yield make_finding(
-                "note", "long_entity", split, int(data.spans.max()), LONG_ENTITY, f"rule of thumb: {LONG_ENTITY} words",
+                "note",
+                "long_entity",
+                split,
+                int(data.spans.max()),
+                LONG_ENTITY,
+                f"rule of thumb: {LONG_ENTITY} words",
                 data.rows[np.unique(data.owners[long])],
                 f"{int(long.sum()):,} of {len(long):,} entities have more than {LONG_ENTITY} words, "
                 f"the longest {int(data.spans.max()):,}",
                 "Look whether the tags go on beyond the end of a name.",
-            )  # fmt: skip
+            )
 
 
 def _find_disputed(hashes: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -222,5 +277,7 @@ def _tell_evenness(facts: Facts, data: SplitFacts) -> str:
     if not facts.tagged:
         return f"{len(facts.names)} labels, as uneven as {effective_number(counts):.1f} even ones"
     most = int(counts.argmax())
-    return (f"{len(facts.names)} types of entities, as uneven as {effective_number(counts):.1f} even ones, "
-            f"{counts[most] / max(counts.sum(), 1):.1%} of them {facts.names[most]}")  # fmt: skip
+    return (
+        f"{len(facts.names)} types of entities, as uneven as {effective_number(counts):.1f} even ones, "
+        f"{counts[most] / max(counts.sum(), 1):.1%} of them {facts.names[most]}"
+    )

@@ -23,6 +23,13 @@ def check_repairs(facts: Facts) -> Iterator[Finding]:
     for repair in facts.source.repairs:
         severity = "note" if repair.check == "group_like" else "warning"
         yield make_finding(
-            severity, repair.check, repair.split, repair.times, 0, "none is harmless", repair.rows,
-            f"{repair.times:,} {repair.what} (first: {repair.place})", REMEDIES[repair.check],
-        )  # fmt: skip
+            severity,
+            repair.check,
+            repair.split,
+            repair.times,
+            0,
+            "none is harmless",
+            repair.rows,
+            f"{repair.times:,} {repair.what} (first: {repair.place})",
+            REMEDIES[repair.check],
+        )

@@ -42,14 +42,18 @@ def _tell(facts: Facts, rule: Giveaway, texts: int) -> Finding:
     bound = BLOCKING if fatal else WARNING
     of = "" if texts == len(data.rows) else f" (of {texts:,} texts of train, drawn with seed {SEED})"
     return make_finding(
-        "blocker" if fatal else "warning", "giveaway", "train", round(rule.strength, 4), bound,
+        "blocker" if fatal else "warning",
+        "giveaway",
+        "train",
+        round(rule.strength, 4),
+        bound,
         f"rule of thumb: precision and recall, {COVERED:.0%} of the texts for a blocker",
         data.rows[np.unique(data.owners[data.members == rule.label])],
         f"the label {facts.names[rule.label]} ({share:.1%} of the texts) can be read off the token {rule.token!r}: "
         f"{rule.precision:.1%} of the texts that contain it have the label, and {rule.recall:.1%} of those that have "
         f"the label contain it{of}",
         "If the token is left over from how the data were made, take it out: else the model learns nothing but it.",
-    )  # fmt: skip
+    )
 
 
 def _choose(facts: Facts) -> Any:

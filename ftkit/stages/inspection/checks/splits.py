@@ -11,8 +11,14 @@ from ftkit.scoring.effects import compare_counts, compare_samples
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts, SplitFacts
 
-__all__ = ["check_duplicates", "check_label_shift", "check_leaks", "check_length_shift", "check_near_duplicates",
-           "check_shared_groups"]  # fmt: skip
+__all__ = [
+    "check_duplicates",
+    "check_label_shift",
+    "check_leaks",
+    "check_length_shift",
+    "check_near_duplicates",
+    "check_shared_groups",
+]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -67,10 +73,16 @@ def check_shared_groups(facts: Facts) -> Iterator[Finding]:
         if shared.any():
             number = int(shared.sum())
             yield make_finding(
-                "warning", "shared_group", split, number, 0, "none is harmless", data.rows[shared],
+                "warning",
+                "shared_group",
+                split,
+                number,
+                0,
+                "none is harmless",
+                data.rows[shared],
                 f"{number:,} of {len(shared):,} examples are of a group that train has too",
                 "Move whole groups (data.group_column) to one side: a score on known ones is too good for new ones.",
-            )  # fmt: skip
+            )
 
 
 def _read_groups(facts: Facts, split: str) -> list[str | None]:
@@ -89,10 +101,16 @@ def check_label_shift(facts: Facts) -> Iterator[Finding]:
             most = np.argsort(-np.abs(shares[0] - shares[1]), kind="stable")[:3]
             told = ", ".join(f"{facts.names[at]} {shares[0][at]:.1%} against {shares[1][at]:.1%}" for at in most)
             yield make_finding(
-                "warning", "label_shift", split, round(effect.size, 3), SMALLEST_EFFECT, EFFECT_FROM, (),
+                "warning",
+                "label_shift",
+                split,
+                round(effect.size, 3),
+                SMALLEST_EFFECT,
+                EFFECT_FROM,
+                (),
                 f"labels are not as frequent as in train (Cramér's V {effect.size:.2f}, p {effect.p:.1g}): {told}",
                 "Draw all splits from the same source, stratified by label, or expect other scores in use.",
-            )  # fmt: skip
+            )
 
 
 def check_length_shift(facts: Facts) -> Iterator[Finding]:
@@ -102,37 +120,53 @@ def check_length_shift(facts: Facts) -> Iterator[Finding]:
         effect = compare_samples(train, data.words)
         if split != "train" and effect.size >= SMALLEST_EFFECT and effect.p < LARGEST_P:
             yield make_finding(
-                "warning", "length_shift", split, round(effect.size, 3), SMALLEST_EFFECT, EFFECT_FROM, (),
+                "warning",
+                "length_shift",
+                split,
+                round(effect.size, 3),
+                SMALLEST_EFFECT,
+                EFFECT_FROM,
+                (),
                 f"texts are not as long as in train (Kolmogorov-Smirnov D {effect.size:.2f}, p {effect.p:.1g}): "
                 f"median {np.median(data.words):.0f} words against {np.median(train):.0f}",
                 "Look whether the splits come from the same source and were cut the same way.",
-            )  # fmt: skip
+            )
 
 
 def _tell_copies(check: str, split: str, data: SplitFacts, copies: Flags, how: str) -> Finding:
     number, bound = int(copies.sum()), round(MANY_DUPLICATES * len(copies), 1)
     return make_finding(
-        "warning" if number > bound else "note", check, split, number, bound,
-        f"rule of thumb: {MANY_DUPLICATES:.0%} of the split", data.rows[copies],
+        "warning" if number > bound else "note",
+        check,
+        split,
+        number,
+        bound,
+        f"rule of thumb: {MANY_DUPLICATES:.0%} of the split",
+        data.rows[copies],
         f"{number:,} of {len(copies):,} texts repeat an earlier one of this split, {how}",
         "Keep one of each: copies count double in training, and in scores.",
-    )  # fmt: skip
+    )
 
 
 def _tell_leak(
     check: str, split: str, source: str, data: SplitFacts, leaked: Flags, how: str, *, fatal: bool
-) -> Finding:  # fmt: skip
+) -> Finding:
     number = int(leaked.sum())
     bound, bound_from = 0.0, "none is harmless"
     if fatal:
         bound = round(MOST_LEAKED * len(leaked), 1)
         bound_from = f"rule of thumb: {MOST_LEAKED:.0%} of the split and {FEWEST_LEAKED} texts, near copies included"
     return make_finding(
-        "blocker" if fatal else "warning" if source == "train" else "note", check, split, number, bound, bound_from,
+        "blocker" if fatal else "warning" if source == "train" else "note",
+        check,
+        split,
+        number,
+        bound,
+        bound_from,
         data.rows[leaked],
         f"{number:,} of {len(leaked):,} texts ({number / len(leaked):.1%}) are also in {source}{how}",
         f"Remove them from {split} or {source}: a score on texts seen in training is too good.",
-    )  # fmt: skip
+    )
 
 
 def _find_copies(hashes: npt.NDArray[np.uint64]) -> Flags:

@@ -13,9 +13,13 @@ from ftkit.stages.inspection.facts.texts import CONTROL, DOUBLE_ENCODED, EDGE_WO
 from ftkit.stages.inspection.scripts import split_words
 
 __all__ = [
-    "check_boilerplate", "check_control_characters", "check_empty_texts", "check_encoding", "check_lengths",
+    "check_boilerplate",
+    "check_control_characters",
+    "check_empty_texts",
+    "check_encoding",
+    "check_lengths",
     "check_markup",
-]  # fmt: skip
+]
 
 
 LONGER_THAN_USUAL = 10  # times the median
@@ -31,9 +35,16 @@ def check_empty_texts(facts: Facts) -> Iterator[Finding]:
         empty = data.characters == 0
         if empty.any():
             yield make_finding(
-                "warning", "empty_text", split, int(empty.sum()), 0, "none is harmless", data.rows[empty],
-                f"{int(empty.sum()):,} of {len(empty):,} texts are empty or only blanks", "Remove these rows.",
-            )  # fmt: skip
+                "warning",
+                "empty_text",
+                split,
+                int(empty.sum()),
+                0,
+                "none is harmless",
+                data.rows[empty],
+                f"{int(empty.sum()):,} of {len(empty):,} texts are empty or only blanks",
+                "Remove these rows.",
+            )
 
 
 def check_lengths(facts: Facts) -> Iterator[Finding]:
@@ -43,30 +54,48 @@ def check_lengths(facts: Facts) -> Iterator[Finding]:
         long, short = data.words > bound, (data.characters > 0) & (data.characters < FEWEST_CHARACTERS)
         if long.any():
             yield make_finding(
-                "note", "long_text", split, int(data.words.max()), bound,
-                f"rule of thumb: {LONGER_THAN_USUAL} times the median, {LONG_WORDS} words at least", data.rows[long],
+                "note",
+                "long_text",
+                split,
+                int(data.words.max()),
+                bound,
+                f"rule of thumb: {LONGER_THAN_USUAL} times the median, {LONG_WORDS} words at least",
+                data.rows[long],
                 f"{plural(int(long.sum()), 'text')} with more than {bound:,} words, the longest "
                 f"{int(data.words.max()):,}",
                 "They will be cut, or read in windows: see preprocessing.long_texts.",
-            )  # fmt: skip
+            )
         if short.any():
             yield make_finding(
-                "note", "short_text", split, int(data.characters[short].min()), FEWEST_CHARACTERS,
-                f"rule of thumb: {FEWEST_CHARACTERS} characters", data.rows[short],
+                "note",
+                "short_text",
+                split,
+                int(data.characters[short].min()),
+                FEWEST_CHARACTERS,
+                f"rule of thumb: {FEWEST_CHARACTERS} characters",
+                data.rows[short],
                 f"{plural(int(short.sum()), 'text')} with fewer than {FEWEST_CHARACTERS} characters",
                 "Look whether they were cut off, and whether the right column was read.",
-            )  # fmt: skip
+            )
 
 
 def check_encoding(facts: Facts) -> Iterator[Finding]:
     """Tell which texts were damaged by a wrong encoding."""
     for split, data in facts.splits.items():
         for bit, check, what, remedy in (
-            (DOUBLE_ENCODED, "double_encoded", "are UTF-8 that was read as another encoding, such as Ã© for é",
-             "Read the original again as UTF-8, or mend it with text.encode('cp1252').decode('utf-8')."),
-            (REPLACED, "lost_character", "hold U+FFFD, which stands for a character that was lost",
-             "Read the original again with the right encoding; what is lost here can't be got back."),
-        ):  # fmt: skip
+            (
+                DOUBLE_ENCODED,
+                "double_encoded",
+                "are UTF-8 that was read as another encoding, such as Ã© for é",
+                "Read the original again as UTF-8, or mend it with text.encode('cp1252').decode('utf-8').",
+            ),
+            (
+                REPLACED,
+                "lost_character",
+                "hold U+FFFD, which stands for a character that was lost",
+                "Read the original again with the right encoding; what is lost here can't be got back.",
+            ),
+        ):
             if finding := _tell_marks("warning", check, split, data, bit, what, remedy):
                 yield finding
 
@@ -101,16 +130,21 @@ def check_boilerplate(facts: Facts) -> Iterator[Finding]:
             shown = " ".join(words[:EDGE_WORDS] if where == "begin" else words[-EDGE_WORDS:])
             said = f"{int(found.sum()):,} of {len(found):,} texts {where} with the same {EDGE_WORDS} words"
             yield make_finding(
-                "note", "boilerplate", split, round(float(counts.max() / len(once)), 4), MUCH_BOILERPLATE,
-                f"rule of thumb: {MUCH_BOILERPLATE:.0%} of the texts, {FEWEST_REPEATS} at least", data.rows[found],
+                "note",
+                "boilerplate",
+                split,
+                round(float(counts.max() / len(once)), 4),
+                MUCH_BOILERPLATE,
+                f"rule of thumb: {MUCH_BOILERPLATE:.0%} of the texts, {FEWEST_REPEATS} at least",
+                data.rows[found],
                 f"{said}: {show(shown, SHOWN_EDGE)}",
                 "Cut it away: it says nothing of the text and takes the place of what does.",
-            )  # fmt: skip
+            )
 
 
 def _tell_marks(
     severity: str, check: str, split: str, data: SplitFacts, bit: int, what: str, remedy: str
-) -> Finding | None:  # fmt: skip
+) -> Finding | None:
     marked = data.marks & bit > 0
     if not marked.any():
         return None

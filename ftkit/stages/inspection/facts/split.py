@@ -100,9 +100,11 @@ def measure_splits(splits: Splits, settings: Inspection, progress: Progress | No
         tagged=space.entities,
         source=splits,
         say=say,
-        splits={split: _measure(split, data, space, tick, has_labels=splits.labelled[split])
-                for split, data in splits.datasets.items()},
-    )  # fmt: skip
+        splits={
+            split: _measure(split, data, space, tick, has_labels=splits.labelled[split])
+            for split, data in splits.datasets.items()
+        },
+    )
 
 
 def _measure(split: str, data: Any, space: LabelSpace, tick: Ticker, *, has_labels: bool) -> SplitFacts:
@@ -112,9 +114,14 @@ def _measure(split: str, data: Any, space: LabelSpace, tick: Ticker, *, has_labe
         values, sizes, labelled = read_labels(table, space) if has_labels else no_labels(len(table))
         members, owners, spans = space.occurrences(values, sizes)
         tally += np.bincount(members if space.numbers else values, minlength=len(tally))
-        found = {**measure_texts(table), "labelled": labelled, "members": members.astype(np.int32),
-                 "owners": (owners + at).astype(np.int32), "spans": spans.astype(np.int32),
-                 "keys": np.where(labelled, hash_labels(values, sizes, ordered=space.tagging), 0)}  # fmt: skip
+        found = {
+            **measure_texts(table),
+            "labelled": labelled,
+            "members": members.astype(np.int32),
+            "owners": (owners + at).astype(np.int32),
+            "spans": spans.astype(np.int32),
+            "keys": np.where(labelled, hash_labels(values, sizes, ordered=space.tagging), 0),
+        }
         for name, column in found.items():
             columns.setdefault(name, []).append(column)
         at += len(sizes)

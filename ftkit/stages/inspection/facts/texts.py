@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "CONTROL", "DOUBLE_ENCODED", "EDGE_WORDS", "MARKUP", "REPLACED", "describe_example", "measure_texts", "to_numpy",
-]  # fmt: skip
+    "CONTROL",
+    "DOUBLE_ENCODED",
+    "EDGE_WORDS",
+    "MARKUP",
+    "REPLACED",
+    "describe_example",
+    "measure_texts",
+    "to_numpy",
+]
 
 EDGE_WORDS = 8  # at each end, by which repeated boilerplate is known
 REPLACED, DOUBLE_ENCODED, CONTROL, MARKUP = 1, 2, 4, 8  # bits of `marks`
@@ -24,10 +31,10 @@ PATTERNS = {
     REPLACED: r"\x{FFFD}",
     CONTROL: r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}]",
     MARKUP: r"(?i)</?(?:a|abbr|b|blockquote|body|br|code|div|em|font|h[1-6]|head|hr|html|i|img|li|ol|p|pre|script"
-            r"|span|strong|style|sub|sup|table|tbody|td|th|title|tr|u|ul)(?:\s[^<>]*)?/?>"
-            r"|&(?:amp|lt|gt|quot|apos|nbsp|hellip|[mn]dash|[lr][sd]quo|[a-z]{1,2}(?:uml|acute|grave|circ|tilde|cedil)"
-            r"|#[0-9]{2,6}|#x[0-9a-f]{2,5});",
-}  # fmt: skip
+    r"|span|strong|style|sub|sup|table|tbody|td|th|title|tr|u|ul)(?:\s[^<>]*)?/?>"
+    r"|&(?:amp|lt|gt|quot|apos|nbsp|hellip|[mn]dash|[lr][sd]quo|[a-z]{1,2}(?:uml|acute|grave|circ|tilde|cedil)"
+    r"|#[0-9]{2,6}|#x[0-9a-f]{2,5});",
+}
 
 
 def measure_texts(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
@@ -49,8 +56,16 @@ def measure_texts(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
         marks = marks | _find_marks(pc.fill_null(table["text_pair"], "").combine_chunks())
     if "words" in table.column_names:
         words = to_numpy(pc.list_value_length(table["words"]))
-    return {"rows": to_numpy(table["row"]), "words": words.astype(np.int32), "characters": characters.astype(np.int32),
-            "hashes": hashes, "letters": letters, "heads": heads, "tails": tails, "marks": marks}  # fmt: skip
+    return {
+        "rows": to_numpy(table["row"]),
+        "words": words.astype(np.int32),
+        "characters": characters.astype(np.int32),
+        "hashes": hashes,
+        "letters": letters,
+        "heads": heads,
+        "tails": tails,
+        "marks": marks,
+    }
 
 
 def describe_example(example: Any) -> str:
