@@ -7,26 +7,47 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from ftkit.data.corrections.apply import open_corrections
+from ftkit.data.labels.plan import plan_labels
 from ftkit.data.readers.formats import open_source
 from ftkit.data.sources import fingerprint_source, resolve_source
-from ftkit.data.splitting.preparation import Prepared, prepare_splits
-from ftkit.data.types import Notes, Repair, Splits
-from ftkit.errors import DataError
+from ftkit.data.splitting.partition import assign_splits, made_splits
+from ftkit.data.splitting.writing import write_splits
+from ftkit.data.staging import Progress, stage_reading
+from ftkit.data.types import Notes, Reading, Repair, Splits
+from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
 __all__ = ["load_splits", "source_fingerprint"]
 
 MEANING = "splits.json"
+ORDER = ("train", "validation", "test")
 
 
-def load_splits(settings: Data, *, progress: Callable[[str], None] | None = None) -> Splits:
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What the Arrow files of a folder mean."""
+
+    splits: tuple[str, ...]
+    task: str
+    problem_type: str
+    labels: tuple[str, ...]
+    tag_scheme: str
+    labelled: dict[str, bool]
+    decisions: tuple[str, ...]
+    repairs: tuple[Repair, ...]
+    revision: str
+
+
+def load_splits(settings: Data, *, progress: Progress | None = None) -> Splits:
     """Read a source into train, validation and test.
 
     The result lies as Arrow files in the cache and is reused while content and settings are the same.
@@ -87,17 +108,14 @@ def _cache_error(folder: Path, error: OSError) -> DataError:
     )
 
 
-def _make(settings: Data, folder: Path, progress: Callable[[str], None] | None) -> None:
+def _make(settings: Data, folder: Path, progress: Progress | None) -> None:
     """Read the source into a folder that appears whole or not at all."""
     try:
         temporary = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     except OSError as error:
         raise _cache_error(folder, error) from error
     try:
-        source = resolve_source(settings, progress=progress)
-        notes = Notes()
-        prepared = prepare_splits(open_source(source, notes), source.settings, temporary, notes, progress)
-        _write_meaning(prepared, temporary / MEANING)
+        _write_meaning(_read_source(settings, temporary, progress), temporary / MEANING)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one: nobody has it open
         temporary.rename(folder)
     except OSError as error:
@@ -110,6 +128,48 @@ def _make(settings: Data, folder: Path, progress: Callable[[str], None] | None) 
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_source(settings: Data, folder: Path, progress: Progress | None) -> Prepared:
+    """Go the way of the data: source, reader, staged rows, decisions, splits on the disk.
+
+    Corrections of labels are applied last: what goes to which split, and which labels there are, the source decides.
+
+    Raises:
+        DataError: of any step; the task doesn't fit the data.
+    """
+    notes = Notes()
+    source = resolve_source(settings, progress=progress)
+    settings = source.settings
+    reading = open_source(source, notes)
+    _check_reading(reading, settings)
+    made = made_splits([part.split for part in reading.parts], settings)
+    try:
+        staged = stage_reading(reading, folder, notes, progress)
+        plan = plan_labels(staged, reading, settings, notes)
+    except DataError as error:
+        raise (error.add(reading.guess) if reading.guess else error) from error
+    corrector = open_corrections(settings, plan)
+    assignments = assign_splits(staged, plan, made, settings, notes)
+    sizes = write_splits(staged, plan, assignments, corrector, folder, pairs=reading.pairs, progress=progress)
+    if corrector:
+        corrector.tell(notes)
+    names = (*ORDER, *(name for name in sizes if name not in ORDER))
+    notes.say("Sizes: " + ", ".join(f"{name} {sizes[name]:,}" for name in names) + ".")
+    return Prepared(
+        splits=names,
+        task=reading.task,
+        problem_type=plan.problem_type,
+        labels=plan.labels,
+        tag_scheme=plan.tag_scheme,
+        labelled={name: name not in plan.unlabelled for name in names},
+        decisions=notes.sentences(),
+        revision=reading.revision,
+        repairs=tuple(
+            replace(repair, split="") if made and repair.split == "train" else repair
+            for repair in notes.repairs.values()
+        ),
+    )
 
 
 def _write_meaning(prepared: Prepared, path: Path) -> None:
@@ -137,3 +197,31 @@ def _open(folder: Path, settings: Data, fingerprint: str) -> Splits:
         repairs=tuple(Repair(**{**repair, "rows": tuple(repair["rows"])}) for repair in meaning["repairs"]),
         revision=meaning["revision"],
     )
+
+
+def _check_reading(reading: Reading, settings: Data) -> None:
+    """Check that a source is what the settings say.
+
+    Raises:
+        DataError: another task, or no column that names groups.
+    """
+    if settings.task not in ("auto", reading.task):
+        found = "words with tags" if reading.task == "token-classification" else "texts with labels"
+        expected = f"data for {settings.task} (data.task)"
+        raise DataError(
+            str(reading.parts[0].path),
+            expected=expected,
+            found=found,
+            remedy="Set data.task=auto, or data.format to the right one.",
+        )
+    if reading.task == "token-classification" and settings.problem_type not in ("auto", "single_label"):
+        raise DataError(
+            "data.problem_type", expected="auto or single_label for tagging", found=show(settings.problem_type)
+        )
+    if settings.group_column and not reading.grouped:
+        raise DataError(
+            str(reading.parts[0].path),
+            expected=f"a column {settings.group_column!r} (data.group_column)",
+            found="a format without named columns",
+            remedy="Give a CSV, TSV, JSON Lines or Parquet file, or leave data.group_column empty.",
+        )

@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.types import Example, Label, Notes, Part, name_place
+from ftkit.data.types import Example, Label, Notes, Part, Reading, name_place
 from ftkit.errors import DataError, show
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LIST_MARK", "Progress", "Staged", "Ticker", "pack_label", "read_staged", "stage_part", "unpack_label"]
+__all__ = [
+    "LIST_MARK",
+    "Progress",
+    "Staged",
+    "Ticker",
+    "pack_label",
+    "read_staged",
+    "stage_part",
+    "stage_reading",
+    "unpack_label",
+]
 
 Progress = Callable[[str], None]
 
@@ -74,6 +84,26 @@ def unpack_label(packed: str) -> list[str]:
     if not packed.startswith(LIST_MARK):
         return [packed]
     return packed[1:].split(LIST_MARK) if len(packed) > 1 else []
+
+
+def stage_reading(reading: Reading, folder: Path, notes: Notes, progress: Progress | None) -> dict[str, Staged]:
+    """Stream all parts of a source to Arrow files in a folder; split to its rows.
+
+    Raises:
+        DataError: the reader's; no examples; every text is empty; text that no encoding can write.
+    """
+    return {
+        part.split: stage_part(
+            part,
+            folder / f"{part.split}.staged",
+            tagging=reading.task == "token-classification",
+            pairs=reading.pairs,
+            grouped=reading.grouped,
+            notes=notes,
+            progress=progress,
+        )
+        for part in reading.parts
+    }
 
 
 def stage_part(

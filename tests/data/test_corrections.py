@@ -23,8 +23,7 @@ from ftkit.data.corrections.file import (
     write_corrections,
 )
 from ftkit.data.labels.codec import Spelling
-from ftkit.data.splits import load_splits, source_fingerprint
-from ftkit.data.splitting.preparation import ORDER
+from ftkit.data.splits import ORDER, load_splits, source_fingerprint
 from ftkit.data.types import Splits
 from ftkit.errors import DataError
 from ftkit.recipe import Data, Recipe

@@ -7,15 +7,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.corrections.file import Correction, check_agreement, fingerprint_example, read_corrections
+from ftkit.data.corrections.file import (
+    Correction,
+    check_agreement,
+    find_corrections,
+    fingerprint_example,
+    read_corrections,
+)
 from ftkit.data.labels.codec import Spelling
-from ftkit.data.labels.ids import Encoder
+from ftkit.data.labels.ids import LabelEncoder, LabelPlan
 from ftkit.data.types import Notes
 from ftkit.errors import DataError, plural
+from ftkit.recipe import Data
 
-__all__ = ["DROP", "Corrector"]
+__all__ = ["DROP", "Corrector", "open_corrections"]
 
 DROP = object()  # in place of a value: the example is left out
+
+
+def open_corrections(settings: Data, plan: LabelPlan) -> Corrector | None:
+    """Return what applies the corrections that the settings name; None if they name none.
+
+    Raises:
+        DataError: the file isn't there or can't be applied.
+    """
+    path = find_corrections(settings)
+    if path is None:
+        return None
+    tagging, bio = plan.encoder.column == "tags", bool(plan.tag_scheme)
+    return Corrector(path, Spelling(labels=plan.labels, problem_type=plan.problem_type, tagging=tagging, bio=bio))
 
 
 class Corrector:
@@ -38,7 +58,7 @@ class Corrector:
         self.matched: set[tuple[str, str]] = set()
         self.counts: Counter[str] = Counter()
 
-    def look(self, batch: Any, encoder: Encoder, wanted: Any) -> dict[int, Any]:
+    def look(self, batch: Any, encoder: LabelEncoder, wanted: Any) -> dict[int, Any]:
         """Return what changes in a batch as read: position to the new value of the label column, or DROP.
 
         Args:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftkit.data.labels.plan import LabelPlan
+from ftkit.data.labels.names import LabelNames
 from ftkit.data.labels.schemes import OUTSIDE, tag_type, to_bio
 from ftkit.data.staging import unpack_label
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["UNLABELLED", "ClassEncoder", "Encoder", "NumberEncoder", "SeveralEncoder", "TagEncoder", "make_encoder"]
+__all__ = [
+    "UNLABELLED",
+    "ClassEncoder",
+    "LabelEncoder",
+    "LabelPlan",
+    "NumberEncoder",
+    "SeveralEncoder",
+    "TagEncoder",
+    "make_encoder",
+]
 
 UNLABELLED = -1
 
 
-class Encoder(Protocol):
+class LabelEncoder(Protocol):
     """Turns packed labels into the values of the label column."""
 
     column: str
@@ -43,7 +53,7 @@ class ClassEncoder:
     column = "label"
     keeps_blank = False
 
-    def __init__(self, plan: LabelPlan) -> None:
+    def __init__(self, plan: LabelNames) -> None:
         self.ids = {name: number for number, name in enumerate(plan.labels)}
 
     def feature(self) -> datasets.Value:
@@ -69,7 +79,7 @@ class SeveralEncoder:
     column = "label"
     keeps_blank = True
 
-    def __init__(self, plan: LabelPlan, counts: Counter[str]) -> None:
+    def __init__(self, plan: LabelNames, counts: Counter[str]) -> None:
         self.plan = plan
         self.ids = {name: number for number, name in enumerate(plan.labels)}
         self.frequency: Counter[int] = Counter()
@@ -148,8 +158,22 @@ class TagEncoder:
         return tag_type(tag) if self.bio and tag != OUTSIDE else tag
 
 
-def make_encoder(plan: LabelPlan, counts: Counter[str]) -> Encoder:
+def make_encoder(plan: LabelNames, counts: Counter[str]) -> LabelEncoder:
     """Return the encoder of a classification or regression task."""
     if plan.problem_type == "regression":
         return NumberEncoder()
     return SeveralEncoder(plan, counts) if plan.problem_type == "multi_label" else ClassEncoder(plan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelPlan:
+    """The labels of a source, once all of them have been seen, and how they become ids."""
+
+    problem_type: str
+    labels: tuple[str, ...]
+    tag_scheme: str
+    encoder: LabelEncoder
+    unlabelled: frozenset[str]
+    """Splits without gold labels."""
+    how: str
+    """Names the stratification."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.alike import hash_alike, hash_texts
-from ftkit.data.labels.ids import Encoder
+from ftkit.data.labels.ids import LabelEncoder, LabelPlan
 from ftkit.data.splitting.groups import count_groups, draw_groups, join_groups
 from ftkit.data.splitting.sampling import draw_stratified
 from ftkit.data.staging import Staged, read_staged
@@ -18,15 +18,15 @@ from ftkit.recipe import Data
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["DROPPED", "Allotment", "allot_part", "collect_strata", "made_splits"]
+__all__ = ["DROPPED", "Assignment", "assign_splits", "made_splits"]
 
-DROPPED = -1  # in an allotment: the example goes nowhere
+DROPPED = -1  # in an assignment: the example goes nowhere
 MISSING = -2  # as a stratum: the example has no label
 LARGEST_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Allotment:
+class Assignment:
     """Where the examples of one staged part go."""
 
     names: tuple[str, ...]
@@ -52,7 +52,35 @@ def made_splits(given: Sequence[str], settings: Data) -> dict[str, float]:
     return made
 
 
-def collect_strata(staged: Staged, encoder: Encoder) -> np.ndarray:
+def assign_splits(
+    staged: Mapping[str, Staged], plan: LabelPlan, made: dict[str, float], settings: Data, notes: Notes
+) -> dict[str, Assignment]:
+    """Decide where each example of each part goes: splits are made from train, labels that are missing are left out.
+
+    Args:
+        staged: split to its rows.
+        plan: of their labels; draws are stratified by them.
+        made: shares of the splits that are made from train.
+        settings: seed and limit.
+        notes: told of every example that is not used, and of splits made.
+
+    Raises:
+        DataError: too few examples to make the splits.
+    """
+    return {
+        split: _assign_part(
+            part,
+            None if split in plan.unlabelled else _collect_strata(part, plan.encoder),
+            made if split == "train" else {},
+            settings,
+            notes,
+            how=plan.how,
+        )
+        for split, part in staged.items()
+    }
+
+
+def _collect_strata(staged: Staged, encoder: LabelEncoder) -> np.ndarray:
     """Return (N,) strata of a labelled part; MISSING where there is no label."""
     import numpy as np
 
@@ -67,9 +95,9 @@ def collect_strata(staged: Staged, encoder: Encoder) -> np.ndarray:
     return np.concatenate(chunks)
 
 
-def allot_part(
+def _assign_part(
     staged: Staged, strata: np.ndarray | None, made: dict[str, float], settings: Data, notes: Notes, *, how: str
-) -> Allotment:
+) -> Assignment:
     """Decide where each example of a part goes.
 
     Args:
@@ -100,7 +128,7 @@ def allot_part(
         _make_splits(staged, targets, free, strata, groups, made, settings, notes, how=how)
     if settings.limit:
         _limit(targets, names, strata, settings, notes, how=how)
-    return Allotment(names=names, targets=targets)
+    return Assignment(names=names, targets=targets)
 
 
 def _make_splits(
