@@ -5,6 +5,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY := .venv/.ready
 LOWEST := .venv-lowest
 QUICK := -m "not slow and not browser and not sample"
+# on all cores, a thread for each; tests that share JupyterLab stay in one process
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 PEERS := .peers/.ready
 
 .DEFAULT_GOAL := help
@@ -32,13 +34,14 @@ run: setup  ## run the two shipped recipes from data to evaluation
 	$(BIN)/ftkit run reuters_topics tweet_entities
 
 test: setup  ## run all tests, in a browser too where there is one
-	$(BIN)/python -m pytest $(if $(or $(CHROMIUM),$(wildcard /usr/bin/chromium)),,-m "not browser")
+	$(TESTS) $(if $(or $(CHROMIUM),$(wildcard /usr/bin/chromium)),,-m "not browser")
 
 quick: setup  ## run the tests that need no browser, no samples and no minutes each
-	$(BIN)/python -m pytest $(QUICK)
+	$(TESTS) $(QUICK)
 
 lowest: $(LOWEST)/.ready  ## run tests of what uses libraries most with the oldest versions that pyproject.toml allows
-	$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(QUICK) tests/stages tests/engine/test_attention.py tests/test_cli.py
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -m "not browser and not sample" \
+	  tests/stages tests/speed/test_attention.py tests/test_cli.py
 
 # torch stays as it is locked; tools for the tests too: only what ftkit itself asks for is as old as it may be.
 $(LOWEST)/.ready: $(READY) pyproject.toml

@@ -43,7 +43,7 @@ chain.make(run, "head");"""
 INSPECT = """from ftkit.run import Run
 from ftkit.stages import chain
 from ftkit.view.atlas import TextMap
-from ftkit.view.browser import Review
+from ftkit.view.review import Review
 report = chain.make(Run.open({path!r}), "inspection")"""
 PATIENCE = 300_000  # milliseconds
 

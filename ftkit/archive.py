@@ -47,7 +47,7 @@ class Entry:
         return self.path.name.removesuffix(MOVING)
 
 
-def keep(run: Run, stage: str, why: str, *, say: Callable[[str], object] = print) -> Entry | None:
+def keep(run: Run, stage: str, why: str, *, report: Callable[[str], object] = print) -> Entry | None:
     """Move the finished result of a stage into the history, before something else takes its place.
 
     The newest of a stage is kept. Files are renamed, so that it takes no time; a move that was cut off is completed by
@@ -57,7 +57,7 @@ def keep(run: Run, stage: str, why: str, *, say: Callable[[str], object] = print
         run: nobody trains it now, or the caller does.
         stage: `training` or `evaluation`.
         why: what makes it stale, in words.
-        say: is told what was kept and how to bring it back.
+        report: is told what was kept and how to bring it back.
 
     Returns:
         What was kept; None where nothing was finished.
@@ -89,7 +89,7 @@ def keep(run: Run, stage: str, why: str, *, say: Callable[[str], object] = print
         },
     )
     _complete(run)
-    say(f"{stage}: {entry.result} is kept in {entry.path} ({why}). To bring it back: ftkit restore {run.path}")
+    report(f"{stage}: {entry.result} is kept in {entry.path} ({why}). To bring it back: ftkit restore {run.path}")
     return entry
 
 
@@ -106,13 +106,13 @@ def list_entries(run: Run) -> list[Entry]:
     return entries
 
 
-def restore(run: Run, name: str = "", *, say: Callable[[str], object] = print) -> Run:
+def restore(run: Run, name: str = "", *, report: Callable[[str], object] = print) -> Run:
     """Bring a result back with the recipe it was made from; what is finished now takes its place in the history.
 
     Args:
         run: nobody trains it now.
         name: of an entry; empty: the newest.
-        say: is told what was put into the history instead.
+        report: is told what was put into the history instead.
 
     Returns:
         The run with the recipe of that result.
@@ -141,7 +141,7 @@ def restore(run: Run, name: str = "", *, say: Callable[[str], object] = print) -
     leaving = entry.path.with_name(entry.path.name + MOVING)
     entry.path.rename(leaving)
     write_json(leaving / ENTRY, {**content, "to": "waiting"})
-    keep(run, entry.stage, f"{entry.name} was restored", say=say)
+    keep(run, entry.stage, f"{entry.name} was restored", report=report)
     write_json(leaving / ENTRY, {**content, "to": "run"})
     _complete(run)
     return Run.open(run.path)

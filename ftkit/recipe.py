@@ -177,7 +177,7 @@ class Inspection(Section):
         0.05, "a split whose main score is less sure than this, up or down, is too small", low=0.001, high=0.5
     )
     encode: bool = setting(
-        True, "also look through the frozen encoder: wrong labels, near copies, drift, a map, floors"
+        True, "also look through the frozen encoder: wrong labels, near copies, drift, a map, baselines"
     )
     encoded_texts: int = setting(10000, "most texts of a split that are encoded, seeded", unit="texts", low=100)
     encoded_tokens: int = setting(

@@ -220,7 +220,7 @@ def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Ru
     run = Run.create(path, recipe)
     origins.write(path)
     _remember(path)
-    print("\n".join(_tell_opened(run, why, before, origins, sections.split())))
+    print("\n".join(_note_opened(run, why, before, origins, sections.split())))
     return run
 
 
@@ -273,7 +273,7 @@ def _drop_lost_corrections(recipe: Recipe, path: Path) -> Recipe:
     return recipe
 
 
-def _tell_opened(run: Run, why: str, before: Recipe | None, origins: Origins, sections: list[str]) -> Iterator[str]:
+def _note_opened(run: Run, why: str, before: Recipe | None, origins: Origins, sections: list[str]) -> Iterator[str]:
     """Yield which run this is, and each setting that isn't the default, with where it comes from."""
     yield f"run: {run.path}" + (f" ({why}; another: set run_dir)" if why else "") + ("" if before else ", new")
     if "data" not in sections:

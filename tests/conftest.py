@@ -12,7 +12,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import random
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,14 @@ def seeds() -> None:
         sys.modules["numpy"].random.seed(SEED)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def brief_first_pass() -> Iterator[None]:
+    """Time the first pass of a head for a moment only: what it tells is an estimate, and hundreds of heads are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftkit.stages.head.first_pass.TIMED", 0.01)
+        yield
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def train(run: Run, name: str, **recipe: object) -> Run:
 
 
 def keep(run: Run, stage: str = "training") -> archive.Entry | None:
-    return archive.keep(run, stage, "epochs was 1.0, is 2.0", say=lambda _: None)
+    return archive.keep(run, stage, "epochs was 1.0, is 2.0", report=lambda _: None)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def model(run: Run) -> str:
 def test_a_finished_training_leaves_with_model_and_scores_and_its_checkpoints_are_dropped(run: Run) -> None:
     (run.path / "training" / ".lock").touch()
     said: list[str] = []
-    entry = archive.keep(run, "training", "epochs was 1.0, is 2.0", say=said.append)
+    entry = archive.keep(run, "training", "epochs was 1.0, is 2.0", report=said.append)
     assert entry is not None
     assert said == [
         f"training: the training of 3 steps with test accuracy 0.5000 is kept in {entry.path} (epochs was "
@@ -82,16 +82,16 @@ def test_only_the_newest_is_kept(run: Run) -> None:
 def test_it_comes_back_with_its_recipe_and_what_is_there_takes_its_place(run: Run) -> None:
     keep(run)
     second = train(run, "second", epochs=2.0)
-    restored = archive.restore(second, say=lambda _: None)
+    restored = archive.restore(second, report=lambda _: None)
     assert (model(restored), restored.recipe.training.epochs) == ("first", 1.0)
     assert restored.status()["evaluation"] == StageStatus(state="done", fingerprint="first")
-    again = archive.restore(restored, say=lambda _: None)
+    again = archive.restore(restored, report=lambda _: None)
     assert (model(again), again.recipe.training.epochs) == ("second", 2.0)
 
 
 def test_scores_alone_come_back_to_the_model_they_are_of(run: Run) -> None:
     keep(run, "evaluation")
-    assert archive.restore(run, say=lambda _: None).status()["evaluation"].state == "done"
+    assert archive.restore(run, report=lambda _: None).status()["evaluation"].state == "done"
     keep(run, "evaluation")
     run.set_status("training", StageStatus(state="done", fingerprint="second"))
     with pytest.raises(RunError, match="expected the model that these scores are of, got another one"):
@@ -111,7 +111,7 @@ def test_a_move_that_was_cut_off_anywhere_is_completed(run: Run, monkeypatch: py
     monkeypatch.setattr(archive, "_move", cut_off)
     try:
         keep(run)
-        archive.restore(train(run, "second", epochs=2.0), say=lambda _: None)
+        archive.restore(train(run, "second", epochs=2.0), report=lambda _: None)
     except KeyboardInterrupt:
         monkeypatch.setattr(archive, "_move", real)
         archive.list_entries(run)

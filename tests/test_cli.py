@@ -256,12 +256,12 @@ def test_samples_are_listed_with_package_and_licence(cache: Path) -> None:
 
 
 def test_named_samples_are_fetched_and_their_folders_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftkit.data.samples.catalogue.fetch_sample", lambda name: Path("cache") / name)
+    monkeypatch.setattr("ftkit.cli.fetch_sample", lambda name: Path("cache") / name)
     assert call("samples", "tweets", "sample:minilm") == (0, "tweets: cache/tweets\nminilm: cache/minilm\n", "")
 
 
 def test_an_unknown_sample_is_refused_before_any_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftkit.data.samples.catalogue.fetch_sample", lambda name: pytest.fail("fetched"))
+    monkeypatch.setattr("ftkit.cli.fetch_sample", lambda name: pytest.fail("fetched"))
     code, error = refuse("samples", "tweets", "twets")
     assert code == 1
     assert error == "'twets': there is no such sample. Did you mean 'tweets'?"
@@ -325,7 +325,7 @@ def test_a_command_that_makes_no_sense_is_refused(here: Path, arguments: list[st
 )
 def test_what_became_of_a_command_is_told(here: Path, monkeypatch, event: dict | None, told: str) -> None:
     Run.create(here / "one", Recipe())
-    monkeypatch.setattr("ftkit.batch.watching.steer_training", lambda *_: event)
+    monkeypatch.setattr("ftkit.cli.steer_training", lambda *_: event)
     assert call("control", "one", "lr", "2e-5") == (0, told, "")
 
 
@@ -537,6 +537,7 @@ def test_a_training_that_was_replaced_comes_back_and_one_stopped_by_hand_goes_on
     assert run.status()["training"].cut == ""
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_data_is_told_without_a_traceback(here: Path, cache: Path) -> None:
     (here / "reviews.csv").write_text('text,label\ngood film,pos\n"never closed,neg\n')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

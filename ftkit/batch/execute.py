@@ -2,7 +2,7 @@
 
     python -m ftkit.batch.execute RUN_DIR NOTEBOOKS [--force] STAGE…
 
-Standard output carries `Report` lines and nothing else. Standard input is a pipe that the parent holds open: its
+Standard output carries `StageReport` lines and nothing else. Standard input is a pipe that the parent holds open: its
 end says that the parent is gone. SIGTERM ends the work: a training writes a checkpoint first, anything else is
 interrupted and, if that does not help, killed. No kernel outlives this process.
 """
@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ftkit import errors
+from ftkit.batch.kernels import OwnKernelManager, explain_death
 from ftkit.batch.messages import (
     BLOCKED_EXIT,
     FORCE,
     NOTEBOOK_SECTIONS,
     STOPPED_EXIT,
-    Report,
+    StageReport,
     kill_descendants,
     notebook_name,
     settle_status,
 )
+from ftkit.batch.preload import Preloader, can_preload
 from ftkit.errors import FtkitError, RunError, show
 from ftkit.model.control import post_command
 from ftkit.run import Run
@@ -70,7 +72,7 @@ class Worker:
         """
         for stage in stages:
             if self.stopping.is_set():
-                self._tell(Report(stage=stage, state="stopped"))
+                self._tell(StageReport(stage=stage, state="stopped"))
                 return STOPPED_EXIT
             report = self._do_stage(stage, more=stage != stages[-1])
             self._tell(report)
@@ -97,27 +99,27 @@ class Worker:
             timer.daemon = True
             timer.start()
 
-    def _do_stage(self, stage: str, *, more: bool) -> Report:
+    def _do_stage(self, stage: str, *, more: bool) -> StageReport:
         self.stage = stage
         folder = self.run.folder("notebooks")
         target = folder / notebook_name(stage)
         begun = time.monotonic()
         try:
             if target.is_file() and _is_current(self.run, stage):
-                return Report(stage=stage, state="unchanged", notebook=str(target))
-            self._tell(Report(stage=stage, state="running"))
+                return StageReport(stage=stage, state="unchanged", notebook=str(target))
+            self._tell(StageReport(stage=stage, state="running"))
             with _preloading(wanted=more):
                 failure = _execute(self.run, stage, self.notebooks / notebook_name(stage), target)
         except Exception as error:
             failure = ("", str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}", False)
         seconds = round(time.monotonic() - begun, 3)
         if failure is None:
-            return Report(stage=stage, state="done", seconds=seconds, notebook=str(target))
+            return StageReport(stage=stage, state="done", seconds=seconds, notebook=str(target))
         cell, message, interrupted = failure
         state = "stopped" if interrupted or self.stopping.is_set() else "failed"
         settle_status(self.run, stage, state, message)
         notebook = str(target) if target.is_file() else ""
-        return Report(stage=stage, state=state, seconds=seconds, cell=cell, error=message, notebook=notebook)
+        return StageReport(stage=stage, state=state, seconds=seconds, cell=cell, error=message, notebook=notebook)
 
     def _suspend_training(self) -> bool:
         """Ask a running training for a checkpoint; False where none is running."""
@@ -130,11 +132,11 @@ class Worker:
 
     def _end_at_once(self) -> None:
         settle_status(self.run, self.stage, "stopped", "interrupted")
-        self._tell(Report(stage=self.stage, state="stopped"))
+        self._tell(StageReport(stage=self.stage, state="stopped"))
         kill_descendants(os.getpid())
         os._exit(STOPPED_EXIT)
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: StageReport) -> None:
         with suppress(OSError, ValueError):  # the parent may be gone
             self.reports.write(report.to_line())
             self.reports.flush()
@@ -239,8 +241,6 @@ def _execute(run: Run, stage: str, source: Path, target: Path) -> tuple[str, str
 def _run_papermill(source: Path, target: Path, parameters: dict[str, Any]) -> None:
     import papermill
 
-    from ftkit.batch.kernels import OwnKernelManager, explain_death
-
     for attempt in range(1, KERNEL_STARTS + 1):
         try:
             papermill.execute_notebook(
@@ -275,9 +275,6 @@ def _explain(error: PapermillExecutionError) -> tuple[str, bool]:
 @contextmanager
 def _preloading(*, wanted: bool) -> Iterator[None]:
     """Import the libraries beside the first notebook, which needs few of them; later kernels start from there."""
-    from ftkit.batch.kernels import OwnKernelManager
-    from ftkit.batch.preload import Preloader, can_preload
-
     first = wanted and OwnKernelManager.preloader is None and can_preload()
     preloader = Preloader() if first else OwnKernelManager.preloader
     yield
@@ -285,8 +282,6 @@ def _preloading(*, wanted: bool) -> Iterator[None]:
 
 
 def _interrupt_kernel() -> None:
-    from ftkit.batch.kernels import OwnKernelManager
-
     if OwnKernelManager.newest is not None:
         with suppress(OSError):
             OwnKernelManager.newest.interrupt()

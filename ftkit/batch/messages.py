@@ -16,7 +16,7 @@ __all__ = [
     "FORCE",
     "NOTEBOOK_SECTIONS",
     "STOPPED_EXIT",
-    "Report",
+    "StageReport",
     "kill_descendants",
     "notebook_name",
     "settle_status",
@@ -39,7 +39,7 @@ STOPPED_EXIT = 130
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class StageReport:
     """One line from the child to the parent: what became of a stage.
 
     Attributes:
@@ -63,10 +63,10 @@ class Report:
         return json.dumps(dataclasses.asdict(self)) + "\n"
 
     @classmethod
-    def from_line(cls, line: str) -> Report | None:
+    def from_line(cls, line: str) -> StageReport | None:
         """Read such a line; None for anything else.
 
-        >>> Report.from_line(Report(stage="head", state="done").to_line()).state
+        >>> StageReport.from_line(StageReport(stage="head", state="done").to_line()).state
         'done'
         """
         try:

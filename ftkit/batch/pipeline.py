@@ -23,7 +23,7 @@ from ftkit.batch.messages import (
     BLOCKED_EXIT,
     FORCE,
     STOPPED_EXIT,
-    Report,
+    StageReport,
     kill_descendants,
     notebook_name,
     settle_status,
@@ -65,7 +65,7 @@ class Outcome:
     cell: str = ""
     error: str = ""
     notebook: Path | None = None
-    reports: tuple[Report, ...] = ()
+    reports: tuple[StageReport, ...] = ()
     blockers: tuple[Finding, ...] = ()
 
     @property
@@ -127,7 +127,7 @@ class _Child:
     notebooks: Path
     stages: tuple[str, ...]
     force: bool = False
-    reports: dict[str, Report] = field(default_factory=dict)
+    reports: dict[str, StageReport] = field(default_factory=dict)
     interrupts: int = 0
 
     def __post_init__(self) -> None:
@@ -152,16 +152,16 @@ class _Child:
     def watch(self, progress: Progress) -> None:
         """Show progress until the process has ended."""
         begun, watch = time.time(), TrainingWatch(self.run.path / "training" / "events.jsonl", since=time.time())
-        report: Report | None = None
+        report: StageReport | None = None
         while True:
             with contextlib.suppress(queue.Empty):
                 line = self._lines.get(timeout=POLL)
                 if line is None:
                     break
-                if (new := Report.from_line(line)) is not None:
+                if (new := StageReport.from_line(line)) is not None:
                     report, begun = new, time.time() if new.state == "running" else begun
                     self.reports[new.stage] = new
-                    self._tell_forced(new, progress)
+                    self._note_forced(new, progress)
             if report is not None:
                 progress(self._snapshot(report, time.time() - begun, watch))
         self._end()
@@ -180,16 +180,16 @@ class _Child:
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.process.returncode}"
 
-    def _tell_forced(self, report: Report, progress: Progress) -> None:
+    def _note_forced(self, report: StageReport, progress: Progress) -> None:
         if report.stage == "inspection" and report.state in ("done", "unchanged"):
             for blocker in self.overridden():
-                progress.say(f"Blocker, passed over by --force: {blocker.describe()}")
+                progress.print(f"Blocker, passed over by --force: {blocker.describe()}")
 
     def overridden(self) -> list[Finding]:
         """Return the blockers that a training goes on in spite of."""
         return find_blockers(self.run) if self.force and "training" in self.stages else []
 
-    def _snapshot(self, report: Report, seconds: float, watch: TrainingWatch) -> Snapshot:
+    def _snapshot(self, report: StageReport, seconds: float, watch: TrainingWatch) -> Snapshot:
         running = report.state == "running"
         place = f"{self.stages.index(report.stage) + 1}/{len(self.stages)}"
         if running and report.stage == "training":
@@ -244,10 +244,10 @@ def _conclude(run: Run, child: _Child) -> Outcome:
             reports=reports,
             blockers=blockers,
         )
-    last = reports[-1] if reports else Report(stage=child.stages[0], state="running")
+    last = reports[-1] if reports else StageReport(stage=child.stages[0], state="running")
     if code == 0:
         stage = next(stage for stage in child.stages if status[stage].state != "done")
-        last = Report(
+        last = StageReport(
             stage=stage,
             state="failed",
             notebook=child.reports[stage].notebook,
@@ -275,11 +275,11 @@ def _signals_to(child: _Child, progress: Progress) -> Iterator[None]:
     def end(*_: object) -> None:
         training = child.reports.get("training")
         if child.interrupts:
-            progress.say("Killed.")
+            progress.print("Killed.")
         elif training is not None and training.state == "running":
-            progress.say("Suspending: a checkpoint is written first. Again to kill at once.")
+            progress.print("Suspending: a checkpoint is written first. Again to kill at once.")
         else:
-            progress.say("Ending. Again to kill at once.")
+            progress.print("Ending. Again to kill at once.")
         child.interrupt()
 
     if threading.current_thread() is not threading.main_thread():

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from ftkit.model.events import EventReader
+from ftkit.words import describe_duration
 
-__all__ = ["BarProgress", "LineProgress", "Progress", "Snapshot", "TrainingWatch", "describe_time", "open_progress"]
+__all__ = ["BarProgress", "LineProgress", "Progress", "Snapshot", "TrainingWatch", "open_progress"]
 
 LINE_INTERVAL = 10.0  # seconds between two plain lines of one stage
 
@@ -61,7 +62,7 @@ class Snapshot:
             "" if self.loss is None else f"loss {self.loss:.4f}",
             "" if self.learning_rate is None else f"learning rate {self.learning_rate:.2e}",
             "" if self.examples_per_second is None else f"{self.examples_per_second:.1f} examples/s",
-            "" if self.seconds_left is None else f"{describe_time(self.seconds_left)} left",
+            "" if self.seconds_left is None else f"{describe_duration(self.seconds_left)} left",
             f"validation {self.metric}" if self.metric else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -81,7 +82,7 @@ class Progress(Protocol):
     def __call__(self, snapshot: Snapshot) -> None:
         """Show a snapshot; called several times a second."""
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line that stays."""
 
 
@@ -146,12 +147,12 @@ class LineProgress:
         current = (snapshot.stage, snapshot.state)
         if current != self._shown:
             self._shown, self._next = current, self._clock() + LINE_INTERVAL
-            self.say(headline(snapshot))
+            self.print(headline(snapshot))
         elif snapshot.state == "running" and snapshot.numbers() and self._clock() >= self._next:
             self._next = self._clock() + LINE_INTERVAL
-            self.say(f"      {snapshot.stage}: {snapshot.numbers()}")
+            self.print(f"      {snapshot.stage}: {snapshot.numbers()}")
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line."""
         self._stream.write(line + "\n")
         self._stream.flush()
@@ -196,7 +197,7 @@ class BarProgress(LineProgress):
             self._task = self._bar.add_task(f"{snapshot.place} {snapshot.stage}", total=None, note="")
         self._bar.update(self._task, total=snapshot.steps, completed=snapshot.step or 0, note=snapshot.numbers())
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line above the bar."""
         from rich.text import Text
 
@@ -209,7 +210,7 @@ def headline(snapshot: Snapshot) -> str:
     >>> headline(Snapshot(stage="head", place="3/5", state="done", seconds=3.21))
     '[3/5] head: done, 3.2 s'
     """
-    timed = f", {describe_time(snapshot.seconds)}" if snapshot.state in ("done", "failed", "stopped") else ""
+    timed = f", {describe_duration(snapshot.seconds)}" if snapshot.state in ("done", "failed", "stopped") else ""
     said = f", {snapshot.detail}" if snapshot.detail and snapshot.state in ("done", "unchanged") else ""
     return f"[{snapshot.place}] {snapshot.stage}: {snapshot.state}{timed}{said}"
 
@@ -218,17 +219,3 @@ def open_progress(stream: TextIO | None = None) -> Progress:
     """Return a live bar for a terminal, plain lines for anything else."""
     stream = stream or sys.stdout
     return BarProgress(stream) if stream.isatty() else LineProgress(stream)
-
-
-def describe_time(seconds: float) -> str:
-    """Return a length of time as people say it.
-
-    >>> describe_time(3.21), describe_time(75), describe_time(7260)
-    ('3.2 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

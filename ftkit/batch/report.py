@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ftkit.archive import list_entries
 from ftkit.batch.messages import notebook_name
 from ftkit.batch.pipeline import Outcome
-from ftkit.batch.progress import TrainingWatch, describe_time
+from ftkit.batch.progress import TrainingWatch
+from ftkit.data.samples.catalogue import cache_dir, read_catalogue, sample_state
 from ftkit.recipe import SECTIONS, STAGES, describe_settings
 from ftkit.run import Run, read_json
 from ftkit.stages.chain import find_stale
 from ftkit.stages.findings import SEVERITIES, read_findings
+from ftkit.words import describe_duration, describe_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -127,14 +129,14 @@ def describe_status(run: Run) -> str:
     """Return the state of each stage, and the numbers of a training; what is stale is said to be."""
     lines, stale = [str(run.path)], find_stale(run)
     for stage, status in run.status().items():
-        timed = f"{describe_time(status.seconds):>12}" if status.state not in ("pending", "running") else ""
+        timed = f"{describe_duration(status.seconds):>12}" if status.state not in ("pending", "running") else ""
         said = f"stale: {stale[stage]}" if stage in stale else status.error
         said = "; ".join(part for part in (f"at {status.cut}" if status.cut else "", said) if part)
         lines.append(f"  {stage:14} {status.shown:8} {timed}  {said}".rstrip())
     log = run.path / "training" / "events.jsonl"
     numbers = TrainingWatch(log).snapshot().numbers()
     if numbers:
-        lines.append(f"  {numbers} (last event {describe_time(max(0.0, time.time() - log.stat().st_mtime))} ago)")
+        lines.append(f"  {numbers} (last event {describe_duration(max(0.0, time.time() - log.stat().st_mtime))} ago)")
     for name, score, interval, *_ in _score_rows(run):
         if score:
             lines.append(f"  {name} {score} {interval}{' (stale)' if 'evaluation' in stale else ''}".rstrip())
@@ -146,9 +148,6 @@ def describe_status(run: Run) -> str:
 
 def sample_table() -> Table:
     """Return all samples: what they are, where they come from, their licence, and whether they are in the cache."""
-    from ftkit.data.samples.catalogue import read_catalogue, sample_state
-    from ftkit.data.samples.packages import describe_size
-
     table = _open_table("name", "kind", "what", "package", "licence", "fetched", "size")
     for name, sample in read_catalogue().items():
         state = sample_state(name)
@@ -159,8 +158,6 @@ def sample_table() -> Table:
 
 def cache_table() -> Table:
     """Return what lies in the cache, with size and, where it is known, the time since it was used last."""
-    from ftkit.data.samples.catalogue import cache_dir, read_catalogue, sample_state
-    from ftkit.data.samples.packages import describe_size
     from ftkit.frozen.store import features_dir, list_stores
 
     table = _open_table("what", "where", "size", "used")
@@ -171,7 +168,7 @@ def cache_table() -> Table:
         size = sum(path.stat().st_size for folder in read for path in folder.iterdir())
         _add_row(table, f"data sets that were read ({len(read)})", str(cache_dir() / "data"), describe_size(size), "")
     for store in list_stores():
-        used = f"{describe_time(max(0.0, time.time() - store.used))} ago"
+        used = f"{describe_duration(max(0.0, time.time() - store.used))} ago"
         where = str(features_dir() / store.folder.name)
         _add_row(table, f"states of {store.meaning}", where, describe_size(store.size), used)
     return table
@@ -181,8 +178,6 @@ def clear_cache() -> str:
     """Remove what can be computed again, and return in words how much that was."""
     import shutil
 
-    from ftkit.data.samples.catalogue import cache_dir
-    from ftkit.data.samples.packages import describe_size
     from ftkit.frozen.store import clear_features
 
     folder = cache_dir() / "data"

@@ -27,13 +27,13 @@ SAMPLED = 1000
 Text = str | tuple[str, str] | list[str]
 
 
-def read_texts(path: Path | None, settings: Data, *, say: Any = None) -> Iterator[Text]:
+def read_texts(path: Path | None, settings: Data, *, report: Any = None) -> Iterator[Text]:
     """Stream texts: a column of a .csv, .tsv, .jsonl, .json or .parquet file; one a line of anything else.
 
     Args:
         path: the file; None: standard input.
         settings: names of the columns; empty ones are found.
-        say: told which column was taken.
+        report: told which column was taken.
 
     Yields:
         A text, a pair of texts, or a list of words. A blank line is an empty text, so that rows stay in step.
@@ -53,8 +53,8 @@ def read_texts(path: Path | None, settings: Data, *, say: Any = None) -> Iterato
         for line in open_text(path, "", notes).lines():
             yield line.rstrip("\r\n")
         return
-    for sentence in notes.sentences() if say else ():
-        say(sentence)
+    for sentence in notes.sentences() if report else ():
+        report(sentence)
     for example in part.examples():
         yield example.text if example.pair is None else (str(example.text), example.pair)
 
@@ -119,7 +119,7 @@ def _open_table(path: Path, settings: Data, notes: Notes) -> Part | None:
     dialect = sniff_dialect(file, DELIMITERS[suffix], settings)
     sample = [cells for _, _, cells in islice(read_cells(file, dialect, Notes(), spare_ragged=True), SAMPLED)]
     columns = choose_columns(dialect.names, sample, settings, where=str(path), need_label=False)
-    notes.say(f"{path.name}: {columns.why}.")
+    notes.add(f"{path.name}: {columns.why}.")
     return table_part(file, "test", dialect, columns, notes)
 
 

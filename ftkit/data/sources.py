@@ -10,6 +10,7 @@ from pathlib import Path
 from ftkit.data.corrections.file import find_corrections
 from ftkit.data.readers.splitfiles import visible
 from ftkit.data.readers.textfiles import unreadable
+from ftkit.data.samples.catalogue import fetch_sample, find_sample, read_catalogue
 from ftkit.data.types import Source
 from ftkit.errors import DataError, SampleError, show
 from ftkit.recipe import Data
@@ -34,7 +35,6 @@ def resolve_source(settings: Data, *, progress: Callable[[str], None] | None = N
     if not source.startswith("sample:") and _exists(source):
         return Source(settings=settings, path=Path(source).expanduser())
     hinted = _with_hints(settings)
-    from ftkit.data.samples.catalogue import fetch_sample
 
     if progress:
         progress(f"sample {source}")
@@ -56,7 +56,6 @@ def fingerprint_source(settings: Data) -> str:
         _hash_path(path, digest)
     else:
         settings = _with_hints(settings)
-        from ftkit.data.samples.catalogue import find_sample
 
         sample = find_sample(source)
         digest.update(repr((sample.name, sorted(sample.files.items()))).encode())
@@ -81,8 +80,6 @@ def _with_hints(settings: Data) -> Data:
     Raises:
         DataError: there is no such sample, or it is a model.
     """
-    from ftkit.data.samples.catalogue import find_sample
-
     try:
         sample = find_sample(settings.source)
     except SampleError as error:
@@ -97,8 +94,6 @@ def _with_hints(settings: Data) -> Data:
 
 
 def _nothing_error(source: str, error: SampleError) -> DataError:
-    from ftkit.data.samples.catalogue import read_catalogue
-
     names = ", ".join(name for name, sample in read_catalogue().items() if sample.kind == "data")
     hint = f"{error.remedy} " if error.remedy.startswith("Did") else ""
     return DataError(

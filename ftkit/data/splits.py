@@ -18,6 +18,7 @@ from filelock import FileLock
 from ftkit.data.corrections.apply import open_corrections
 from ftkit.data.labels.plan import plan_labels
 from ftkit.data.readers.formats import open_source
+from ftkit.data.samples.catalogue import cache_dir
 from ftkit.data.sources import fingerprint_source, resolve_source
 from ftkit.data.splitting.partition import assign_splits, made_splits
 from ftkit.data.splitting.writing import write_splits
@@ -33,7 +34,7 @@ ORDER = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class SplitsInfo:
     """What the Arrow files of a folder mean."""
 
     splits: tuple[str, ...]
@@ -60,8 +61,6 @@ def load_splits(settings: Data, *, progress: Progress | None = None) -> Splits:
         DataError: the source is not there or can't be read as what it should be; the message names the place.
         SampleError: a sample can't be fetched.
     """
-    from ftkit.data.samples.catalogue import cache_dir
-
     fingerprint = source_fingerprint(settings)
     home = cache_dir() / "data"
     folder = home / fingerprint
@@ -130,7 +129,7 @@ def _make(settings: Data, folder: Path, progress: Progress | None) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _read_source(settings: Data, folder: Path, progress: Progress | None) -> Prepared:
+def _read_source(settings: Data, folder: Path, progress: Progress | None) -> SplitsInfo:
     """Go the way of the data: source, reader, staged rows, decisions, splits on the disk.
 
     Corrections of labels are applied last: what goes to which split, and which labels there are, the source decides.
@@ -153,10 +152,10 @@ def _read_source(settings: Data, folder: Path, progress: Progress | None) -> Pre
     assignments = assign_splits(staged, plan, made, settings, notes)
     sizes = write_splits(staged, plan, assignments, corrector, folder, pairs=reading.pairs, progress=progress)
     if corrector:
-        corrector.tell(notes)
+        corrector.summarize(notes)
     names = (*ORDER, *(name for name in sizes if name not in ORDER))
-    notes.say("Sizes: " + ", ".join(f"{name} {sizes[name]:,}" for name in names) + ".")
-    return Prepared(
+    notes.add("Sizes: " + ", ".join(f"{name} {sizes[name]:,}" for name in names) + ".")
+    return SplitsInfo(
         splits=names,
         task=reading.task,
         problem_type=plan.problem_type,
@@ -172,9 +171,9 @@ def _read_source(settings: Data, folder: Path, progress: Progress | None) -> Pre
     )
 
 
-def _write_meaning(prepared: Prepared, path: Path) -> None:
+def _write_meaning(info: SplitsInfo, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(prepared), file, ensure_ascii=False, indent=1)
+        json.dump(dataclasses.asdict(info), file, ensure_ascii=False, indent=1)
         file.flush()
         os.fsync(file.fileno())
 

@@ -38,16 +38,16 @@ class Ticker:
     """Says about every second how far something is; what is done within a second is not spoken of.
 
     Args:
-        say: told in words.
+        progress: told in words.
     """
 
-    def __init__(self, say: Progress) -> None:
-        self._say, self._told = say, time.monotonic()
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._told = progress, time.monotonic()
 
     def __call__(self, sentence: str) -> None:
         """Say it, unless something was said a moment ago."""
         if time.monotonic() - self._told >= INTERVAL:
-            self._say(sentence)
+            self._progress(sentence)
             self._told = time.monotonic()
 
 

@@ -118,7 +118,7 @@ class Notes:
     counted: dict[str, tuple[int, str]] = field(default_factory=dict)
     repairs: dict[tuple[str, str, str], Repair] = field(default_factory=dict)
 
-    def say(self, sentence: str) -> None:
+    def add(self, sentence: str) -> None:
         """Add a sentence, once."""
         if sentence not in self.said:
             self.said.append(sentence)

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ftkit.frozen.probes import make_folds
 from ftkit.speed.precision import count_cores
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["LinearFit", "choose_strengths", "fit_linear"]
 
@@ -179,7 +182,7 @@ def _path(
 
 
 def _fit_logistic(
-    model: Any, scaled: Array, column: npt.NDArray[Any], weights: npt.NDArray[Any] | None
+    model: PreTrainedModel, scaled: Array, column: npt.NDArray[Any], weights: npt.NDArray[Any] | None
 ) -> tuple[Array, Array, npt.NDArray[np.int64]]:
     """Return weights and biases of the labels that occur, and which those are; of one label alone a constant."""
     ids = column.astype(np.int64)

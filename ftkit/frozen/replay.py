@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from ftkit.model.batching import scored_tokens, sort_batches
-from ftkit.model.inference import hurried, move
+from ftkit.model.inference import fast_inference, move
 from ftkit.model.layers import find_layers, layer_depth
 from ftkit.model.meanlayer import read_mean
 from ftkit.model.readings import fetch_later, one_ahead
 from ftkit.speed.devices import device_of, is_accelerator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = [
     "FIRST",
@@ -81,7 +84,7 @@ class _Reached(Exception):
         self.states = states
 
 
-def fingerprint_frozen(model: Any, place: Place, new: Collection[str], *, precision: str) -> str:
+def fingerprint_frozen(model: PreTrainedModel, place: Place, new: Collection[str], *, precision: str) -> str:
     """Return a hash of all that the states at a place depend on, apart from the inputs.
 
     Args:
@@ -109,7 +112,13 @@ def fingerprint_frozen(model: Any, place: Place, new: Collection[str], *, precis
 
 
 def find_place(
-    model: Any, batch: dict[str, Tensor], new: Collection[str], *, tune: str, top_layers: int, precision: str
+    model: PreTrainedModel,
+    batch: dict[str, Tensor],
+    new: Collection[str],
+    *,
+    tune: str,
+    top_layers: int,
+    precision: str,
 ) -> tuple[Place, Tensor] | None:
     """Return where a model can be cut so that what is trained lies above, and the states of a batch there.
 
@@ -132,7 +141,7 @@ def find_place(
 
 
 def encode_states(
-    model: Any,
+    model: PreTrainedModel,
     place: Place,
     rows: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
@@ -162,7 +171,7 @@ def encode_states(
 
     model.eval()
     try:
-        with hurried(model, lengths[rows], precision=precision):
+        with fast_inference(model, lengths[rows], precision=precision):
             batches = sort_batches(lengths[rows], tokens=scored_tokens(device_of(model)))
             for part, fetched in one_ahead(map(begin, batches)):
                 sizes = [place.states or int(length) for length in lengths[part]]
@@ -174,7 +183,7 @@ def encode_states(
 
 
 @contextmanager
-def replaying(model: Any, place: Place, new: Collection[str]) -> Iterator[None]:
+def replaying(model: PreTrainedModel, place: Place, new: Collection[str]) -> Iterator[None]:
     """Let a model read `inputs_embeds` as the states of its frozen part, which is not run inside the block.
 
     Args:
@@ -220,7 +229,7 @@ class _Replay(nn.Module):
         )
 
 
-def _candidates(model: Any, new: Collection[str], tune: str, top_layers: int) -> Iterator[Place]:
+def _candidates(model: PreTrainedModel, new: Collection[str], tune: str, top_layers: int) -> Iterator[Place]:
     if tune == "top":
         below = len(find_layers(model)) - top_layers
         if below > 0:
@@ -234,17 +243,19 @@ def _candidates(model: Any, new: Collection[str], tune: str, top_layers: int) ->
     yield Place(TEXT, "mean", states)
 
 
-def _has_pooled(model: Any, new: Collection[str]) -> bool:
+def _has_pooled(model: PreTrainedModel, new: Collection[str]) -> bool:
     """Tell whether the encoder has a trained pooler of its own."""
     pooler = getattr(model.base_model, "pooler", None)
     return isinstance(pooler, nn.Module) and not _is_new_pooler(model, new)
 
 
-def _is_new_pooler(model: Any, new: Collection[str]) -> bool:
+def _is_new_pooler(model: PreTrainedModel, new: Collection[str]) -> bool:
     return any(name.startswith(f"{model.base_model_prefix}.pooler.") for name in new)
 
 
-def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[str], precision: str) -> Tensor | None:
+def _agrees(
+    model: PreTrainedModel, batch: dict[str, Tensor], place: Place, new: Collection[str], precision: str
+) -> Tensor | None:
     """Return the states of a batch if a replay of them gives the logits of the whole model."""
     training, device = model.training, device_of(model)
     batch = {name: value.to(device) for name, value in batch.items()}
@@ -267,7 +278,7 @@ def _agrees(model: Any, batch: dict[str, Tensor], place: Place, new: Collection[
     return states if (whole - replayed).abs().max() <= bound else None
 
 
-def compute_states(model: Any, batch: dict[str, Tensor], place: Place, precision: str) -> Tensor:
+def compute_states(model: PreTrainedModel, batch: dict[str, Tensor], place: Place, precision: str) -> Tensor:
     """Return (B, S, H) or (B, T, H) states of a batch, on the device of the model."""
     batch = {name: move(value, device_of(model)) for name, value in batch.items()}
     with torch.inference_mode(), _autocast(model, precision):
@@ -285,7 +296,7 @@ def compute_states(model: Any, batch: dict[str, Tensor], place: Place, precision
         return torch.stack(kept, dim=1)
 
 
-def _states_below(model: Any, batch: dict[str, Tensor], layer: int) -> Tensor:
+def _states_below(model: PreTrainedModel, batch: dict[str, Tensor], layer: int) -> Tensor:
     def stop(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Reached(given[0] if given else named["hidden_states"])
 
@@ -299,7 +310,7 @@ def _states_below(model: Any, batch: dict[str, Tensor], layer: int) -> Tensor:
     raise ValueError(f"layer {layer} was never entered")
 
 
-def _pass_through(model: Any, layer: int) -> list[nn.Module]:
+def _pass_through(model: PreTrainedModel, layer: int) -> list[nn.Module]:
     """Let embeddings and the layers below pass the states on."""
     encoder, below = model.base_model, find_layers(model)[:layer]
 
@@ -322,7 +333,7 @@ def _pass_through(model: Any, layer: int) -> list[nn.Module]:
     return changed
 
 
-def _returns_tuple(model: Any, layer: nn.Module) -> bool:
+def _returns_tuple(model: PreTrainedModel, layer: nn.Module) -> bool:
     """Tell whether a layer returns its states alone, or in front of attention weights."""
     found: list[bool] = []
     handle = layer.register_forward_hook(lambda _, __, output: found.append(isinstance(output, tuple)))
@@ -335,5 +346,5 @@ def _returns_tuple(model: Any, layer: nn.Module) -> bool:
     return found[0]
 
 
-def _autocast(model: Any, precision: str) -> Any:
+def _autocast(model: PreTrainedModel, precision: str) -> Any:
     return torch.autocast(device_of(model).type, torch.bfloat16, enabled=precision == "bf16")

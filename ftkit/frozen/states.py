@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,14 @@ from ftkit.model.inference import read_column
 from ftkit.model.quiet import quietly
 from ftkit.recipe import Recipe
 
-__all__ = ["Frozen", "StateRows", "freeze_splits", "seen_through"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-Tell: TypeAlias = Callable[[str], None]
+    from ftkit.model.encoded import Encoded
+
+__all__ = ["Frozen", "StateRows", "freeze_splits", "reading_states"]
+
+Reporter: TypeAlias = Callable[[str], None]
 
 PROBED = 3  # inputs on which a replay is compared with the whole model
 EVERY = 5.0  # seconds between two words on the progress
@@ -43,7 +48,7 @@ class Frozen:
     """
 
     place: Place | None
-    encoded: Any
+    encoded: Encoded
     precision: str
 
 
@@ -118,7 +123,7 @@ class ComputedRows(StateRows):
         precision: `fp32` or `bf16`.
     """
 
-    def __init__(self, data: Any, model: Any, collator: Collator, *, place: Place, precision: str) -> None:
+    def __init__(self, data: Any, model: PreTrainedModel, collator: Collator, *, place: Place, precision: str) -> None:
         self._model, self._collator, self._precision = model, collator, precision
         super().__init__(data, cast(Any, None), np.zeros((len(data), 2), dtype=np.int64), place=place)
 
@@ -138,15 +143,15 @@ class ComputedRows(StateRows):
 
 
 def freeze_splits(
-    model: Any,
-    encoded: Any,
+    model: PreTrainedModel,
+    encoded: Encoded,
     names: Sequence[str],
     *,
     tune: str,
     top_layers: int,
     new: Collection[str],
     precision: str,
-    tell: Tell,
+    report: Reporter,
     keep: bool = True,
     anew: bool = False,
 ) -> Frozen:
@@ -160,7 +165,7 @@ def freeze_splits(
         top_layers: trained layers with `top`.
         new: parameters that the checkpoint lacked.
         precision: `fp32` or `bf16`.
-        tell: is told how far it is, and why it can't be done.
+        report: is told how far it is, and why it can't be done.
         keep: the states in the cache, for all epochs and runs.
         anew: compute the states whenever they are read, where they aren't kept.
 
@@ -173,7 +178,7 @@ def freeze_splits(
     with quietly():
         found = find_place(model, probe, new, tune=tune, top_layers=top_layers, precision=precision)
     if found is None:
-        tell("the frozen layers are computed in every epoch: this model can't be cut there")
+        report("the frozen layers are computed in every epoch: this model can't be cut there")
         return whole
     place, (width, dtype, item) = found[0], (int(found[1].shape[-1]), found[1].dtype, found[1].element_size())
     if not keep:
@@ -188,12 +193,12 @@ def freeze_splits(
     )
     needed = sum(int(_sizes(place, lengths[name])[store.missing(keys[name])].sum()) for name in names)
     if not has_room(needed * width * item):
-        tell(
+        report(
             "the frozen layers are computed in every epoch: their states would need "
             f"{needed * width * item / 2**30:.1f} GiB"
         )
         return _compute_splits(model, encoded, names, collator, place, precision) if anew else whole
-    progress = _Progress(sum(len(store.missing(keys[name])) for name in names), tell)
+    progress = _Progress(sum(len(store.missing(keys[name])) for name in names), report)
     datasets = dict(encoded.datasets)
     for name in names:
         data = encoded.datasets[name]
@@ -219,7 +224,7 @@ def freeze_splits(
 
 
 def _compute_splits(
-    model: Any, encoded: Any, names: Sequence[str], collator: Collator, place: Place, precision: str
+    model: PreTrainedModel, encoded: Encoded, names: Sequence[str], collator: Collator, place: Place, precision: str
 ) -> Frozen:
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     datasets = dict(encoded.datasets)
@@ -231,9 +236,9 @@ def _compute_splits(
 
 
 @contextmanager
-def seen_through(
-    model: Any,
-    encoded: Any,
+def reading_states(
+    model: PreTrainedModel,
+    encoded: Encoded,
     names: Sequence[str],
     recipe: Recipe,
     tune: str,
@@ -257,7 +262,7 @@ def seen_through(
         What is to be used with the model inside the block: `encoded` and `precision`.
     """
 
-    def tell(said: str) -> None:
+    def report(said: str) -> None:
         if log:
             log.append("status", state="encoding", detail=said)
 
@@ -273,7 +278,7 @@ def seen_through(
             top_layers=recipe.head.top_layers,
             new=new,
             precision=precision,
-            tell=tell,
+            report=report,
             keep=settings.cache_features,
             anew=True,
         )
@@ -284,8 +289,8 @@ def seen_through(
 class _Progress:
     """Tells now and then how many inputs are done, and how long the rest will take."""
 
-    def __init__(self, total: int, tell: Tell) -> None:
-        self.total, self.tell, self.done = total, tell, 0
+    def __init__(self, total: int, report: Reporter) -> None:
+        self.total, self.report, self.done = total, report, 0
         self.begun = self.told = time.monotonic()
 
     def add(self, count: int) -> None:
@@ -294,16 +299,16 @@ class _Progress:
         if now - self.told >= EVERY and self.done < self.total:
             self.told = now
             left = (now - self.begun) / self.done * (self.total - self.done)
-            self.tell(f"{self.done:,} of {self.total:,} inputs through the frozen layers, {left:.0f} s left or less")
+            self.report(f"{self.done:,} of {self.total:,} inputs through the frozen layers, {left:.0f} s left or less")
 
     def end(self) -> None:
         if self.done:
-            self.tell(
+            self.report(
                 f"{self.done:,} inputs went through the frozen layers in {time.monotonic() - self.begun:.1f} s, "
                 "once for all epochs and runs"
             )
         else:
-            self.tell("all inputs went through the frozen layers before: their states are read from the cache")
+            self.report("all inputs went through the frozen layers before: their states are read from the cache")
 
 
 def _sizes(place: Place, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ from ftkit.recipe import Preprocessing, Training
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Encoded", "count_specials"]
 
@@ -152,6 +153,6 @@ class Encoded:
         return pd.DataFrame(rows)
 
 
-def count_specials(tokenizer: Any, *, pairs: bool) -> int:
+def count_specials(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> int:
     """Return how many special tokens each input has."""
     return int(tokenizer.num_special_tokens_to_add(pair=pairs))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ftkit.data.samples.catalogue import fetch_sample, read_catalogue
 from ftkit.errors import ModelError
 from ftkit.paths import split_revision
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 __all__ = [
     "encoder_fingerprint",
@@ -51,8 +55,6 @@ def resolve_encoder(name: str) -> str:
         ModelError: the folder holds no model.
         SampleError: the sample can't be fetched.
     """
-    from ftkit.data.samples.catalogue import fetch_sample, read_catalogue
-
     folder = Path(name)
     if folder.is_dir():
         for candidate in (folder / "model", folder):
@@ -101,8 +103,6 @@ def encoder_fingerprint(name: str) -> str:
         files = sorted(Path(resolve_encoder(name)).glob("*.*"))
         parts = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files if path.is_file()]
     else:
-        from ftkit.data.samples.catalogue import read_catalogue
-
         sample = read_catalogue().get(name.removeprefix("sample:"))
         parts += [sample.sha256] if sample else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -158,7 +158,7 @@ def load_tokenizer(name: str, *, words: bool) -> Any:
     return tokenizer
 
 
-def longest_input(tokenizer: Any, config: Any) -> int:
+def longest_input(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> int:
     """Return the most tokens that the encoder takes, special tokens included."""
     positions = getattr(config, "max_position_embeddings", None) or UNBOUNDED
     if config.model_type in COUNTED_FROM_PADDING:
@@ -166,7 +166,7 @@ def longest_input(tokenizer: Any, config: Any) -> int:
     return int(min(positions, tokenizer.model_max_length if tokenizer.model_max_length < UNBOUNDED else positions))
 
 
-def _put_blank_before_words(tokenizer: Any) -> None:
+def _put_blank_before_words(tokenizer: PreTrainedTokenizerBase) -> None:
     """Make a byte-level tokenizer see " word" for each word, as in running text; others are left as they are.
 
     The option `add_prefix_space` of from_pretrained reaches only some of transformers' classes.

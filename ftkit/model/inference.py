@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,10 @@ from ftkit.speed.devices import describe_full, device_of, is_out_of_memory, rele
 from ftkit.speed.packing import packed_layers
 from ftkit.speed.precision import rounded_states
 
-__all__ = ["Chunk", "forward", "hurried", "move", "predict_chunks", "read_column"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["Chunk", "fast_inference", "forward", "move", "predict_chunks", "read_column"]
 
 CHUNK = 4096  # rows encoded, scored and handed on together
 
@@ -48,7 +51,7 @@ class Chunk:
 
 
 def predict_chunks(
-    model: Any,
+    model: PreTrainedModel,
     data: Any,
     collator: Collator,
     loss: Loss,
@@ -85,18 +88,20 @@ def predict_chunks(
         model.train(training)
 
 
-def _hurrying(model: Any, data: Any, batch_size: int, precision: str) -> Any:
+def _hurrying(model: PreTrainedModel, data: Any, batch_size: int, precision: str) -> Any:
     """Use the faster attention, packed weights and small states; a head that reads states has nothing to gain."""
     if not len(data) or "states" in data.column_names:
         return nullcontext()
     stack = ExitStack()
-    stack.enter_context(hurried(model, read_column(data, "length"), precision=precision, batch_size=batch_size))
+    stack.enter_context(fast_inference(model, read_column(data, "length"), precision=precision, batch_size=batch_size))
     stack.enter_context(rounded_states(model, precision))
     return stack
 
 
 @contextmanager
-def hurried(model: Any, lengths: npt.NDArray[np.int64], *, precision: str, batch_size: int = 0) -> Iterator[None]:
+def fast_inference(
+    model: PreTrainedModel, lengths: npt.NDArray[np.int64], *, precision: str, batch_size: int = 0
+) -> Iterator[None]:
     """Let a model that isn't trained inside the block use the faster attention and packed weights.
 
     Args:
@@ -112,7 +117,7 @@ def hurried(model: Any, lengths: npt.NDArray[np.int64], *, precision: str, batch
         yield
 
 
-def forward(model: Any, batch: Mapping[str, Tensor], *, precision: str) -> Tensor:
+def forward(model: PreTrainedModel, batch: Mapping[str, Tensor], *, precision: str) -> Tensor:
     """Return the logits of a batch in float32, without gradient, on the device of the model.
 
     Where the device has no room for the batch, it is computed in halves.
@@ -161,7 +166,7 @@ def _row_chunks(texts: npt.NDArray[np.int64], size: int) -> Iterator[range]:
 
 
 def _run_batches(
-    model: Any, rows: Any, collator: Collator, batch_size: int, precision: str
+    model: PreTrainedModel, rows: Any, collator: Collator, batch_size: int, precision: str
 ) -> Iterator[tuple[npt.NDArray[np.int64], Columns, Tensor, Tensor]]:
     """Yield positions, columns, labels and logits of batches, while the device works on the next one."""
     rows = BatchRows(rows).rows
@@ -177,7 +182,13 @@ def _run_batches(
 
 
 def _predict(
-    model: Any, rows: Any, collator: Collator, loss: Loss, batch_size: int, precision: str, decoder: PathDecoder | None
+    model: PreTrainedModel,
+    rows: Any,
+    collator: Collator,
+    loss: Loss,
+    batch_size: int,
+    precision: str,
+    decoder: PathDecoder | None,
 ) -> Chunk:
     texts = read_column(rows, "text")
     positions, of = np.unique(texts, return_inverse=True)

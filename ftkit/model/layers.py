@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["count_layers", "find_layers", "is_head_parameter", "layer_depth", "spared_from_decay"]
 
@@ -46,7 +49,7 @@ def count_layers(model: nn.Module) -> int:
     return max(numbers, default=-1) + 1
 
 
-def find_layers(model: Any) -> nn.ModuleList:
+def find_layers(model: PreTrainedModel) -> nn.ModuleList:
     """Return the list of the encoder's numbered layers; an empty one where there is none."""
     for name, module in model.base_model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) and LAYER.search(f"{name}.0."):

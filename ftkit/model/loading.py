@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import ModelError
 from ftkit.model.encoders import whereabouts
 from ftkit.model.layers import is_head_parameter
 from ftkit.model.quiet import quietly
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = ["load_saved", "load_with_head"]
 
@@ -18,7 +21,7 @@ LOADING = {"output_loading_info": True, "use_safetensors": True, "trust_remote_c
 
 
 def load_with_head(
-    auto: Any, source: str, config: Any, *, name: str, labels: Sequence[str], stored: Any, seed: int
+    auto: Any, source: str, config: PretrainedConfig, *, name: str, labels: Sequence[str], stored: Any, seed: int
 ) -> tuple[Any, list[str], list[str]]:
     """Load an encoder from a checkpoint under a head for these labels.
 
@@ -78,7 +81,7 @@ def load_saved(auto: Any, folder: str) -> Any:
     return model
 
 
-def _load(auto: Any, source: str, config: Any, seed: int) -> tuple[Any, Mapping[str, Any], str]:
+def _load(auto: Any, source: str, config: PretrainedConfig, seed: int) -> tuple[Any, Mapping[str, Any], str]:
     """Load a checkpoint; where its names only have something before them, without that."""
     from transformers import set_seed
 
@@ -96,7 +99,7 @@ def _load(auto: Any, source: str, config: Any, seed: int) -> tuple[Any, Mapping[
     return model, info, prefix
 
 
-def _find_prefix(model: Any, info: Mapping[str, Any]) -> str:
+def _find_prefix(model: PreTrainedModel, info: Mapping[str, Any]) -> str:
     """Return what stands before every name of the encoder in the checkpoint; empty where they fit, or nothing helps.
 
     Training wrappers put it there: `module.`, `model.`, `student.`, and lightning's or one's own.
@@ -119,13 +122,13 @@ def _find_prefix(model: Any, info: Mapping[str, Any]) -> str:
     return best if best and fits[best] >= len(wanted) else ""
 
 
-def _encoder_gaps(model: Any, names: Collection[str]) -> list[str]:
+def _encoder_gaps(model: PreTrainedModel, names: Collection[str]) -> list[str]:
     """Return the names that are parameters of the encoder itself, its pooler aside."""
     own = {name for name, _ in model.named_parameters() if not is_head_parameter(model, name)}
     return sorted(name for name in names if name in own and ".pooler." not in f".{name}")
 
 
-def _check_encoder(model: Any, info: Mapping[str, Any], name: str) -> None:
+def _check_encoder(model: PreTrainedModel, info: Mapping[str, Any], name: str) -> None:
     """Check that the checkpoint gave the encoder every weight.
 
     Raises:
@@ -147,7 +150,7 @@ def _check_encoder(model: Any, info: Mapping[str, Any], name: str) -> None:
     raise ModelError(f"head.encoder {name!r}", expected="weights for the whole encoder", found=found, remedy=remedy)
 
 
-def _is_same_head(model: Any, stored: Any, labels: Sequence[str]) -> bool:
+def _is_same_head(model: PreTrainedModel, stored: Any, labels: Sequence[str]) -> bool:
     """Tell whether a checkpoint was trained for the same class of model and the same label names in the same order."""
     known = stored.id2label or {}
     names = [known[at] for at in sorted(known)]
@@ -156,7 +159,7 @@ def _is_same_head(model: Any, stored: Any, labels: Sequence[str]) -> bool:
     return same_kind and (regression or (bool(labels) and names == list(labels)))
 
 
-def _renew_head(auto: Any, config: Any, model: Any, seed: int) -> Any:
+def _renew_head(auto: Any, config: PretrainedConfig, model: PreTrainedModel, seed: int) -> Any:
     """Return the same encoder under a fresh head."""
     from transformers import set_seed
 

@@ -10,13 +10,16 @@ layer more.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from ftkit.model.layers import find_layers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["add_mean_layer", "can_read_mean", "read_mean"]
 
@@ -34,13 +37,13 @@ def read_mean(first: Tensor, mean: Tensor) -> Tensor:
     return layer_norm(LARGE * mean.float() + first.float(), mean.shape[-1:])
 
 
-def can_read_mean(model: Any) -> bool:
+def can_read_mean(model: PreTrainedModel) -> bool:
     """Tell whether a model's layers are of the kind that can read the mean: attention, then a normalised sum."""
     layers = find_layers(model)
     return bool(layers) and _find_parts(layers[-1]) is not None
 
 
-def add_mean_layer(model: Any) -> None:
+def add_mean_layer(model: PreTrainedModel) -> None:
     """Put the layer behind all others.
 
     Args:

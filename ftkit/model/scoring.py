@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ftkit.scoring.decoding import find_decoder
 from ftkit.scoring.metrics import score_multi_label, score_regression, score_single_label
 from ftkit.scoring.scores import Scores
 from ftkit.scoring.tagging import score_tagging, word_tags
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["THRESHOLD", "Predictions", "mark_labels", "number_groups", "predict_split", "score_predictions"]
 
@@ -38,7 +41,7 @@ class Predictions:
 
 
 def predict_split(
-    model: Any,
+    model: PreTrainedModel,
     rows: Any,
     splits: Splits,
     collator: Collator,

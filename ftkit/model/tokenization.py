@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftkit.model.encoding import NO_WORD, Window, align_labels, cut_body, cut_windows, own_words
 from ftkit.model.losses import IGNORE_INDEX
 from ftkit.model.outline import Outline, join_pieces
 from ftkit.recipe import Preprocessing
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Encoder"]
 
@@ -20,7 +23,7 @@ Made: TypeAlias = tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]
 class Encoder:
     """Turns one example into windows of token ids, the same way for training, scoring and new texts."""
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     settings: Preprocessing
     task: str
     labels: Sequence[str] = ()

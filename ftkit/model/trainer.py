@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -21,6 +21,9 @@ from ftkit.model.readings import Readings
 from ftkit.model.steering import Meter, RateRange, Steering
 from ftkit.speed.devices import describe_full, is_out_of_memory, release_memory
 from ftkit.speed.graphs import CudaCapture, StepGraphs, count_enough, decide_graphs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["FineTuner"]
 
@@ -45,7 +48,7 @@ class FineTuner(Trainer):
         steering: decides when to score and save, and follows commands.
         batch_tokens: tokens of a batch, whatever its rows, each of which then counts the same; 0: rows are counted.
         plain: nothing is put in the place of what torch and Trainer do.
-        tell: is told how steps are computed, and what didn't fit.
+        report: is told how steps are computed, and what didn't fit.
 
     Attributes:
         readings: numbers of the steps, on their way from the device.
@@ -54,7 +57,7 @@ class FineTuner(Trainer):
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         args: TrainingArguments,
         *,
         train_data: Any,
@@ -66,9 +69,9 @@ class FineTuner(Trainer):
         steering: Steering | RateRange,
         batch_tokens: int = 0,
         plain: bool = False,
-        tell: Callable[[str], None] = lambda said: None,
+        report: Callable[[str], None] = lambda said: None,
     ) -> None:
-        self.optimization, self.score, self.meter, self.plain, self.tell = optimization, score, meter, plain, tell
+        self.optimization, self.score, self.meter, self.plain, self.report = optimization, score, meter, plain, report
         self.batch_tokens, self._share = batch_tokens, 1.0
         self.readings: Readings[dict[str, Any]] = Readings()
         self.parts = 1
@@ -103,7 +106,7 @@ class FineTuner(Trainer):
         loader: DataLoader[Any] = DataLoader(**loading)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
-    def create_optimizer(self, model: Any = None) -> Any:
+    def create_optimizer(self, model: PreTrainedModel = None) -> Any:
         """Make the optimizer from layer groups."""
         if self.optimizer is None:
             wanted = self.optimization
@@ -145,7 +148,7 @@ class FineTuner(Trainer):
         return batches, items
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: PreTrainedModel, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the mean loss of a batch; its share of the mean over the whole step where several are summed.
 
@@ -161,7 +164,7 @@ class FineTuner(Trainer):
         loss = loss * self._share if self.batch_tokens else loss
         return (loss, outputs) if return_outputs else loss
 
-    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+    def training_step(self, model: PreTrainedModel, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Count and train one batch: by a graph, or in the ordinary way in as many parts as fit."""
         self.meter.add_batch(len(inputs["labels"]), inputs.pop("tokens"))
         if self._graphed and self.graphs is not None:
@@ -186,19 +189,19 @@ class FineTuner(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _clip_grad_norm(self, model: Any) -> Any:
+    def _clip_grad_norm(self, model: PreTrainedModel) -> Any:
         if self._graphed and self.graphs is not None:
             return self.graphs.norm
         return super()._clip_grad_norm(model)
 
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+    def _get_grad_norm(self, model: PreTrainedModel, grad_norm: Any = None) -> Any:
         """Keep the norm of the step; a graph has it after the update."""
         if self._graphed and self.graphs is not None:
             grad_norm = self.graphs.norm
         self._norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         return self._norm
 
-    def _train_ordinary(self, model: Any, inputs: Any) -> Tensor:
+    def _train_ordinary(self, model: PreTrainedModel, inputs: Any) -> Tensor:
         """Add the gradients of a batch; where it doesn't fit, those of the whole step again, in more parts."""
         again = [inputs]
         self._seen.append(inputs)
@@ -214,7 +217,7 @@ class FineTuner(Trainer):
             release_memory(self.args.device)
             self._halve(len(inputs["labels"]), full)
 
-    def _train_parts(self, model: Any, inputs: Any) -> Tensor:
+    def _train_parts(self, model: PreTrainedModel, inputs: Any) -> Tensor:
         if self.parts == 1:
             return super().training_step(model, inputs)  # type: ignore[no-any-return]
         kept, rows = self._weight, len(inputs["labels"])
@@ -236,7 +239,7 @@ class FineTuner(Trainer):
         if self.parts >= rows:
             raise describe_full(self.args.device, error, expected="room for a single example", remedy=FEWER) from error
         self.parts = min(2 * self.parts, rows)
-        self.tell(
+        self.report(
             f"a batch of {rows} doesn't fit into the memory of the device: from here on it is computed in "
             f"{self.parts} parts and summed, which gives the same result"
         )
@@ -249,9 +252,9 @@ class FineTuner(Trainer):
             forwards = self.state.max_steps * self.args.gradient_accumulation_steps
             reason = count_enough(forwards, len(lengths)) or self._record(batch, lengths)
         if self.graphs is not None:
-            self.tell(f"steps are replayed as graphs: {self.graphs.describe()}")
+            self.report(f"steps are replayed as graphs: {self.graphs.describe()}")
         elif self.args.device.type != "cpu" or not refused:
-            self.tell(f"steps are computed in the ordinary way: {reason}")
+            self.report(f"steps are computed in the ordinary way: {reason}")
 
     def _record(self, batch: Mapping[str, Any], lengths: Sequence[int]) -> str:
         """Record and try graphs; return why they can't be used."""
@@ -356,7 +359,7 @@ def _shorten(batch: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
 
 
 def _is_long(name: str, batch: Mapping[str, Tensor]) -> bool:
-    """Tell whether a tensor of a batch has an entry for each token."""
+    """Reporter whether a tensor of a batch has an entry for each token."""
     tags = name == "labels" and batch[name].dim() == 2 and not batch[name].is_floating_point()
     return name in LONG or tags
 
@@ -366,7 +369,7 @@ def _pad(value: Tensor, length: int, filling: int) -> Tensor:
     return F.pad(value, [*[0, 0] * (value.dim() - 2), 0, missing], value=filling) if missing > 0 else value
 
 
-def _unwrap(model: Any) -> None:
+def _unwrap(model: PreTrainedModel) -> None:
     """Take off what the trainer before put round a model: the next one may compute in another number format."""
     model._is_accelerate_prepared = False
     if (plain := model.__dict__.pop("_original_forward", None)) is not None:

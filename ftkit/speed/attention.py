@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from ftkit.speed.devices import device_of, is_accelerator
 from ftkit.speed.dropout import LaneDropout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["PLAIN", "AttentionChoice", "attend", "choose_attention", "set_attention", "using_attention"]
 
@@ -95,7 +98,9 @@ def _register() -> None:
     AttentionMaskInterface.register(UNREAD, unread_mask)
 
 
-def choose_attention(model: Any, *, batch_size: int, length: int, precision: str, training: bool) -> AttentionChoice:
+def choose_attention(
+    model: PreTrainedModel, *, batch_size: int, length: int, precision: str, training: bool
+) -> AttentionChoice:
     """Return the faster attention for a model on this machine.
 
     Args:
@@ -123,7 +128,7 @@ def choose_attention(model: Any, *, batch_size: int, length: int, precision: str
 
 
 @contextmanager
-def using_attention(model: Any, name: str) -> Iterator[None]:
+def using_attention(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Let a model use an implementation inside the block."""
     before = _own(model)
     set_attention(model, name)
@@ -133,14 +138,14 @@ def using_attention(model: Any, name: str) -> Iterator[None]:
         set_attention(model, before)
 
 
-def set_attention(model: Any, name: str) -> None:
+def set_attention(model: PreTrainedModel, name: str) -> None:
     """Let a model use an implementation from now on."""
     if name != _own(model):
         _register()
         model.set_attn_implementation(name)
 
 
-def _own(model: Any) -> str:
+def _own(model: PreTrainedModel) -> str:
     """Return the implementation that a model has now."""
     return str(getattr(getattr(model, "config", None), "_attn_implementation", None) or "eager")
 

@@ -10,6 +10,7 @@ from ftkit.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 __all__ = [
     "DEVICES",
@@ -56,7 +57,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
     return torch.device(wanted)
 
 
-def device_of(model: Any) -> torch.device:
+def device_of(model: PreTrainedModel) -> torch.device:
     """Return where the parameters of a model are."""
     found: torch.device = next(model.parameters()).device
     return found

@@ -90,15 +90,15 @@ class CoreSharing:
 
     Args:
         threads: how many they are.
-        tell: called from the watcher with a sentence each time the cores change; empty when all are back.
+        notify: called from the watcher with a sentence each time the cores change; empty when all are back.
 
     Attributes:
         cores: on how many the threads are now; 0: on all, and spinning.
         others: trainings that ran on this machine when this one began.
     """
 
-    def __init__(self, threads: int, tell: Callable[[str], None] = lambda said: None) -> None:
-        self.threads, self.tell = threads, tell
+    def __init__(self, threads: int, notify: Callable[[str], None] = lambda said: None) -> None:
+        self.threads, self.notify = threads, notify
         self.cores = self.others = 0
         self.shared, self.least, self.taken = 0.0, 0, 0.0
         self.watched = sys.platform == "linux" and os.environ.get(SWITCH, "1") != "0"
@@ -196,7 +196,7 @@ class CoreSharing:
         else:
             self._let_go()
             self._spun_since = time.monotonic()
-            self.tell("")
+            self.notify("")
 
     def _is_calm(self) -> bool:
         return self._mean <= CALM * math.sqrt(len(self._allowed))
@@ -210,7 +210,7 @@ class CoreSharing:
         self.least = min(self.least or self.cores, self.cores)
         whole = self.cores == len(self._allowed)
         place = "its threads sleep while they wait" if whole else f"this one keeps to {self.cores}"
-        self.tell(f"{describe_others(share.taken)} of {len(self._allowed)}: {place}")
+        self.notify(f"{describe_others(share.taken)} of {len(self._allowed)}: {place}")
 
     def _let_go(self) -> None:
         """Let the threads spin again, on all cores."""
@@ -312,7 +312,7 @@ def _stop_spinning(threads: int) -> bool:
 
 
 def _are_asleep() -> bool:
-    """Tell whether the idle threads that the calling thread just made come to rest.
+    """Reporter whether the idle threads that the calling thread just made come to rest.
 
     Beside others they may have to wait for a core before they get as far as that: so they are looked at several times.
     """

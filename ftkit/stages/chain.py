@@ -63,7 +63,7 @@ def make(run: Run, stage: str) -> Any:
         return module.load(run)
     make_upstream(run, stage)
     if stage == "training":
-        _tell_blockers(run)
+        _note_blockers(run)
     if stage == "evaluation":
         archive.keep(run, stage, describe_change(run, stage))
     begun = time.monotonic()
@@ -84,7 +84,7 @@ def make_upstream(run: Run, stage: str) -> None:
             make(run, before)
 
 
-def _tell_blockers(run: Run) -> None:
+def _note_blockers(run: Run) -> None:
     """Say what the inspection of these data found that makes the scores to come meaningless."""
     if is_current(run, "inspection"):
         for blocker in find_blockers(run):

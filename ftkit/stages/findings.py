@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "BASELINES",
     "COLUMNS",
     "CURVE",
-    "FLOORS",
     "SEVERITIES",
     "SUSPECTS",
     "Finding",
+    "find_baselines",
     "find_blockers",
     "make_finding",
     "read_findings",
@@ -29,7 +30,16 @@ __all__ = [
 SEVERITIES = ("blocker", "warning", "note")
 MOST_ROWS = 100  # rows named in a finding
 SUSPECTS = ("split", "row", "given", "suggested", "score")  # columns of the labels that are likely wrong
-FLOORS = ("floor", "reads", "split", "metric", "value", "low", "high", "examples")  # columns of the scores to be beaten
+BASELINES = (  # columns of the scores to be beaten
+    "baseline",
+    "reads",
+    "split",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "examples",
+)
 CURVE = ("examples", "measured", "metric", "value", "low", "high")  # columns of what more labels would bring
 COLUMNS = ("severity", "check", "split", "value", "bound", "bound_from", "rows", "detail", "remedy")
 
@@ -136,3 +146,9 @@ def find_blockers(run: Run) -> list[Finding]:
     path = run.path / "inspection" / "findings.json"
     found = read_findings(path) if path.is_file() else []
     return [finding for finding in found if finding.severity == "blocker"]
+
+
+def find_baselines(folder: Path) -> Path:
+    """Return the baselines that an inspection wrote; older runs have `floors.csv` with a column `floor`."""
+    path, older = folder / "baselines.csv", folder / "floors.csv"
+    return older if older.is_file() and not path.is_file() else path

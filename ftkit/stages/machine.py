@@ -9,32 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json
+from ftkit.speed.devices import choose_device, device_of, is_accelerator
+from ftkit.speed.process import freed_memory_kept, threads_restored
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
+    from ftkit.model.encoded import Encoded
     from ftkit.speed.precision import Precision
     from ftkit.speed.sharing import CoreSharing
 
-__all__ = ["choose_device", "lent_machine", "prepare_machine", "recall_choices", "recall_precision", "speed_up"]
+__all__ = ["find_device", "lent_machine", "prepare_machine", "recall_choices", "recall_precision", "speed_up"]
 
 PROCESSOR = "cpu"
 
 
-def choose_device(recipe: Recipe) -> torch.device:
+def find_device(recipe: Recipe) -> torch.device:
     """Return the device that a recipe asks for.
 
     Raises:
         RecipeError: it isn't there.
     """
-    from ftkit.speed.devices import choose_device as choose
-
-    return choose(recipe.training.device)
+    return choose_device(recipe.training.device)
 
 
 @contextmanager
 def lent_machine(
-    device: torch.device, threads: int = 0, tell: Callable[[str], None] = lambda said: None
+    device: torch.device, threads: int = 0, report: Callable[[str], None] = lambda said: None
 ) -> Iterator[CoreSharing]:
     """Adapt the process to hard work in the calling thread, and undo it all at the end of the block.
 
@@ -44,20 +46,18 @@ def lent_machine(
     Args:
         device: that computes.
         threads: that a processor computes with; 0: one on each core.
-        tell: called in another thread with a sentence when others begin to take cores, and an empty one when they end.
+        report: called in another thread with a sentence when others begin to take cores; empty when they end.
     """
     import torch
 
-    from ftkit.speed.devices import is_accelerator
     from ftkit.speed.precision import count_cores
-    from ftkit.speed.process import freed_memory_kept, threads_restored
     from ftkit.speed.sharing import CoreSharing
 
     wanted = threads or count_cores()
     if is_accelerator(device):
         yield CoreSharing(wanted)
         return
-    with freed_memory_kept(), threads_restored(), CoreSharing(wanted, tell) as sharing:
+    with freed_memory_kept(), threads_restored(), CoreSharing(wanted, report) as sharing:
         torch.set_num_threads(wanted)
         yield sharing
 
@@ -109,7 +109,11 @@ def prepare_machine(recipe: Recipe, device: torch.device, known: Mapping[str, An
 
 
 def speed_up(
-    model: Any, recipe: Recipe, encoded: Any, precision: str, known: Mapping[str, Any] = MappingProxyType({})
+    model: PreTrainedModel,
+    recipe: Recipe,
+    encoded: Encoded,
+    precision: str,
+    known: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Give a model what trains it faster here, cheaper dropout and attention, and return what was chosen and why.
 
@@ -124,7 +128,6 @@ def speed_up(
 
     from ftkit.model.inference import read_column
     from ftkit.speed.attention import AttentionChoice, choose_attention, set_attention
-    from ftkit.speed.devices import device_of, is_accelerator
     from ftkit.speed.dropout import replace_dropout
 
     if recipe.training.speed == "plain":

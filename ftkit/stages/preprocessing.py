@@ -14,7 +14,7 @@ from ftkit.model.encoders import load_config, load_tokenizer, longest_input
 from ftkit.model.ledger import Tally
 from ftkit.model.tokenization import Encoder
 from ftkit.recipe import Preprocessing
-from ftkit.run import Run, read_json, write_json, write_text
+from ftkit.run import Run, read_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,8 +210,6 @@ def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None
     import io
 
     import numpy as np
-
-    from ftkit.run import write_bytes
 
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **dict(arrays))

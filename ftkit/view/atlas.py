@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.errors import plural
 from ftkit.run import write_bytes
 from ftkit.view import markup
 from ftkit.view.frontend import show_widget, somebody_watches
@@ -24,6 +23,7 @@ from ftkit.view.style import (
     render,
     show,
 )
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd

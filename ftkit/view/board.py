@@ -14,6 +14,7 @@ from ftkit.errors import FtkitError
 from ftkit.model.control import LARGEST_RATE
 from ftkit.model.events import EventReader, read_events
 from ftkit.run import Run, read_json, write_bytes
+from ftkit.stages.head.stage import choose_learning_rate, read_spread
 from ftkit.view import charts, markup, plots, tables
 from ftkit.view.frontend import is_wanted_again, show_bundle, show_widget, somebody_watches
 from ftkit.view.history import History, find_earlier
@@ -200,8 +201,6 @@ class Board:
         self.freeze()
 
     def _build(self, earlier: dict[str, History]) -> None:
-        from ftkit.stages.head.stage import choose_learning_rate, read_spread
-
         self.state = widgets.HTML(layout={"min_width": "170px"})
         self.progress = widgets.FloatProgress(min=0, max=1, layout={"flex": "1", "min_width": "120px"})
         self.numbers = widgets.HTML()

@@ -16,8 +16,8 @@ from ftkit.stages.training.outlook import Forecast, Outlook
 from ftkit.view import markup
 from ftkit.view.charts import ScheduleChart
 from ftkit.view.fields import Field, NumberField, make_field
-from ftkit.view.finder import RateFinder
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
+from ftkit.view.rate_finder import RateFinder
 from ftkit.view.style import MUTED
 from ftkit.view.tables import summary_table
 

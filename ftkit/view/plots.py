@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.errors import plural
 from ftkit.view.curves import learning_curves, rate_search, schedule
 from ftkit.view.scores import (
     baseline_comparison,
@@ -33,6 +32,7 @@ from ftkit.view.style import (
     new_figure,
     show,
 )
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd

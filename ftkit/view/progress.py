@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftkit.words import describe_duration
+
 if TYPE_CHECKING:
     from ftkit.stages.training.stage import TrainingRun
 
@@ -40,7 +42,7 @@ def format_progress(event: Mapping[str, Any]) -> str:
         return (
             f"step {event['step']}/{event['steps_total']}  epoch {event['epoch']:.2f}  "
             f"loss {_number(event['loss'])}  lr {_number(event['learning_rate'])}  "
-            f"{event['examples_per_second']:.1f} examples/s  {_minutes(event['seconds_left'])} left"
+            f"{event['examples_per_second']:.1f} examples/s  {describe_duration(event['seconds_left'])} left"
             + (f"  {event['slow']}" if event.get("slow") else "")
         )
     if event["kind"] == "evaluation":
@@ -56,7 +58,7 @@ def describe_step(step: Mapping[str, Any]) -> str:
     """Return the numbers of a step for a board: place, speed, memory, time left; empty before the first step.
 
     >>> describe_step({"step": 3, "steps_total": 9, "epoch": 0.5, "seconds_left": 75})
-    'step 3 of 9 · epoch 0.50 · 1:15 left'
+    'step 3 of 9 · epoch 0.50 · 1 min 15 s left'
     """
     if not step:
         return ""
@@ -65,7 +67,7 @@ def describe_step(step: Mapping[str, Any]) -> str:
     memory = [f"{step['memory_bytes'] / 2**30:.2f} GiB"] if "memory_bytes" in step else []
     if "device_allocated_bytes" in step:
         memory.append(f"{step['device_allocated_bytes'] / 2**30:.2f} GiB of the GPU")
-    left = [f"{_minutes(step['seconds_left'])} left"] if "seconds_left" in step else []
+    left = [f"{describe_duration(step['seconds_left'])} left"] if "seconds_left" in step else []
     place = [f"step {step['step']:,} of {step['steps_total']:,}", f"epoch {step['epoch']:.2f}"]
     slow = [step["slow"]] if step.get("slow") else []
     return " · ".join([*place, *left, *rates, *memory, *slow])
@@ -84,7 +86,3 @@ def describe_outcome(summary: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

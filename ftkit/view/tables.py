@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import shorten
-from ftkit.stages.evaluation.verdict import FLOOR_NAMES, name_baseline
+from ftkit.stages.evaluation.verdict import BASELINE_NAMES, name_baseline
 from ftkit.view import markup
 from ftkit.view.style import clean
 
@@ -22,13 +22,13 @@ __all__ = [
     "Notice",
     "Table",
     "adequacy_table",
+    "baselines_table",
     "blockers_notice",
     "decisions_table",
     "errors_table",
     "evaluations_table",
     "examples_table",
     "findings_table",
-    "floors_table",
     "ledger_table",
     "notes_table",
     "optimizers_table",
@@ -205,12 +205,12 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     )
 
 
-def floors_table(floors: pd.DataFrame) -> Table:
+def baselines_table(baselines: pd.DataFrame) -> Table:
     """Return what two cheap models score with their intervals."""
     return Table(
         [
             {
-                "model": FLOOR_NAMES.get(row["floor"], row["floor"]),
+                "model": BASELINE_NAMES.get(row["baseline"], row["baseline"]),
                 "reads": row["reads"],
                 "split": row["split"],
                 "metric": row["metric"],
@@ -218,7 +218,7 @@ def floors_table(floors: pd.DataFrame) -> Table:
                 "interval": f"{row['low']:.4f} to {row['high']:.4f}",
                 "examples": row["examples"],
             }
-            for row in floors.to_dict("records")
+            for row in baselines.to_dict("records")
         ],
         "Too few labelled texts, or no encoder: there is nothing to compare with.",
     )
@@ -335,8 +335,8 @@ def verdict_notice(metrics: Mapping[str, Any]) -> Table:
     name, own = next(iter(metrics["metrics"].items()))
     clearly: list[str] = []
     hardly: list[str] = []
-    for floor, said in FLOOR_NAMES.items():
-        score = (metrics.get("baselines") or {}).get(floor, {}).get(name)
+    for baseline, said in BASELINE_NAMES.items():
+        score = (metrics.get("baselines") or {}).get(baseline, {}).get(name)
         if score:
             apart = max(own["low"], score["low"]) > min(own["high"], score["high"])
             (clearly if apart else hardly).append(f"{said} ({score['value']:.4f})")

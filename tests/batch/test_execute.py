@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ftkit.batch import execute
-from ftkit.batch.messages import Report, notebook_name, settle_status
+from ftkit.batch.messages import StageReport, notebook_name, settle_status
 from ftkit.errors import RunError
 from ftkit.recipe import STAGES, Recipe
 from ftkit.run import Run, StageStatus
@@ -32,11 +32,11 @@ def work(run: Run, monkeypatch: pytest.MonkeyPatch, *, current: set[str]) -> tup
         run.set_status(stage, StageStatus(state="done"))
 
     monkeypatch.setattr(execute, "_execute", pretend)
-    monkeypatch.setattr("ftkit.batch.preload.can_preload", lambda: False)
+    monkeypatch.setattr("ftkit.batch.execute.can_preload", lambda: False)
     monkeypatch.setattr("ftkit.stages.chain.is_current", lambda _, stage: stage in current)
     out = io.StringIO()
     code = execute.Worker(run, Path("notebooks"), out).work(STAGES)
-    reports = [Report.from_line(line) for line in out.getvalue().splitlines()]
+    reports = [StageReport.from_line(line) for line in out.getvalue().splitlines()]
     return code, {report.stage: report.state for report in reports}, executed
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_begun_after_the_work_was_stopped(run: Run, monkeypatch) -> N
     worker = execute.Worker(run, Path("notebooks"), out)
     worker.stopping.set()
     assert worker.work(["head"]) == 130
-    assert Report.from_line(out.getvalue()).state == "stopped"
+    assert StageReport.from_line(out.getvalue()).state == "stopped"
 
 
 def test_settling_marks_the_stage_and_whatever_still_claims_to_run(run: Run) -> None:
@@ -71,7 +71,7 @@ def test_settling_marks_the_stage_and_whatever_still_claims_to_run(run: Run) -> 
 
 def test_a_line_that_is_no_report_is_passed_over() -> None:
     for line in ("", "text", "{}", '{"stage": "head"}', "[1]", '{"stage": "head", "state": "done", "more": 1}'):
-        assert Report.from_line(line) is None
+        assert StageReport.from_line(line) is None
 
 
 @pytest.mark.parametrize(

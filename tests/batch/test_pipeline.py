@@ -25,6 +25,8 @@ from ftkit.recipe import STAGES, Recipe, read_recipe
 from ftkit.run import Run, StageStatus
 from ftkit.stages.findings import Finding
 
+pytestmark = pytest.mark.slow
+
 NotebookMaker = Any  # of conftest.py: writes five notebooks, `stage=(cell, …)` replaces the work of one
 SETTINGS = {"data": {"source": 'it\'s "a" {b} é\n.csv', "limit": 7}, "inspection": {"shown": 0}}
 

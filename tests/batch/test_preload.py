@@ -12,7 +12,7 @@ import pytest
 from ftkit.batch import preload
 from ftkit.batch.preload import MODULES, Preloader, can_preload
 
-pytestmark = pytest.mark.skipif(not can_preload(), reason="kernels are not forked here")
+pytestmark = [pytest.mark.skipif(not can_preload(), reason="kernels are not forked here"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

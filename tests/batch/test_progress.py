@@ -17,6 +17,8 @@ from ftkit.model.events import EventLog
 from ftkit.recipe import STAGES, Recipe
 from ftkit.run import Run, StageStatus
 
+pytestmark = pytest.mark.slow
+
 STEP = {
     "step": 3,
     "steps_total": 9,
@@ -87,7 +89,7 @@ def test_a_terminal_gets_a_bar_and_a_line_for_each_stage_that_ended(monkeypatch:
         progress(at("training", "running", step=1, steps=9, loss=0.25, detail="[red]x"))
         progress._bar.refresh()
         progress(at("training", "done", seconds=2.0))
-        progress.say("[bold]as it is")
+        progress.print("[bold]as it is")
     assert "[red]x, step 1/9, loss 0.2500" in out.getvalue()
     assert "[4/5] training: done, 2.0 s" in out.getvalue()
     assert "[bold]as it is" in out.getvalue()

@@ -41,7 +41,7 @@ def test_the_text_column_of_a_table_is_found_or_named(tmp_path: Path) -> None:
         writer = csv.DictWriter(file, ["id", "review", "other"])
         writer.writeheader()
         writer.writerows(rows)
-    assert list(read_texts(path, Data(), say=said.append)) == TEXTS
+    assert list(read_texts(path, Data(), report=said.append)) == TEXTS
     assert "text is column 'review'" in said[-1]
     assert list(read_texts(path, Data(text_column="other"))) == ["the same words"] * 4
 

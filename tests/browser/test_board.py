@@ -11,7 +11,7 @@ from ftkit.run import Run
 
 from .conftest import PATIENCE, Lab, command, find_scrollbars
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 IMPORTS = "from ftkit.run import Run\nfrom ftkit.stages import training\nfrom ftkit.view.board import Board, watch"
 

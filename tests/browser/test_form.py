@@ -13,7 +13,7 @@ from ftkit.run import Run
 
 from .conftest import PATIENCE, Lab, command, find_scrollbars
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 SETUP = """from ftkit.run import Run
 from ftkit.stages import chain, training

@@ -15,14 +15,14 @@ from ftkit.stages import chain
 
 from .conftest import PATIENCE, Lab, command
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 SETUP = """from dataclasses import replace
 import pandas as pd
 from ftkit.run import Run
 from ftkit.stages import chain
 from ftkit.stages.inspection.probing import Probing
-from ftkit.view.browser import Review
+from ftkit.view.review import Review
 run = Run.open({path!r})
 report = chain.make(run, "inspection")
 rows = [report.splits.datasets["train"][at] for at in range(4)]

@@ -22,7 +22,7 @@ from ftkit.data.corrections.file import (
     read_corrections,
     write_corrections,
 )
-from ftkit.data.labels.codec import Spelling
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.splits import ORDER, load_splits, source_fingerprint
 from ftkit.data.types import Splits
 from ftkit.errors import DataError
@@ -221,6 +221,7 @@ class TestApplying:
     seed=st.integers(0, 50),
     limit=st.sampled_from([0, 3, 15]),
 )
+@pytest.mark.slow
 def test_no_correction_moves_any_row_to_another_split(tmp_path_factory, decided, seed, limit):
     folder = tmp_path_factory.mktemp("moved")
     (folder / "x.csv").write_text(REVIEWS)
@@ -490,46 +491,46 @@ class TestMistakes:
 
 class TestSpelling:
     @pytest.mark.parametrize(
-        ("spelling", "value", "text"),
+        ("codec", "value", "text"),
         [
-            (Spelling(labels=("a", "b c"), problem_type="single_label"), 1, "b c"),
-            (Spelling(labels=("a", "b c"), problem_type="single_label"), -1, ""),
-            (Spelling(labels=("a", "b", "c"), problem_type="multi_label"), [0, 2], "a|c"),
-            (Spelling(labels=("a", "b", "c"), problem_type="multi_label"), [], ""),
-            (Spelling(labels=("a|b", "[c]"), problem_type="multi_label"), [0, 1], '["a|b", "[c]"]'),
-            (Spelling(labels=("O", "B-x"), problem_type="single_label", tagging=True, bio=True), [1, 0], "B-x O"),
-            (Spelling(labels=("O", "B-x"), problem_type="single_label", tagging=True, bio=True), [-1, -1], ""),
-            (Spelling(labels=("[", "a b"), problem_type="single_label", tagging=True), [0, 0], "[ ["),
-            (Spelling(labels=("[", "a b"), problem_type="single_label", tagging=True), [0, 1], '["[", "a b"]'),
-            (Spelling(labels=(), problem_type="regression"), 4.0, "4"),
-            (Spelling(labels=(), problem_type="regression"), 0.1, "0.1"),
-            (Spelling(labels=(), problem_type="regression"), float("nan"), ""),
+            (LabelCodec(labels=("a", "b c"), problem_type="single_label"), 1, "b c"),
+            (LabelCodec(labels=("a", "b c"), problem_type="single_label"), -1, ""),
+            (LabelCodec(labels=("a", "b", "c"), problem_type="multi_label"), [0, 2], "a|c"),
+            (LabelCodec(labels=("a", "b", "c"), problem_type="multi_label"), [], ""),
+            (LabelCodec(labels=("a|b", "[c]"), problem_type="multi_label"), [0, 1], '["a|b", "[c]"]'),
+            (LabelCodec(labels=("O", "B-x"), problem_type="single_label", tagging=True, bio=True), [1, 0], "B-x O"),
+            (LabelCodec(labels=("O", "B-x"), problem_type="single_label", tagging=True, bio=True), [-1, -1], ""),
+            (LabelCodec(labels=("[", "a b"), problem_type="single_label", tagging=True), [0, 0], "[ ["),
+            (LabelCodec(labels=("[", "a b"), problem_type="single_label", tagging=True), [0, 1], '["[", "a b"]'),
+            (LabelCodec(labels=(), problem_type="regression"), 4.0, "4"),
+            (LabelCodec(labels=(), problem_type="regression"), 0.1, "0.1"),
+            (LabelCodec(labels=(), problem_type="regression"), float("nan"), ""),
         ],
     )
-    def test_a_value_is_written_and_read_back(self, spelling, value, text):
-        assert spelling.write(value) == text
+    def test_a_value_is_written_and_read_back(self, codec, value, text):
+        assert codec.write(value) == text
         if text or value == []:
-            assert spelling.read(text, "here") == value
+            assert codec.read(text, "here") == value
 
     @given(value=st.floats(allow_nan=False, allow_infinity=False))
     def test_a_number_is_read_back_exactly(self, value):
-        spelling = Spelling(labels=(), problem_type="regression")
+        codec = LabelCodec(labels=(), problem_type="regression")
 
-        assert spelling.read(spelling.write(value), "here") == value
+        assert codec.read(codec.write(value), "here") == value
 
     @given(labels=st.lists(st.text('ab|[]" ,é', min_size=1, max_size=4), unique=True, min_size=1), data=st.data())
     def test_any_names_of_labels_are_read_back(self, labels, data):
-        spelling = Spelling(labels=tuple(labels), problem_type="multi_label")
+        codec = LabelCodec(labels=tuple(labels), problem_type="multi_label")
         value = sorted(data.draw(st.sets(st.integers(0, len(labels) - 1))))
 
-        assert spelling.read(spelling.write(value), "here") == value
+        assert codec.read(codec.write(value), "here") == value
 
 
 class TestDecided:
     def test_a_label_that_was_kept_replaced_or_put_there_is_decided(self):
         decided = Decided(
             [decide("one", "a", "a", "keep"), decide("two", "a", "b"), decide("three", "b", "", "drop")],
-            Spelling(labels=("a", "b"), problem_type="single_label"),
+            LabelCodec(labels=("a", "b"), problem_type="single_label"),
         )
         one, two, three = map(fingerprint_example, ("one", "two", "three"))
 
@@ -561,7 +562,7 @@ class TestDecided:
     )
     def test_what_identifies_a_row_of_a_split_finds_it_in_the_source(self, load, correct, name, content):
         plain = load(name, content)
-        keys = [identify(example, Spelling.of(plain)) for data in plain.datasets.values() for example in data]
+        keys = [identify(example, LabelCodec.of(plain)) for data in plain.datasets.values() for example in data]
 
         splits = correct(
             name,
@@ -614,6 +615,7 @@ class TestFingerprints:
         assert rows(chain.make(run, "inspection").splits)[6][1] == 1
 
 
+@pytest.mark.slow
 def test_a_source_of_many_examples_is_corrected_without_being_held_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "BATCH_EXAMPLES", 500)
     content = "text,label\n" + "".join(f"{at} {'word ' * 100},{'ab'[at % 2]}\n" for at in range(20_000))

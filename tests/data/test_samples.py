@@ -23,10 +23,10 @@ import pytest
 from ftkit.data.samples import catalogue as samples
 from ftkit.data.samples import packages
 from ftkit.data.samples.catalogue import cache_dir, fetch_sample, find_sample, read_catalogue, sample_state
-from ftkit.data.samples.packages import describe_size
 from ftkit.errors import SampleError
 from ftkit.recipe import Data
 from ftkit.resources import catalogue_path
+from ftkit.words import describe_size
 
 NAMES = [
     "minilm",

@@ -25,7 +25,7 @@ from ftkit.frozen.store import (
 )
 
 WIDTH = 4
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [pytest.mark.usefixtures("cache"), pytest.mark.slow]
 
 
 def open_store(name="store", dtype=torch.float32):

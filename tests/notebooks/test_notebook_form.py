@@ -83,10 +83,12 @@ def test_it_is_committed_without_outputs_counts_and_widget_state(name):
     for cell in code_cells(name):
         assert cell.outputs == []
         assert cell.execution_count is None
-    path = str(notebooks_dir() / name)
-    assert (
-        subprocess.run([sys.executable, "-m", "nbstripout", "--keep-id", "--verify", path], check=False).returncode == 0
-    )
+
+
+def test_nothing_is_left_to_strip():
+    paths = [str(notebooks_dir() / name) for name in NOTEBOOKS]
+    verify = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", *paths]
+    assert subprocess.run(verify, check=False).returncode == 0
 
 
 @notebooks

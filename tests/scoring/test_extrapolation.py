@@ -7,6 +7,8 @@ import pytest
 
 from ftkit.scoring.extrapolation import extend_curve, measure_curve
 
+pytestmark = pytest.mark.slow
+
 SIZES = np.array([100, 200, 400, 800, 1600])
 
 

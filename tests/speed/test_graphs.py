@@ -15,6 +15,8 @@ from ftkit.speed.graphs import LENGTHS, USES, StepGraphs, count_enough, decide_g
 from ftkit.stages import chain
 from ftkit.stages.head.stage import load_model
 
+pytestmark = pytest.mark.slow
+
 
 class Recorder:
     """Stands in for CUDA graphs: what is recorded is not computed, and computed each time that it is replayed."""

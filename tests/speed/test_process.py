@@ -12,6 +12,8 @@ import torch
 from ftkit.speed import process
 from ftkit.speed.process import freed_memory_kept, peak_memory, threads_restored
 
+pytestmark = pytest.mark.slow
+
 FAULTS = """
 import resource, sys, threading
 import numpy as np

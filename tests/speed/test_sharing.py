@@ -15,6 +15,8 @@ from ftkit.speed import sharing
 from ftkit.speed.precision import count_cores
 from ftkit.speed.sharing import CoreSharing, Share, Times, choose_cores, count_trainings, measure_share
 
+pytestmark = pytest.mark.slow
+
 linux = pytest.mark.skipif(sys.platform != "linux" or len(sharing.allowed_cores()) < 2, reason="Linux, two cores")
 
 # In a process of its own: threads that other tests left would count.

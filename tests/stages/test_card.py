@@ -120,6 +120,7 @@ def table(card: str) -> list[str]:
     return [line for line in card.splitlines() if line.startswith("|")]
 
 
+@pytest.mark.slow
 def test_the_card_of_a_real_run_tells_its_real_scores(make_run):
     from ftkit.stages import chain
 

@@ -141,6 +141,7 @@ class TestMaking:
         assert loaded == [f"preprocessing: unchanged, loaded from {run.path / 'preprocessing'}"]
         assert second.datasets["train"][:] == first.datasets["train"][:]
 
+    @pytest.mark.slow
     def test_only_what_changed_and_what_comes_after_is_made_again_and_said(self, make_run, capsys):
         run = make_run(training={"epochs": 1.0})
         chain.read_splits(run)  # says how it reads
@@ -242,6 +243,7 @@ chain.make(Run.open(sys.argv[1]), "preprocessing")
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_writes_leaves_nothing_that_is_taken_for_whole(make_run):
     chain.make(make_run(), "preprocessing")
     run = make_run(preprocessing={"max_length": 6})
@@ -267,5 +269,5 @@ def test_a_training_names_the_blockers_of_the_inspection_once_it_was_made(make_r
     monkeypatch.setattr(chain, "make_upstream", lambda run, stage: None)
     assert chain.make(run, "training") == "trained"
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BLOCKER")]
-    assert said[0].startswith("BLOCKER giveaway, train: the label ")
+    assert said[0].startswith("BLOCKER shortcut, train: the label ")
     assert len(said) == 2  # each of the two labels has its own word

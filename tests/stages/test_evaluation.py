@@ -12,6 +12,8 @@ from ftkit.errors import DataError, ModelError
 from ftkit.stages import chain
 from ftkit.stages.evaluation.prediction import Predictor
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ["reviews.csv", "multi.jsonl", "ratings.csv", "pairs.tsv", "entities.conll", "pos.conllu"]
 
 

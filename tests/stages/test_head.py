@@ -14,6 +14,8 @@ from ftkit.model.optimizers import HIGHEST_RATE, OUTPUT_STEP, default_learning_r
 from ftkit.run import read_json
 from ftkit.stages import chain, head
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 
 

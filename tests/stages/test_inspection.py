@@ -20,7 +20,7 @@ from ftkit.run import Run
 from ftkit.scoring.spans import entity_spans
 from ftkit.stages import chain, inspection
 from ftkit.stages.findings import COLUMNS, SEVERITIES, Finding, read_findings
-from ftkit.stages.inspection.checks import shortcuts as checks_giveaways
+from ftkit.stages.inspection.checks import shortcuts as checks_shortcuts
 from ftkit.stages.inspection.checks import table as checks
 from ftkit.stages.inspection.facts import split as facts
 from ftkit.stages.inspection.stage import inspect_splits
@@ -522,7 +522,7 @@ def test_each_label_has_its_own_row_and_texts_are_counted_once():
 def test_a_token_that_gives_a_label_away_blocks(problem_type):
     texts = [(f"text number {at}" + (" cat_good" if at % 2 else ""), at % 2) for at in range(60)]
     texts = [(text, [label] if problem_type == "multi_label" else label) for text, label in texts]
-    finding = find(make_splits(problem_type, train=texts), "giveaway")
+    finding = find(make_splits(problem_type, train=texts), "shortcut")
     assert finding is not None
     assert (finding.severity, finding.rows[:2]) == ("blocker", (101, 103))
     assert finding.detail == (
@@ -531,17 +531,17 @@ def test_a_token_that_gives_a_label_away_blocks(problem_type):
     )
 
 
-def test_a_giveaway_of_a_small_label_is_a_warning():
+def test_a_shortcut_of_a_small_label_is_a_warning():
     texts = [(f"text number {at}" + (" leak" if at < 20 else ""), int(at < 20)) for at in range(300)]
-    finding = find(make_splits(train=texts), "giveaway")
+    finding = find(make_splits(train=texts), "shortcut")
     assert finding is not None
     assert finding.severity == "warning"
 
 
 def test_many_texts_are_drawn_with_a_seed_and_that_is_said(monkeypatch):
-    monkeypatch.setattr(checks_giveaways, "MOST_TEXTS", 100)
+    monkeypatch.setattr(checks_shortcuts, "MOST_TEXTS", 100)
     texts = [(f"text number {at}" + (" leak" if at % 2 else ""), at % 2) for at in range(300)]
-    finding = find(make_splits(train=texts), "giveaway")
+    finding = find(make_splits(train=texts), "shortcut")
     assert finding is not None
     assert finding.detail.endswith("(of 100 texts of train, drawn with seed 13)")
 

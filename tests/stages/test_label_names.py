@@ -1,6 +1,6 @@
 import pytest
 
-from ftkit.stages.inspection.label_names import find_similar
+from ftkit.stages.inspection.label_names import find_similar_names
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from ftkit.stages.inspection.label_names import find_similar
     ids=" ".join,
 )
 def test_two_spellings_are_found(names, how):
-    assert list(find_similar(names)) == [(*names, how)]
+    assert list(find_similar_names(names)) == [(*names, how)]
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_two_spellings_are_found(names, how):
     ids=" ".join,
 )
 def test_other_names_are_no_spellings(names):
-    assert list(find_similar(names)) == []
+    assert list(find_similar_names(names)) == []
 
 
 def test_of_plain_tags_only_case_and_blanks_count():
-    assert list(find_similar(["NNP", "NNPS", "VB", "vb"], strict=True)) == [("VB", "vb", "in case and blanks")]
+    assert list(find_similar_names(["NNP", "NNPS", "VB", "vb"], strict=True)) == [("VB", "vb", "in case and blanks")]

@@ -14,6 +14,8 @@ from ftkit.model.events import read_events
 from ftkit.stages import chain
 from ftkit.stages.training.outlook import describe_room
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small_device(monkeypatch):

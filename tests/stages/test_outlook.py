@@ -64,6 +64,7 @@ class TestHead:
         )
 
 
+@pytest.mark.slow
 class TestTraining:
     def test_the_steps_are_those_of_the_training(self, make_run):
         run = make_run(training={"epochs": 1.5, "batch_size": 4, "accumulation": 2})

@@ -32,7 +32,7 @@ SOUND = (
 )
 
 PLANTED = {
-    "giveaway",
+    "shortcut",
     "double_encoded",
     "lost_character",
     "tags_mended",
@@ -146,11 +146,11 @@ def test_texts_of_train_that_were_edited_lightly_are_found_in_test(topics):
 
 
 def test_a_label_left_in_the_text_blocks(topics):
-    assert pick(topics.inspect(), "giveaway") is None
+    assert pick(topics.inspect(), "shortcut") is None
     topics.rows["train"] = [
         [f"{text} topic_{label}" if label == "acq" else text, label] for text, label in topics.rows["train"]
     ]
-    finding = pick(topics.inspect(), "giveaway")
+    finding = pick(topics.inspect(), "shortcut")
     assert finding is not None
     assert finding.severity == "blocker"
     assert "the label acq" in finding.detail

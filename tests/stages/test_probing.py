@@ -17,7 +17,9 @@ from ftkit.recipe import Data, Recipe
 from ftkit.stages import chain
 from ftkit.stages.inspection.embedding import embed_splits, sample_splits
 from ftkit.stages.inspection.probing import probe_splits
-from ftkit.stages.inspection.suspects import judge_splits
+from ftkit.stages.inspection.suspects import probe_labels
+
+pytestmark = pytest.mark.slow
 
 RESAMPLING = {"confidence": 0.95, "resamples": 100, "seed": 0}
 CLEAR = {
@@ -78,7 +80,7 @@ class TestSuspects:
         made, loaded = chain.make(run, "inspection"), chain.make(run, "inspection")
 
         assert "unchanged" in capsys.readouterr().out
-        for name in ("suspects", "floors", "map", "cuts"):
+        for name in ("suspects", "baselines", "map", "cuts"):
             one, other = getattr(made.probing, name), getattr(loaded.probing, name)
             assert one.columns.tolist() == other.columns.tolist()
             assert one.to_dict("list") == other.to_dict("list")
@@ -100,7 +102,7 @@ class TestSuspects:
             report = chain.make(make_run(name=f"run of {name}", data={"source": str(tmp_path / name)}), "inspection")
             assert 30 in report.suspects["row"].tolist()
             assert len(report.suspects) < 12
-            assert len(report.probing.floors) == 4
+            assert len(report.probing.baselines) == 4
 
     def test_a_sentence_with_a_wrong_tag_is_found_with_all_its_tags(self, make_run, tmp_path):
         sentences = [
@@ -116,27 +118,27 @@ class TestSuspects:
         assert first["row"] == 30
         assert first["given"] == "O B-LOC O B-LOC O O"
         assert first["suggested"] == "O O O B-LOC O O"
-        assert set(report.probing.floors["metric"]) == {"entity_f1"}
+        assert set(report.probing.baselines["metric"]) == {"entity_f1"}
 
     def test_few_texts_are_not_judged(self, clear_run):
         run = clear_run(clear_rows(24))
         report = chain.make(run, "inspection")
 
         assert report.suspects.empty
-        assert report.probing.floors.empty
-        assert chain.make(run, "inspection").probing.floors.empty
+        assert report.probing.baselines.empty
+        assert chain.make(run, "inspection").probing.baselines.empty
 
 
 class TestFloors:
     def test_both_models_are_scored_on_splits_they_were_not_fitted_on(self, clear_run):
-        floors = chain.make(clear_run(clear_rows()), "inspection").probing.floors
+        baselines = chain.make(clear_run(clear_rows()), "inspection").probing.baselines
 
-        assert floors[["floor", "split"]].values.tolist() == [
-            [floor, split] for split in ("validation", "test") for floor in ("words_linear", "frozen_linear")
+        assert baselines[["baseline", "split"]].values.tolist() == [
+            [baseline, split] for split in ("validation", "test") for baseline in ("words_linear", "frozen_linear")
         ]
-        assert (floors["metric"] == "accuracy").all()
-        assert (floors["value"] > 0.9).all()
-        assert ((floors["low"] <= floors["value"]) & (floors["value"] <= floors["high"])).all()
+        assert (baselines["metric"] == "accuracy").all()
+        assert (baselines["value"] > 0.9).all()
+        assert ((baselines["low"] <= baselines["value"]) & (baselines["value"] <= baselines["high"])).all()
 
 
 class TestMoreLabels:
@@ -255,7 +257,7 @@ class TestRealTexts:
             wrong = train.remove_columns("label").add_column("label", labels.tolist())
             changed = replace(embedded, splits=replace(splits, datasets={**splits.datasets, "train": wrong}))
 
-            suspects = judge_splits(changed, folds=5, seed=13, resampling=RESAMPLING).suspects
+            suspects = probe_labels(changed, folds=5, seed=13, resampling=RESAMPLING).suspects
 
             found = set(suspects["row"][suspects["split"] == "train"])
             planted = set(np.array(train["row"])[flipped].tolist())
@@ -282,7 +284,7 @@ class TestRealTexts:
             wrong = train.remove_columns("tags").add_column("tags", tags, feature=train.features["tags"])
             changed = replace(embedded, splits=replace(tagged, datasets={**tagged.datasets, "train": wrong}))
 
-            suspects = judge_splits(changed, folds=5, seed=13, resampling=RESAMPLING).suspects
+            suspects = probe_labels(changed, folds=5, seed=13, resampling=RESAMPLING).suspects
 
             found = set(suspects["row"][suspects["split"] == "train"])
             precision, recall = len(found & planted) / len(found), len(found & planted) / len(planted)

@@ -11,6 +11,8 @@ from ftkit.errors import RecipeError, RunError
 from ftkit.stages import chain, training
 from ftkit.stages.training.rate_finder import find_learning_rate, load_search, suggest_rate
 
+pytestmark = pytest.mark.slow
+
 
 class TestFindingALearningRate:
     def test_rates_rise_by_a_constant_factor_and_each_has_a_loss(self, make_run):

@@ -11,6 +11,8 @@ from ftkit.stages import chain
 from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.stages.evaluation.selection import _spread, choose_texts, doubt_prediction
 
+pytestmark = pytest.mark.slow
+
 PLACES = ("market", "bank", "film", "story")
 
 

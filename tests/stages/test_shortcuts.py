@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from ftkit.stages.inspection.shortcuts import find_giveaways
+from ftkit.stages.inspection.shortcuts import find_shortcuts
 
 TEXTS = [f"word{at} and more" + (" [leak]" if at < 30 else "") for at in range(100)]
 LABELS = np.array([[at < 30, at >= 30] for at in range(100)], dtype=float)
@@ -10,7 +10,7 @@ LABELS = np.array([[at < 30, at >= 30] for at in range(100)], dtype=float)
 
 def find(texts, labels, strength=0.95, fewest=20, size=30):
     parts = [(texts[at : at + size], csr_array(labels[at : at + size])) for at in range(0, len(texts), size)]
-    return find_giveaways(lambda: parts, labels=labels.shape[1], strength=strength, fewest=fewest)
+    return find_shortcuts(lambda: parts, labels=labels.shape[1], strength=strength, fewest=fewest)
 
 
 def test_the_token_that_gives_a_label_away_is_named():

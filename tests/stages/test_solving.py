@@ -22,6 +22,8 @@ from ftkit.stages.head.stage import is_solved
 from ftkit.stages.training import solving
 from ftkit.stages.training.solving import ADDED
 
+pytestmark = pytest.mark.slow
+
 SOLVED = {"learning_rate": 0.0, "optimizer": "auto", "epochs": 0.0}
 
 

@@ -14,6 +14,8 @@ from ftkit.frozen.store import features_dir, list_stores
 from ftkit.run import Run, read_json
 from ftkit.stages import chain, training
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 SETTINGS = {"head": {"dropout": 0.0, "top_layers": 1}, "training": {"epochs": 2.0, "seed": 3}}
 

@@ -25,6 +25,8 @@ from ftkit.run import Run, open_run
 from ftkit.stages import chain, training
 from ftkit.stages.head.stage import load_model
 
+pytestmark = pytest.mark.slow
+
 LONG = {"epochs": 40.0}
 
 

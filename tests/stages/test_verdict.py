@@ -12,17 +12,17 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import chain
-from ftkit.stages.evaluation.verdict import describe_verdict, read_floors
+from ftkit.stages.evaluation.verdict import describe_verdict, read_baselines
 from ftkit.view import tables
 
 SUMMARY = {"steps": 63, "epochs": 3.0, "learning_rate": 5e-5, "status": "done", "reason": ""}
 
 
-def make_metrics(own: float, floor: float, name: str = "accuracy") -> dict[str, Any]:
+def make_metrics(own: float, baseline: float, name: str = "accuracy") -> dict[str, Any]:
     baselines = {
         "majority": {name: {"value": 0.2}},
-        "words_linear": {name: {"value": floor / 2}},
-        "frozen_linear": {name: {"value": floor}},
+        "words_linear": {name: {"value": baseline / 2}},
+        "frozen_linear": {name: {"value": baseline}},
     }
     return {"metrics": {name: {"value": own}}, "baselines": baselines}
 
@@ -63,15 +63,15 @@ def test_nothing_is_said_where_it_is_better_or_there_is_nothing_to_compare(metri
     assert describe_verdict(metrics, SUMMARY, Recipe()) == ""
 
 
-def test_floors_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_the_card(
+def test_baselines_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_the_card(
     make_run: Callable[..., Run],
 ) -> None:
     run = make_run("topics.tsv")
     chain.make(run, "inspection")
-    path = run.path / "inspection" / "floors.csv"
-    floors = read_table(path, text=("floor", "split", "metric"))
+    path = run.path / "inspection" / "baselines.csv"
+    baselines = read_table(path, text=("baseline", "split", "metric"))
     row = {
-        "floor": "frozen_linear",
+        "baseline": "frozen_linear",
         "split": "test",
         "metric": "accuracy",
         "value": 1.0,
@@ -79,14 +79,16 @@ def test_floors_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_t
         "high": 1.0,
         "examples": 12,
     }
-    write_table(path, floors.iloc[:0].assign(**dict.fromkeys(row)).__class__([row]))  # tiny data have none of their own
+    write_table(
+        path, baselines.iloc[:0].assign(**dict.fromkeys(row)).__class__([row])
+    )  # tiny data have none of their own
 
     scored = chain.make(run, "evaluation")
 
-    assert read_floors(run, "test") == {
+    assert read_baselines(run, "test") == {
         "frozen_linear": {"accuracy": {"value": 1.0, "low": 0.9, "high": 1.0}, "examples": 12}
     }
-    assert read_floors(run, "validation") == {}
+    assert read_baselines(run, "validation") == {}
     assert scored.metrics["baselines"]["frozen_linear"]["accuracy"]["value"] == 1.0
     assert scored.metrics["verdict"].startswith("This model doesn't beat what costs next to nothing")
     assert scored.metrics["verdict"] in (run.path / "model" / "README.md").read_text(encoding="utf-8")
@@ -108,11 +110,11 @@ def test_what_it_beats_by_less_than_the_split_can_tell_is_said_apart() -> None:
     assert "no linear model" in tables.verdict_notice({**metrics, "baselines": {}}).to_text()
 
 
-def test_floors_of_other_data_do_not_count(make_run: Callable[..., Run]) -> None:
+def test_baselines_of_other_data_do_not_count(make_run: Callable[..., Run]) -> None:
     run = make_run("topics.tsv")
     chain.make(run, "inspection")
     status = json.loads((run.path / "status.json").read_text())
     status["inspection"]["fingerprint"] = "another"
     write_json(run.path / "status.json", status)
 
-    assert read_floors(Run.open(run.path), "test") == {}
+    assert read_baselines(Run.open(run.path), "test") == {}

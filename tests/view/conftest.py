@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ftkit.data.labels.codec import Spelling
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.stages.inspection.probing import Probing
 from ftkit.stages.inspection.stage import Report
 
@@ -29,7 +29,7 @@ LABELS = ("<b>bad</b><img src=x onerror=window.hacked=1>", "</td><script>window.
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let views believe that somebody looks at them in a browser."""
-    for module in ("atlas", "browser", "form", "tokens", "tryout"):
+    for module in ("atlas", "review", "form", "tokens", "tryout"):
         monkeypatch.setattr(f"ftkit.view.{module}.somebody_watches", lambda: True)
 
 
@@ -53,18 +53,18 @@ def hostile_run(make_run: Callable[..., Any], tmp_path: Path) -> Any:
 
 def doubt(report: Report, *, split: str = "train", most: int = 6) -> Report:
     """Return a report in which the first examples of a split are suspects, each with the label of the one after it."""
-    spelling, data = Spelling.of(report.splits), report.splits.datasets[split]
-    column, examples = "tags" if spelling.tagging else "label", list(data.select(range(min(most, len(data)))))
-    labels = [spelling.write(example[column]) for example in examples]
-    if spelling.tagging:  # as many as there are words
-        labels = [spelling.write(list(reversed(example[column]))) for example in examples]
+    codec, data = LabelCodec.of(report.splits), report.splits.datasets[split]
+    column, examples = "tags" if codec.tagging else "label", list(data.select(range(min(most, len(data)))))
+    labels = [codec.write(example[column]) for example in examples]
+    if codec.tagging:  # as many as there are words
+        labels = [codec.write(list(reversed(example[column]))) for example in examples]
     suspects = [
         {
             "split": split,
             "row": example["row"],
-            "given": spelling.write(example[column]),
+            "given": codec.write(example[column]),
             "score": at / 100,
-            "suggested": labels[at if spelling.tagging else (at + 1) % len(labels)],
+            "suggested": labels[at if codec.tagging else (at + 1) % len(labels)],
         }
         for at, example in enumerate(examples)
     ]

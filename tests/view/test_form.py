@@ -194,6 +194,7 @@ class TestForm:
         assert form.chart.rate.y[-1] == max(form.chart.rate.y)
 
 
+@pytest.mark.slow
 class TestFindingTheLearningRate:
     def test_the_button_searches_and_the_suggestion_is_taken_when_wanted(self, make_run, watched):
         form = Form(make_run(training={"batch_size": 64, "learning_rate": 0.0}), "training")

@@ -9,8 +9,8 @@ from ftkit.stages import chain, training
 from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view import tables
 from ftkit.view.board import Board
-from ftkit.view.browser import Review
 from ftkit.view.form import Form
+from ftkit.view.review import Review
 from ftkit.view.tokens import TokenView
 from ftkit.view.tryout import TryOut
 

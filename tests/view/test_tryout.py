@@ -8,6 +8,8 @@ from ftkit.stages import training
 from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view.tryout import TryOut
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def predictor(make_run, request):

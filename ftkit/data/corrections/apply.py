@@ -14,11 +14,12 @@ from ftkit.data.corrections.file import (
     fingerprint_example,
     read_corrections,
 )
-from ftkit.data.labels.codec import Spelling
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.labels.ids import LabelEncoder, LabelPlan
 from ftkit.data.types import Notes
-from ftkit.errors import DataError, plural
+from ftkit.errors import DataError
 from ftkit.recipe import Data
+from ftkit.words import plural
 
 __all__ = ["DROP", "Corrector", "open_corrections"]
 
@@ -35,7 +36,7 @@ def open_corrections(settings: Data, plan: LabelPlan) -> Corrector | None:
     if path is None:
         return None
     tagging, bio = plan.encoder.column == "tags", bool(plan.tag_scheme)
-    return Corrector(path, Spelling(labels=plan.labels, problem_type=plan.problem_type, tagging=tagging, bio=bio))
+    return Corrector(path, LabelCodec(labels=plan.labels, problem_type=plan.problem_type, tagging=tagging, bio=bio))
 
 
 class Corrector:
@@ -43,14 +44,14 @@ class Corrector:
 
     Args:
         path: of the file.
-        spelling: of the labels of the source.
+        codec: of the labels of the source.
 
     Raises:
         DataError: the file's errors; a new label that the source doesn't have; a wrong number of tags.
     """
 
-    def __init__(self, path: Path, spelling: Spelling) -> None:
-        self.path, self.spelling = path, spelling
+    def __init__(self, path: Path, codec: LabelCodec) -> None:
+        self.path, self.codec = path, codec
         corrections = read_corrections(path)
         check_agreement(corrections, path, key=self._key)
         self.changes = {self._key(item): (item, self._value(item)) for item in corrections}
@@ -66,13 +67,13 @@ class Corrector:
             encoder: of their labels.
             wanted: (N,) whether each goes to any split; only those are counted as changed.
         """
-        texts = batch.column("words" if self.spelling.tagging else "text").to_pylist()
+        texts = batch.column("words" if self.codec.tagging else "text").to_pylist()
         pairs = batch.column("text_pair").to_pylist() if "text_pair" in batch.schema.names else [None] * len(texts)
         packed, changed = batch.column("label").to_pylist(), {}
         for place, (text, pair, label) in enumerate(zip(texts, pairs, packed, strict=True)):
             if label is None or (fingerprint := fingerprint_example(text, pair)) not in self.fingerprints:
                 continue
-            key = fingerprint, self.spelling.write(encoder.encode(label, 0))
+            key = fingerprint, self.codec.write(encoder.encode(label, 0))
             if key not in self.changes:
                 continue
             self.matched.add(key)
@@ -82,16 +83,16 @@ class Corrector:
                 changed[place] = value
         return changed
 
-    def tell(self, notes: Notes) -> None:
+    def summarize(self, notes: Notes) -> None:
         """Say what was changed, and what was not found."""
         name, counts = self.path.name, self.counts
-        notes.say(
+        notes.add(
             f"{name}: {plural(counts['relabel'], 'example')} relabelled, {counts['drop']:,} dropped, "
             f"{counts['keep']:,} kept as decided; the source is not changed."
         )
         lost = [item.line for key, (item, _) in self.changes.items() if key not in self.matched]
         if lost:
-            notes.say(
+            notes.add(
                 f"{name}: {plural(len(lost), 'correction')} matched nothing (first: line {min(lost)}): has the "
                 "source changed since?"
             )
@@ -112,16 +113,16 @@ class Corrector:
                 )
 
     def _key(self, correction: Correction) -> tuple[str, str]:
-        return correction.fingerprint, self.spelling.normalise(correction.old)
+        return correction.fingerprint, self.codec.normalise(correction.old)
 
     def _value(self, correction: Correction) -> Any:
         """Return the new value of the label column."""
         if correction.action != "relabel":
             return DROP if correction.action == "drop" else None
         where = f"{self.path}, line {correction.line}"
-        value = self.spelling.read(correction.new, where)
-        if self.spelling.tagging:
-            words = len(self.spelling.split(correction.old))
+        value = self.codec.read(correction.new, where)
+        if self.codec.tagging:
+            words = len(self.codec.split(correction.old))
             if len(value) != words:
                 raise DataError(
                     where,

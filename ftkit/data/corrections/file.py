@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.labels.codec import Spelling
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.errors import DataError, nearest, show
 from ftkit.recipe import Data
 from ftkit.run import write_text
@@ -188,12 +188,12 @@ class Decided:
 
     Args:
         corrections: the decisions.
-        spelling: of the labels.
+        codec: of the labels.
     """
 
-    def __init__(self, corrections: Iterable[Correction], spelling: Spelling) -> None:
-        given = [(item.fingerprint, spelling.normalise(item.old)) for item in corrections]
-        put = [(item.fingerprint, spelling.normalise(item.new)) for item in corrections if item.action == "relabel"]
+    def __init__(self, corrections: Iterable[Correction], codec: LabelCodec) -> None:
+        given = [(item.fingerprint, codec.normalise(item.old)) for item in corrections]
+        put = [(item.fingerprint, codec.normalise(item.new)) for item in corrections if item.action == "relabel"]
         self._known = frozenset((*given, *put))
         self.fingerprints = frozenset(fingerprint for fingerprint, _ in given)
 
@@ -202,7 +202,7 @@ class Decided:
 
         Args:
             fingerprint: see `fingerprint_example`.
-            label: as `Spelling.write` has it.
+            label: as `LabelCodec.write` has it.
         """
         return (fingerprint, label) in self._known
 
@@ -216,30 +216,30 @@ def decided_rows(settings: Data, splits: Splits) -> frozenset[tuple[str, int]]:
     path = find_corrections(settings)
     if path is None:
         return frozenset()
-    spelling = Spelling.of(splits)
-    decided = Decided(read_corrections(path), spelling)
+    codec = LabelCodec.of(splits)
+    decided = Decided(read_corrections(path), codec)
     return frozenset(
         (split, row)
         for split, data in splits.datasets.items()
         if splits.labelled[split]
         for batch in data.iter(batch_size=BATCH)
-        for row in _find_decided(batch, decided, spelling)
+        for row in _find_decided(batch, decided, codec)
     )
 
 
-def _find_decided(batch: Mapping[str, Any], decided: Decided, spelling: Spelling) -> Iterator[int]:
-    texts, values = (batch[name] for name in (("words", "tags") if spelling.tagging else ("text", "label")))
+def _find_decided(batch: Mapping[str, Any], decided: Decided, codec: LabelCodec) -> Iterator[int]:
+    texts, values = (batch[name] for name in (("words", "tags") if codec.tagging else ("text", "label")))
     pairs = batch.get("text_pair") or [None] * len(texts)
     for row, text, pair, value in zip(batch["row"], texts, pairs, values, strict=True):
         fingerprint = fingerprint_example(text, pair)
-        if fingerprint in decided.fingerprints and decided.is_decided(fingerprint, spelling.write(value)):
+        if fingerprint in decided.fingerprints and decided.is_decided(fingerprint, codec.write(value)):
             yield row
 
 
-def identify(example: Mapping[str, Any], spelling: Spelling) -> tuple[str, str]:
+def identify(example: Mapping[str, Any], codec: LabelCodec) -> tuple[str, str]:
     """Return fingerprint and label of an example of a split, by which a correction finds it."""
-    text, value = ("words", "tags") if spelling.tagging else ("text", "label")
-    return fingerprint_example(example[text], example.get("text_pair")), spelling.write(example[value])
+    text, value = ("words", "tags") if codec.tagging else ("text", "label")
+    return fingerprint_example(example[text], example.get("text_pair")), codec.write(example[value])
 
 
 def _decision(correction: Correction) -> str:

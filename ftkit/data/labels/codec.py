@@ -15,13 +15,13 @@ from ftkit.errors import DataError, nearest, show
 if TYPE_CHECKING:
     from ftkit.data.types import Splits
 
-__all__ = ["Spelling", "is_number"]
+__all__ = ["LabelCodec", "is_number"]
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spelling:
+class LabelCodec:
     """How the values of a label column are written as text.
 
     A label by its name; several labels joined by `|`; the tags of a sentence, in BIO, joined by blanks; a number as
@@ -34,8 +34,8 @@ class Spelling:
     bio: bool = False
 
     @classmethod
-    def of(cls, splits: Splits) -> Spelling:
-        """Return the spelling of the labels of splits."""
+    def of(cls, splits: Splits) -> LabelCodec:
+        """Return the codec of the labels of splits."""
         return cls(
             labels=splits.labels,
             problem_type=splits.problem_type,
@@ -46,8 +46,8 @@ class Spelling:
     def write(self, value: Any) -> str:
         """Return the text of a value of the label column; empty where there is no gold label.
 
-        >>> spelling = Spelling(labels=("bad", "good"), problem_type="multi_label")
-        >>> spelling.write([0, 1]), spelling.read("good|bad", "line 2")
+        >>> codec = LabelCodec(labels=("bad", "good"), problem_type="multi_label")
+        >>> codec.write([0, 1]), codec.read("good|bad", "line 2")
         ('bad|good', [0, 1])
         """
         if self.problem_type == "regression":

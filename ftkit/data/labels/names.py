@@ -15,7 +15,7 @@ from ftkit.data.types import MOST_ROWS, Notes
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["LabelNames", "LabelStats", "check_labels", "collect_labels", "find_names", "is_unlabelled"]
+__all__ = ["LabelNames", "LabelStats", "check_labels", "collect_labels", "is_unlabelled", "name_labels"]
 
 SEPARATORS = "|;,"
 LIST_CELL = "[]"  # stands for a separator where cells hold lists such as ["joy", "fear"]
@@ -101,7 +101,7 @@ def is_unlabelled(stats: LabelStats, train: LabelStats) -> bool:
     return not stats.labelled or (set(stats.counts) <= NOT_LABELS and not set(stats.counts) & set(train.counts))
 
 
-def find_names(
+def name_labels(
     staged: Staged,
     stats: LabelStats,
     settings: Data,
@@ -133,7 +133,7 @@ def find_names(
     asked = settings.problem_type if settings.problem_type != "auto" else ""
     separator = _find_separator(stats, settings, staged, asked or known)
     problem_type, why = _decide(stats, staged, asked=asked, known=known, separator=separator)
-    notes.say(f"Problem type {problem_type} ({why}).")
+    notes.add(f"Problem type {problem_type} ({why}).")
     if problem_type == "regression":
         _check_numbers(stats, staged)
         return LabelNames(problem_type=problem_type)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 
 from ftkit.data.labels.ids import LabelPlan, make_encoder
-from ftkit.data.labels.names import LabelStats, check_labels, collect_labels, find_names, is_unlabelled
+from ftkit.data.labels.names import LabelStats, check_labels, collect_labels, is_unlabelled, name_labels
 from ftkit.data.labels.tags import plan_tags
 from ftkit.data.staging import Staged
 from ftkit.data.types import Notes, Reading
-from ftkit.errors import DataError, plural
+from ftkit.errors import DataError
 from ftkit.recipe import Data
+from ftkit.words import plural
 
 __all__ = ["plan_labels"]
 
@@ -38,14 +39,14 @@ def _plan_names(staged: Mapping[str, Staged], reading: Reading, settings: Data, 
     train = stats["train"]
     unlabelled = {split for split in staged if split != "train" and is_unlabelled(stats[split], train)}
     others = [one for split, one in stats.items() if split != "train" and split not in unlabelled]
-    found = find_names(
+    found = name_labels(
         staged["train"], train, settings, notes, known=reading.problem_type, order=reading.label_order, others=others
     )
     for split, part in staged.items():
         if split in unlabelled:
             _accept_unlabelled(part, notes)
             continue
-        _tell_missing(part, stats[split], notes, several=found.problem_type == "multi_label")
+        _note_missing(part, stats[split], notes, several=found.problem_type == "multi_label")
         check_labels(stats[split], found, part)
     several = found.problem_type == "multi_label"
     how = "by the rarest label of each text" if several else "by label"
@@ -63,12 +64,12 @@ def _accept_unlabelled(part: Staged, notes: Notes) -> None:
     if not part.part.split.startswith("test"):
         remedy = "Add the labels, or take the file away: then validation is made from train."
         raise DataError(str(part.part.path), expected=f"labels in {part.part.split}", found="none", remedy=remedy)
-    notes.say(f"{part.part.path.name}: {part.part.split} has no labels; it can be predicted, not scored.")
+    notes.add(f"{part.part.path.name}: {part.part.split} has no labels; it can be predicted, not scored.")
 
 
-def _tell_missing(part: Staged, stats: LabelStats, notes: Notes, *, several: bool) -> None:
+def _note_missing(part: Staged, stats: LabelStats, notes: Notes, *, several: bool) -> None:
     if several and stats.blank:
-        notes.say(
+        notes.add(
             f"{part.part.path.name}: {plural(stats.blank, 'example')} without any label kept: none of them applies."
         )
         stats.missing -= stats.blank

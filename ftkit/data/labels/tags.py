@@ -9,7 +9,8 @@ from ftkit.data.labels.ids import LabelPlan, TagEncoder
 from ftkit.data.labels.schemes import TagStats, find_scheme, order_tags
 from ftkit.data.staging import Staged, read_staged, unpack_label
 from ftkit.data.types import MOST_ROWS, Notes
-from ftkit.errors import DataError, plural, show
+from ftkit.errors import DataError, show
+from ftkit.words import plural
 
 __all__ = ["plan_tags"]
 
@@ -47,7 +48,7 @@ def plan_tags(staged: Mapping[str, Staged], accept: Callable[[Staged], None], no
         )
     labels = order_tags({tag for split in schemes for tag in stats[split].tags}, bio=bio)
     for split, scheme in schemes.items():
-        _tell_scheme(staged[split], stats[split], scheme, notes)
+        _note_scheme(staged[split], stats[split], scheme, notes)
         if bool(scheme) != bio and split != "train" and set(stats[split].tags) != {"O"}:
             raise _scheme_error(staged[split], stats[split], bio=bio)
     return LabelPlan(
@@ -89,12 +90,12 @@ def _collect_tags(part: Staged, notes: Notes) -> TagStats:
     return stats
 
 
-def _tell_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> None:
+def _note_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> None:
     name = part.part.path.name
     if not scheme:
-        notes.say(f"{name}: {plural(len(stats.tags), 'plain tag')}, no entity scheme.")
+        notes.add(f"{name}: {plural(len(stats.tags), 'plain tag')}, no entity scheme.")
         return
-    notes.say(f"{name}: entity tags in the scheme {scheme}{'' if scheme == 'BIO' else ', converted to BIO'}.")
+    notes.add(f"{name}: entity tags in the scheme {scheme}{'' if scheme == 'BIO' else ', converted to BIO'}.")
     if scheme == "BIO" and stats.loose_starts and stats.first_loose:
         place = f"{name}, {part.part.unit} {stats.first_loose[0]}, word {stats.first_loose[1] + 1}"
         notes.mend(

@@ -35,7 +35,7 @@ def open_class_files(folders: Mapping[str, Path], settings: Data, notes: Notes) 
                 remedy="Put the texts of each class in a file of its name, one a line.",
             )
         files = {label: open_text(path, settings.encoding, notes) for label, path in names.items()}
-        notes.say(f"{folder.name}: one file a class ({', '.join(names)}), one text a line.")
+        notes.add(f"{folder.name}: one file a class ({', '.join(names)}), one text a line.")
         parts.append(Part(split=split, path=folder, examples=partial(_examples, files, notes), unit="text"))
     return Reading(parts=tuple(parts))
 

@@ -58,7 +58,7 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
         tag = "no tags" if layout.tag is None else f"tags in column {layout.tag}"
         apart = "tabs" if layout.tabs else "blanks"
         head = ", a header line" if layout.header else ""
-        notes.say(f"{file.path.name}: columns apart by {apart}{head}, words in column {layout.word}, {tag} (from 0).")
+        notes.add(f"{file.path.name}: columns apart by {apart}{head}, words in column {layout.word}, {tag} (from 0).")
         stream = partial(
             _examples,
             partial(_conll_sentences, file, layout, notes),
@@ -84,7 +84,7 @@ def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> 
         tag = find_column(settings.label_column or "upos", CONLLU_COLUMNS, where=where, setting="label_column")
         assert word is not None
         assert tag is not None
-        notes.say(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
+        notes.add(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
         stream = partial(
             _examples,
             partial(_conllu_sentences, file, notes),
@@ -113,7 +113,7 @@ def _has_documents(files: Mapping[str, TextFile], mark: str, notes: Notes) -> bo
     counts = [sum(line.startswith(mark) for line in file.lines()) for file in files.values()]
     if min(counts) < FEWEST_DOCUMENTS:
         return False
-    notes.say(
+    notes.add(
         f"{sum(counts):,} lines {mark} begin documents: each is kept on one side of splits that are made, and "
         "intervals resample whole documents."
     )

@@ -35,9 +35,9 @@ def open_folders(folders: Mapping[str, Path], settings: Data, notes: Notes) -> R
             )
         skipped = [path for path in classes if path.name == UNLABELLED]
         if skipped:
-            notes.say(f"{folder.name}/{UNLABELLED} is left out: its texts have no label.")
+            notes.add(f"{folder.name}/{UNLABELLED} is left out: its texts have no label.")
         kept = [path for path in classes if path not in skipped]
-        notes.say(f"{folder.name}: one folder a class ({', '.join(path.name for path in kept)}), one text a file.")
+        notes.add(f"{folder.name}: one folder a class ({', '.join(path.name for path in kept)}), one text a file.")
         stream = partial(_examples, kept, settings.encoding, notes)
         parts.append(Part(split=split, path=folder, examples=stream, unit="file"))
     return Reading(parts=tuple(parts))

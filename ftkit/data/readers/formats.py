@@ -145,7 +145,7 @@ def _reads_as_glue(folder: Path, settings: Data, notes: Notes) -> bool:
     try:
         open_glue(folder, settings, Notes())
     except DataError as error:
-        notes.say(f"{folder.name}: named like a GLUE task, which it isn't: {error.where} lacks {error.expected}.")
+        notes.add(f"{folder.name}: named like a GLUE task, which it isn't: {error.where} lacks {error.expected}.")
         return False
     return True
 
@@ -207,7 +207,7 @@ def _open_files(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Read
     files = {split: open_text(path, settings.encoding, notes) for split, path in paths.items()}
     if name == "auto":
         name, why = detect_format(files["train"])
-        notes.say(f"{paths['train'].name}: format {name} ({why}).")
+        notes.add(f"{paths['train'].name}: format {name} ({why}).")
         return _open_guessed(name, why, files, settings, notes)
     return TEXT_FORMATS[name](files, settings, notes)
 

@@ -98,7 +98,7 @@ def open_glue(folder: Path, settings: Data, notes: Notes) -> Reading:
             expected=f"the folder of a GLUE task ({names}) with its train.tsv",
             found=f"a folder named {folder.name!r}",
         )
-    notes.say(f"{folder.name}: GLUE task {task.name}, quotes are ordinary characters.")
+    notes.add(f"{folder.name}: GLUE task {task.name}, quotes are ordinary characters.")
     parts: list[Part] = []
     for split, name in (("train", name) for name in task.train):
         parts += _open_one(folder, name, split, task, settings, notes, parts)
@@ -115,7 +115,7 @@ def _open_one(
     if not path.is_file():
         return []
     if any(part.split == split for part in before):
-        notes.say(f"{name} is not used: {split} is read from {next(p.path.name for p in before if p.split == split)}.")
+        notes.add(f"{name} is not used: {split} is read from {next(p.path.name for p in before if p.split == split)}.")
         return []
     file = open_text(path, settings.encoding, notes)
     dialect = _dialect(file, task)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.readers.records import Row, Table, open_records
+from ftkit.data.readers.records import Records, Row, open_records
 from ftkit.data.types import Notes, Reading
 from ftkit.errors import DataError, show
 from ftkit.paths import split_revision
@@ -50,11 +50,11 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
         raise DataError(source, expected="a split named train", found=found, remedy="Download the files and name one.")
     unused = [str(name) for name in splits if name not in names.values()]
     if unused:
-        notes.say(f"{source}: not used: {', '.join(unused)}.")
+        notes.add(f"{source}: not used: {', '.join(unused)}.")
     found = f"read at revision {revision}, " if revision else ""
-    notes.say(f"{source}: {found}kept in the cache; a newer version on the hub is not looked for.")
+    notes.add(f"{source}: {found}kept in the cache; a newer version on the hub is not looked for.")
     tables = {
-        split: Table(
+        split: Records(
             path=Path(f"{source}/{name}"),
             rows=partial(_rows, splits[name]),
             unit="row",

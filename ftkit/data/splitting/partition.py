@@ -12,8 +12,9 @@ from ftkit.data.splitting.groups import count_groups, draw_groups, join_groups
 from ftkit.data.splitting.sampling import draw_stratified
 from ftkit.data.staging import Staged, read_staged
 from ftkit.data.types import Notes
-from ftkit.errors import DataError, plural
+from ftkit.errors import DataError
 from ftkit.recipe import Data
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,9 +123,9 @@ def _assign_part(
         groups = _collect_groups(staged)[free]
         groups = np.unique(groups, return_inverse=True)[1]
         if groups.max(initial=-1) < len(made) and not settings.group_column:
-            notes.say("Nearly all texts are the same: copies can't be kept on one side of the splits.")
+            notes.add("Nearly all texts are the same: copies can't be kept on one side of the splits.")
             groups = np.arange(len(free))
-        _tell_groups(groups, staged, settings, notes)
+        _note_groups(groups, staged, settings, notes)
         _make_splits(staged, targets, free, strata, groups, made, settings, notes, how=how)
     if settings.limit:
         _limit(targets, names, strata, settings, notes, how=how)
@@ -159,8 +160,8 @@ def _make_splits(
             drawn = draw_groups(strata[rest] * 0, groups[left], 1, seed=settings.split_seed)
         targets[rest[drawn]] = position
         told = f"{plural(len(drawn), 'example')}, {share:.0%} of {total:,}, seed {settings.split_seed}"
-        notes.say(f"No {split} split was given: made from train, {_drawn(how)} ({told}).")
-    _tell_rare(strata[free], notes)
+        notes.add(f"No {split} split was given: made from train, {_drawn(how)} ({told}).")
+    _note_rare(strata[free], notes)
 
 
 def _collect_groups(staged: Staged) -> np.ndarray:
@@ -177,7 +178,7 @@ def _collect_groups(staged: Staged) -> np.ndarray:
     return join_groups(np.concatenate(alike), *([np.concatenate(named)] if named else []))
 
 
-def _tell_groups(groups: Any, staged: Staged, settings: Data, notes: Notes) -> None:
+def _note_groups(groups: Any, staged: Staged, settings: Data, notes: Notes) -> None:
     """Say how many groups stay together, where there are any."""
     import numpy as np
 
@@ -188,19 +189,19 @@ def _tell_groups(groups: Any, staged: Staged, settings: Data, notes: Notes) -> N
     if staged.grouped:
         kind = f"of one {settings.group_column or 'document'}, or {kind}"
     count = len(np.unique(groups))
-    notes.say(
+    notes.add(
         f"{staged.part.path.name}: {plural(held, 'example')} {kind} are {plural(several, 'group')}; with the "
         f"others these are {count:,} groups, each kept on one side of the splits."
     )
 
 
-def _tell_rare(strata: Any, notes: Notes) -> None:
+def _note_rare(strata: Any, notes: Notes) -> None:
     import numpy as np
 
     _, sizes = np.unique(strata, return_counts=True)
     single = int((sizes == 1).sum())
     if single:
-        notes.say(f"{plural(single, 'label')} with a single example can't be stratified: kept in train.")
+        notes.add(f"{plural(single, 'label')} with a single example can't be stratified: kept in train.")
 
 
 def _limit(targets: Any, names: tuple[str, ...], strata: Any, settings: Data, notes: Notes, *, how: str) -> None:
@@ -215,7 +216,7 @@ def _limit(targets: Any, names: tuple[str, ...], strata: Any, settings: Data, no
         targets[members] = DROPPED
         targets[members[drawn]] = position
         told = _drawn("" if strata is None else how)
-        notes.say(
+        notes.add(
             f"limit={settings.limit}: {settings.limit:,} of {len(members):,} {split} examples, {told}, "
             f"seed {settings.split_seed}."
         )

@@ -12,7 +12,7 @@ from ftkit.data.corrections.apply import DROP, Corrector
 from ftkit.data.labels.ids import LabelEncoder, LabelPlan
 from ftkit.data.splitting.partition import DROPPED, Assignment
 from ftkit.data.staging import Progress, Staged, read_staged
-from ftkit.errors import plural
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     import datasets

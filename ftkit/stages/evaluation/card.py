@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ftkit.model.optimizers import name_optimizer
 from ftkit.recipe import Recipe
-from ftkit.run import Run, write_text
+from ftkit.run import Run, read_json, write_text
+from ftkit.scoring.decoding import find_decoder
 from ftkit.stages.evaluation.verdict import name_baseline
+
+if TYPE_CHECKING:
+    from ftkit.data.types import Splits
 
 __all__ = ["write_model_card"]
 
@@ -51,10 +56,8 @@ print(model("{example}"))
 """
 
 
-def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
+def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Splits) -> None:
     """Write model/README.md from the scores, the recipe and the summaries of the stages."""
-    from ftkit.run import read_json
-
     recipe, summary = run.recipe, read_json(run.path / "training" / "summary.json")
     names, cut = list(metrics["baselines"]), run.status()["training"].cut
     counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
@@ -85,8 +88,6 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Any) -> None:
 
 
 def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
-    from ftkit.model.optimizers import name_optimizer
-
     solved = summary.get("solved")
     if solved and recipe.head.tune == "head":
         return f"output layer solved on {solved['examples']:,} states, reads {solved['reads']}"
@@ -97,9 +98,7 @@ def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _describe_decoding(recipe: Recipe, splits: Any) -> str:
-    from ftkit.scoring.decoding import find_decoder
-
+def _describe_decoding(recipe: Recipe, splits: Splits) -> str:
     if splits.task != "token-classification" or not find_decoder(splits.labels):
         return ""
     if recipe.evaluation.decoding == "greedy":

@@ -24,6 +24,8 @@ from ftkit.scoring.decoding import find_decoder
 from ftkit.scoring.spans import entity_spans
 from ftkit.scoring.tagging import word_tags
 from ftkit.speed.devices import is_accelerator
+from ftkit.stages.head.stage import load_model
+from ftkit.stages.machine import find_device, recall_precision
 
 __all__ = ["Predictor"]
 
@@ -46,9 +48,6 @@ class Predictor:
     """
 
     def __init__(self, run: Run | Path | str, *, batch_size: int = 0) -> None:
-        from ftkit.stages.head.stage import load_model
-        from ftkit.stages.machine import choose_device, recall_precision
-
         run = run if isinstance(run, Run) else Run.open(run)
         if not (run.path / "model" / "config.json").is_file():
             raise ModelError(
@@ -57,7 +56,7 @@ class Predictor:
                 found="none",
                 remedy=f"Train it: ftkit run {run.path / 'recipe.toml'}",
             )
-        folder, self.device = str(run.path / "model"), choose_device(run.recipe)
+        folder, self.device = str(run.path / "model"), find_device(run.recipe)
         config = read_json(run.path / "model" / "config.json")
         self.task = (
             "token-classification"

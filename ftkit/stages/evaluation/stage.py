@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.errors import DataError
-from ftkit.frozen.states import seen_through
+from ftkit.frozen.states import reading_states
 from ftkit.model.inference import Chunk, read_column
+from ftkit.model.losses import build_loss
 from ftkit.model.scoring import THRESHOLD, Predictions, predict_split, score_predictions
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
@@ -19,11 +20,15 @@ from ftkit.scoring.tagging import word_tags
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.evaluation.card import write_model_card
-from ftkit.stages.evaluation.verdict import describe_verdict, read_floors
-from ftkit.stages.machine import choose_device, lent_machine, recall_precision
+from ftkit.stages.evaluation.verdict import describe_verdict, read_baselines
+from ftkit.stages.machine import find_device, lent_machine, recall_precision
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedModel
+
+    from ftkit.data.types import Splits
+    from ftkit.model.encoded import Encoded
 
 __all__ = ["Scored", "compute", "load", "majority_predictions"]
 
@@ -65,13 +70,13 @@ def compute(run: Run) -> Scored:
             found="none",
             remedy="Score validation: -p evaluation.split=validation.",
         )
-    device = choose_device(recipe)
+    device = find_device(recipe)
     precision = recall_precision(run, device)
     threads = int(read_json(run.path / "environment.json").get("threads", recipe.training.threads))
     model = head.load_model(str(run.path / "model"), splits.task).to(device)
     writer = PredictionWriter(folder, encoded, split)
     tune, new = recipe.head.tune, head.new_parameters(run)
-    with lent_machine(device, threads), seen_through(model, encoded, (split,), recipe, tune, new, precision) as seen:
+    with lent_machine(device, threads), reading_states(model, encoded, (split,), recipe, tune, new, precision) as seen:
         predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
@@ -121,7 +126,7 @@ def _read_example(run: Run, split: str) -> tuple[str, str]:
     return first[at][:LONGEST_SHOWN], (second or "")[:LONGEST_SHOWN]
 
 
-def majority_predictions(splits: Any, split: str) -> Predictions:
+def majority_predictions(splits: Splits, split: str) -> Predictions:
     """Predict what is most frequent in training for every text: the label, the mean, or the tag of most words."""
     train, data = splits.datasets["train"], splits.datasets[split]
     if splits.task == "token-classification":
@@ -141,7 +146,7 @@ def majority_predictions(splits: Any, split: str) -> Predictions:
 class PredictionWriter:
     """Streams predictions into evaluation/predictions.parquet: row, gold, predicted, probabilities."""
 
-    def __init__(self, folder: Any, encoded: Any, split: str) -> None:
+    def __init__(self, folder: Any, encoded: Encoded, split: str) -> None:
         self.path, self.temporary = folder / "predictions.parquet", folder / ".predictions.tmp"
         self.splits, self.data = encoded.splits, encoded.splits.datasets[split]
         self.writer: Any = None
@@ -190,10 +195,14 @@ class PredictionWriter:
 
 
 def _predict(
-    model: Any, encoded: Any, rows: Any, split: str, recipe: Recipe, precision: str, on_chunk: Any = None
+    model: PreTrainedModel,
+    encoded: Encoded,
+    rows: Any,
+    split: str,
+    recipe: Recipe,
+    precision: str,
+    on_chunk: Any = None,
 ) -> Predictions:
-    from ftkit.model.losses import build_loss
-
     splits = encoded.splits
     words = splits.datasets[split]["words"] if splits.task == "token-classification" else None
     return predict_split(
@@ -210,21 +219,21 @@ def _predict(
     )
 
 
-def _score_baselines(run: Run, encoded: Any, split: str, precision: str) -> dict[str, Any]:
+def _score_baselines(run: Run, encoded: Encoded, split: str, precision: str) -> dict[str, Any]:
     recipe, splits = run.recipe, encoded.splits
     data = splits.datasets[split]
     majority = score_predictions(majority_predictions(splits, split), data, splits, **_resampling(recipe))
     picked = _pick(len(data), recipe.evaluation.baseline_examples, recipe.data.split_seed)
-    rows, model = encoded.datasets[split], head.load_head_model(run).to(choose_device(recipe))
+    rows, model = encoded.datasets[split], head.load_head_model(run).to(find_device(recipe))
     kept = rows.select(np.flatnonzero(np.isin(read_column(rows, "text"), picked)))
     part = replace(encoded, datasets={split: kept})
-    with seen_through(model, part, (split,), recipe, "head", head.new_parameters(run), precision) as seen:
+    with reading_states(model, part, (split,), recipe, "head", head.new_parameters(run), precision) as seen:
         untrained = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision)
     scores = score_predictions(untrained, data.select(picked), splits, **_resampling(recipe))
     return {
         "majority": {**majority.to_json()["metrics"], "examples": majority.examples},
         "untrained_head": {**scores.to_json()["metrics"], "examples": scores.examples},
-        **read_floors(run, split),
+        **read_baselines(run, split),
     }
 
 
@@ -247,7 +256,7 @@ def _write_confusion(folder: Any, scores: Any) -> None:
         write_table(folder / "confusion.csv", table, index_label="gold")
 
 
-def _write_errors(folder: Any, encoded: Any, split: str) -> None:
+def _write_errors(folder: Any, encoded: Encoded, split: str) -> None:
     """Write the mistakes of which the model was surest."""
     import pandas as pd
 
@@ -256,7 +265,7 @@ def _write_errors(folder: Any, encoded: Any, split: str) -> None:
     write_table(folder / "errors.csv", pd.DataFrame(found, columns=columns))
 
 
-def _mistakes(folder: Any, encoded: Any, split: str) -> Iterator[dict[str, Any]]:
+def _mistakes(folder: Any, encoded: Encoded, split: str) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     data, at = encoded.splits.datasets[split], 0
@@ -274,7 +283,7 @@ def _text(example: Mapping[str, Any]) -> str:
     return f"{text} ⏎ {example['text_pair']}" if example.get("text_pair") else text
 
 
-def _judge(item: Mapping[str, Any], example: Mapping[str, Any], splits: Any) -> dict[str, Any]:
+def _judge(item: Mapping[str, Any], example: Mapping[str, Any], splits: Splits) -> dict[str, Any]:
     """Return gold, predicted and how sure the model was; in regression how far off it is."""
     if splits.task == "token-classification":
         wrong = [at for at, (a, b) in enumerate(zip(item["gold"], item["predicted"], strict=True)) if a != b]

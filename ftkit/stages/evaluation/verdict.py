@@ -9,10 +9,12 @@ from typing import Any
 from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe
 from ftkit.run import Run
+from ftkit.spreadsheets import read_table
+from ftkit.stages.findings import find_baselines
 
-__all__ = ["FLOOR_NAMES", "describe_verdict", "name_baseline", "read_floors"]
+__all__ = ["BASELINE_NAMES", "describe_verdict", "name_baseline", "read_baselines"]
 
-FLOOR_NAMES = {"words_linear": "words and a linear model", "frozen_linear": "frozen encoder and a linear model"}
+BASELINE_NAMES = {"words_linear": "words and a linear model", "frozen_linear": "frozen encoder and a linear model"}
 MANY_STEPS = 300  # below that more of them is the first thing to try
 
 
@@ -22,32 +24,31 @@ def name_baseline(key: str) -> str:
     >>> name_baseline("words_linear"), name_baseline("untrained_head")
     ('words and a linear model', 'untrained head')
     """
-    return FLOOR_NAMES.get(key, key.replace("_", " "))
+    return BASELINE_NAMES.get(key, key.replace("_", " "))
 
 
-def read_floors(run: Run, split: str) -> dict[str, dict[str, Any]]:
+def read_baselines(run: Run, split: str) -> dict[str, dict[str, Any]]:
     """Return the scores of the inspection's probes on a split, as baselines; {} where there are none of these data.
 
     Args:
         run: whose inspection may be done.
         split: that was scored.
     """
-    from ftkit.spreadsheets import read_table
     from ftkit.stages.chain import is_current
 
-    path = run.path / "inspection" / "floors.csv"
+    path = find_baselines(run.path / "inspection")
     try:
         if not path.is_file() or not is_current(run, "inspection"):
             return {}
-        rows = read_table(path, text=("floor", "split", "metric")).to_dict("records")
+        table = read_table(path, text=("baseline", "floor", "split", "metric"))
     except (FtkitError, OSError, ValueError):
         return {}
     return {
-        str(row["floor"]): {
+        str(row["baseline"]): {
             str(row["metric"]): {name: row[name] for name in ("value", "low", "high")},
             "examples": int(row["examples"]),
         }
-        for row in rows
+        for row in table.rename(columns={"floor": "baseline"}).to_dict("records")
         if row["split"] == split and math.isfinite(row["value"])
     }
 
@@ -64,20 +65,20 @@ def describe_verdict(metrics: Mapping[str, Any], summary: Mapping[str, Any], rec
 
     name = next(iter(metrics["metrics"]))
     own = metrics["metrics"][name]["value"]
-    floors = {
-        floor: scores[name]["value"]
-        for floor, scores in metrics["baselines"].items()
-        if floor in FLOOR_NAMES and name in scores
+    baselines = {
+        baseline: scores[name]["value"]
+        for baseline, scores in metrics["baselines"].items()
+        if baseline in BASELINE_NAMES and name in scores
     }
-    if own is None or not floors:
+    if own is None or not baselines:
         return ""
     sign = 1 if higher_is_better(name) else -1
-    best = max(floors, key=lambda floor: sign * floors[floor])
-    if sign * own > sign * floors[best]:
+    best = max(baselines, key=lambda baseline: sign * baselines[baseline])
+    if sign * own > sign * baselines[best]:
         return ""
     return (
-        f"This model doesn't beat what costs next to nothing: {name} {own:.4f}, {FLOOR_NAMES[best]} "
-        f"{floors[best]:.4f}. Try {_advise(summary, recipe)}."
+        f"This model doesn't beat what costs next to nothing: {name} {own:.4f}, {BASELINE_NAMES[best]} "
+        f"{baselines[best]:.4f}. Try {_advise(summary, recipe)}."
     )
 
 

@@ -1,7 +1,7 @@
 """Put a new output layer on an encoder, and decide which parameters are trained."""
 
 from ftkit.stages.head.stage import (
-    Prepared,
+    PreparedHead,
     build_model,
     choose_learning_rate,
     compute,
@@ -17,7 +17,7 @@ from ftkit.stages.head.stage import (
 )
 
 __all__ = [
-    "Prepared",
+    "PreparedHead",
     "build_model",
     "choose_learning_rate",
     "compute",

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.types import Splits
+from ftkit.model.encoders import load_tokenizer, longest_input
 from ftkit.run import Run
+from ftkit.speed.devices import device_of, is_accelerator, is_out_of_memory, peak_device_memory, reset_peak, wait_for
+from ftkit.stages.machine import find_device, lent_machine, prepare_machine
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 __all__ = ["FirstPass", "pass_first_batch"]
 
@@ -43,7 +47,7 @@ class FirstPass:
     spread: float
 
 
-def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -> FirstPass:
+def pass_first_batch(model: PreTrainedModel, splits: Splits, run: Run, new: Sequence[str]) -> FirstPass:
     """Run a model over a few examples, then train it on them against the clock; no weight changes.
 
     Args:
@@ -54,10 +58,8 @@ def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -
     """
     from ftkit.model.inference import forward
     from ftkit.model.losses import build_loss
-    from ftkit.speed.devices import is_out_of_memory
-    from ftkit.stages.machine import choose_device
 
-    device = choose_device(run.recipe)
+    device = find_device(run.recipe)
     batch, read, layer = _encode_examples(model, splits, run), [], _output_layer(model, new)
     model.to(device).eval()
     with layer.register_forward_pre_hook(lambda _, given: read.append(given[0])) if layer else nullcontext():
@@ -82,7 +84,7 @@ def pass_first_batch(model: Any, splits: Splits, run: Run, new: Sequence[str]) -
     )
 
 
-def _time_steps(model: Any, batch: Any, loss: Any, run: Run) -> tuple[float, float]:
+def _time_steps(model: PreTrainedModel, batch: Any, loss: Any, run: Run) -> tuple[float, float]:
     """Return tokens a second of forward and backward passes, the fastest of a few, and the bytes that a token takes.
 
     Random state and weights stay. On a GPU the passes are replayed as a graph, as in a training.
@@ -90,9 +92,7 @@ def _time_steps(model: Any, batch: Any, loss: Any, run: Run) -> tuple[float, flo
     import torch
 
     from ftkit.speed.attention import choose_attention, using_attention
-    from ftkit.speed.devices import device_of, is_accelerator, peak_device_memory, reset_peak, wait_for
     from ftkit.speed.graphs import CudaCapture, decide_graphs
-    from ftkit.stages.machine import lent_machine, prepare_machine
 
     device = device_of(model)
     precision = prepare_machine(run.recipe, device).name
@@ -131,8 +131,6 @@ def _time_steps(model: Any, batch: Any, loss: Any, run: Run) -> tuple[float, flo
 
 
 def _time_once(step: Callable[[], None], device: torch.device) -> float:
-    from ftkit.speed.devices import wait_for
-
     wait_for(device)
     begun = time.perf_counter()
     step()
@@ -140,9 +138,8 @@ def _time_once(step: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - begun
 
 
-def _encode_examples(model: Any, splits: Splits, run: Run) -> dict[str, Tensor]:
+def _encode_examples(model: PreTrainedModel, splits: Splits, run: Run) -> dict[str, Tensor]:
     from ftkit.model.batching import Collator
-    from ftkit.model.encoders import load_tokenizer, longest_input
     from ftkit.model.tokenization import Encoder
 
     train = splits.datasets["train"]
@@ -159,7 +156,7 @@ def _encode_examples(model: Any, splits: Splits, run: Run) -> dict[str, Tensor]:
     return collator(rows)
 
 
-def _output_layer(model: Any, new: Sequence[str]) -> Any:
+def _output_layer(model: PreTrainedModel, new: Sequence[str]) -> Any:
     """Return the linear layer that is the whole head, None where a head has more."""
     from torch import nn
 

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.types import Splits
-from ftkit.errors import FtkitError, ModelError, RecipeError, plural
-from ftkit.model.encoders import load_config, resolve_encoder
+from ftkit.errors import FtkitError, ModelError, RecipeError
+from ftkit.model.encoders import load_config, load_tokenizer, resolve_encoder
 from ftkit.model.quiet import quietly
 from ftkit.recipe import Head, Recipe
 from ftkit.run import Run, read_json, write_json, write_text
 from ftkit.stages.head.first_pass import pass_first_batch
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = [
-    "Prepared",
+    "PreparedHead",
     "build_model",
     "choose_learning_rate",
     "compute",
@@ -40,7 +42,7 @@ ODD = 0.5  # a first loss this far above ln(classes), relative to it, is worth a
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class PreparedHead:
     """A model that is ready to be trained.
 
     Attributes:
@@ -53,7 +55,7 @@ class Prepared:
         notes: what was replaced or is odd, in words.
     """
 
-    model: Any
+    model: PreTrainedModel
     parameters: pd.DataFrame
     first_loss: float
     expected_loss: float
@@ -104,7 +106,7 @@ def build_model(splits: Splits, settings: Head) -> tuple[Any, list[str], list[st
     return model, new, notes
 
 
-def freeze(model: Any, settings: Head, new: Sequence[str], *, tune: str) -> Any:
+def freeze(model: PreTrainedModel, settings: Head, new: Sequence[str], *, tune: str) -> Any:
     """Set which parameters are trained, and return the model, wrapped with adapters for `lora`.
 
     Args:
@@ -211,9 +213,8 @@ def new_parameters(run: Run) -> list[str]:
     return list(read_json(run.folder("head") / "summary.json")["new"])
 
 
-def compute(run: Run) -> Prepared:
+def compute(run: Run) -> PreparedHead:
     """Build the model of a run, check its first loss, and save it."""
-    from ftkit.model.encoders import load_tokenizer
     from ftkit.stages.chain import read_splits
 
     splits, settings, folder = read_splits(run), run.recipe.head, run.folder("head")
@@ -245,7 +246,7 @@ def compute(run: Run) -> Prepared:
             "bytes_per_token": first.room,
         },
     )
-    return Prepared(
+    return PreparedHead(
         model=model,
         parameters=table,
         first_loss=first.loss,
@@ -256,7 +257,7 @@ def compute(run: Run) -> Prepared:
     )
 
 
-def load(run: Run) -> Prepared:
+def load(run: Run) -> PreparedHead:
     """Load the model that the head stage saved; learning rates are those of the present recipe."""
     folder = run.folder("head")
     summary = read_json(folder / "summary.json")
@@ -266,7 +267,7 @@ def load(run: Run) -> Prepared:
     table = describe_parameters(model, run.recipe, summary["new"], rate)
     if table.to_csv(index=False) != (folder / "parameters.csv").read_text(encoding="utf-8"):
         write_text(folder / "parameters.csv", table.to_csv(index=False))  # rates are the training's, and may change
-    return Prepared(
+    return PreparedHead(
         model=model,
         parameters=table,
         notes=summary["notes"],
@@ -303,7 +304,7 @@ def load_model(folder: str, task: str) -> Any:
         ) from error
 
 
-def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: float) -> pd.DataFrame:
+def describe_parameters(model: PreTrainedModel, recipe: Recipe, new: Sequence[str], rate: float) -> pd.DataFrame:
     """Return one row a layer and state: group, depth, parameters, state, learning_rate (0 where frozen or solved).
 
     Args:
@@ -335,7 +336,7 @@ def describe_parameters(model: Any, recipe: Recipe, new: Sequence[str], rate: fl
     return table[["group", "depth", "parameters", "state", "learning_rate"]]
 
 
-def _begin_anew(model: Any, settings: Head) -> None:
+def _begin_anew(model: PreTrainedModel, settings: Head) -> None:
     """Give top layers of an encoder random weights, drawn as BERT's were.
 
     The top layers know most of what the encoder was pretrained for, and least of what a task needs (Zhang et al.,
@@ -372,7 +373,7 @@ def _begin_anew(model: Any, settings: Head) -> None:
                     module.bias.zero_()
 
 
-def _configure(config: Any, splits: Splits, settings: Head) -> Any:
+def _configure(config: PretrainedConfig, splits: Splits, settings: Head) -> Any:
     config.num_labels = max(1, len(splits.labels))
     if splits.labels:
         config.id2label = dict(enumerate(splits.labels))
@@ -385,7 +386,7 @@ def _configure(config: Any, splits: Splits, settings: Head) -> Any:
     return config
 
 
-def _set_dropout(config: Any, rate: float, names: Sequence[str]) -> None:
+def _set_dropout(config: PretrainedConfig, rate: float, names: Sequence[str]) -> None:
     for name in names:
         if rate >= 0 and getattr(config, name, None) is not None:
             setattr(config, name, rate)
@@ -401,7 +402,7 @@ def _model_class(task: str) -> Any:
     return AutoModelForTokenClassification if task == "token-classification" else AutoModelForSequenceClassification
 
 
-def _add_adapters(model: Any, settings: Head, new: Sequence[str]) -> Any:
+def _add_adapters(model: PreTrainedModel, settings: Head, new: Sequence[str]) -> Any:
     """Wrap a model with low-rank adapters on all linear layers of the encoder; the head is trained in full."""
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
@@ -418,7 +419,7 @@ def _add_adapters(model: Any, settings: Head, new: Sequence[str]) -> Any:
     return get_peft_model(model, config)
 
 
-def _adapter_places(model: Any, new: Sequence[str]) -> tuple[list[str], list[str]]:
+def _adapter_places(model: PreTrainedModel, new: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the layers that get an adapter, and the modules that are trained in full."""
     from ftkit.model.optimizers import is_head_parameter
 

@@ -13,9 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.frozen.replay import MEAN
+from ftkit.frozen.states import freeze_splits
+from ftkit.model.encoders import load_config, load_tokenizer, longest_input
 from ftkit.model.encoding import NO_WORD
-from ftkit.recipe import Recipe
+from ftkit.recipe import Preprocessing, Recipe
+from ftkit.stages.head.stage import build_model
 from ftkit.stages.inspection.neighbours import to_unit
+from ftkit.stages.machine import find_device, lent_machine, prepare_machine
+from ftkit.stages.preprocessing import encode_splits
 
 if TYPE_CHECKING:
     from ftkit.data.types import Splits
@@ -49,7 +54,7 @@ class Embedded:
 
     @property
     def tagging(self) -> bool:
-        """Tell whether words are labelled, not texts."""
+        """Reporter whether words are labelled, not texts."""
         return self.splits.task == "token-classification"
 
     @cached_property
@@ -76,14 +81,14 @@ def sample_splits(splits: Splits, most: int) -> Splits:
     return replace(splits, datasets=datasets)
 
 
-def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[str], None]) -> Embedded | None:
+def embed_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> Embedded | None:
     """Run the encoder of the recipe over splits; what it was run over before comes from the cache.
 
     Args:
         splits: the data.
         recipe: encoder, and how many texts and tokens are looked at.
         folder: holds token ids for the time being.
-        tell: is told how far it is.
+        report: is told how far it is.
 
     Returns:
         None where the encoder can't be cut off from its head, or there is no room for its states.
@@ -91,12 +96,6 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     Raises:
         ModelError: the encoder can't be loaded.
     """
-    from ftkit.frozen.states import freeze_splits
-    from ftkit.recipe import Preprocessing
-    from ftkit.stages.head.stage import build_model
-    from ftkit.stages.machine import choose_device, lent_machine, prepare_machine
-    from ftkit.stages.preprocessing import encode_splits
-
     settings = recipe.inspection
     sample, encoder = sample_splits(splits, settings.encoded_texts), recipe.head.encoder
     length = _longest(encoder, settings.encoded_tokens, tagging=splits.task == "token-classification")
@@ -104,7 +103,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
     try:
         encoded = encode_splits(sample, Preprocessing(max_length=length), encoder, folder)
         model, new, _ = build_model(sample, replace(recipe.head, tune="head", reinit_layers=0))
-        device = choose_device(recipe)
+        device = find_device(recipe)
         with lent_machine(device, recipe.training.threads):
             frozen = freeze_splits(
                 model.to(device),
@@ -114,7 +113,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
                 top_layers=1,
                 new=new,
                 precision=prepare_machine(recipe, device).name,
-                tell=tell,
+                report=report,
             )
         if frozen.place is None:
             return None
@@ -132,8 +131,6 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
 
 
 def _longest(encoder: str, wanted: int, *, tagging: bool) -> int:
-    from ftkit.model.encoders import load_config, load_tokenizer, longest_input
-
     return min(wanted, longest_input(load_tokenizer(encoder, words=tagging), load_config(encoder)))
 
 

@@ -7,20 +7,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-__all__ = ["find_similar"]
+__all__ = ["find_similar_names"]
 
 SHORTEST_PLURAL = 3  # letters before the s
 SHORTEST_TYPO = 6  # letters of a name from which one edit is more likely a slip than another word
 
 
-def find_similar(names: Sequence[str], *, strict: bool = False) -> Iterator[tuple[str, str, str]]:
+def find_similar_names(names: Sequence[str], *, strict: bool = False) -> Iterator[tuple[str, str, str]]:
     """Yield pairs of names that are near-identical, and in what they differ.
 
     Args:
         names: all names.
         strict: differences in case and blanks alone count.
 
-    >>> list(find_similar(["Sport", "sports", "oil", "foil", "label_1", "label_2"]))
+    >>> list(find_similar_names(["Sport", "sports", "oil", "foil", "label_1", "label_2"]))
     [('Sport', 'sports', 'in a plural s')]
     """
     found: set[tuple[str, str]] = set()

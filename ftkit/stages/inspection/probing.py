@@ -1,4 +1,4 @@
-"""What a frozen encoder says of the data: wrong labels, near copies, drift, strays, a map, and floors to beat."""
+"""What a frozen encoder says of the data: wrong labels, near copies, drift, outliers, a map, and baselines to beat."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ftkit.data.corrections.file import decided_rows
 from ftkit.errors import ModelError, RunError, SampleError, shorten
 from ftkit.recipe import Recipe
 from ftkit.run import read_json, write_json
+from ftkit.scoring.spans import entity_type
 from ftkit.spreadsheets import read_table, write_table
-from ftkit.stages.findings import CURVE, FLOORS, SUSPECTS, Finding, make_finding
+from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS, Finding, find_baselines, make_finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Probing", "load_probing", "probe_splits", "save_probing"]
 
 SEED = 13
-RESAMPLING = {"confidence": 0.95, "resamples": 1000, "seed": SEED}  # of the floors; evaluation's own may change freely
+RESAMPLING = {
+    "confidence": 0.95,
+    "resamples": 1000,
+    "seed": SEED,
+}  # of the baselines; evaluation's own may change freely
 MAP_TEXTS, MAP_STEPS = 1000, 400
 LENGTHS = (16, 32, 64, 128, 256, 512)
 MAP_CHARACTERS = 200  # of a text
 MAP = ("x", "y", "split", "row", "label", "suspect", "text")
 CUTS = ("max_length", "split", "texts", "tokens", "entities")
-TABLES = ("suspects", "floors", "map", "cuts", "curve")
+TABLES = ("suspects", "baselines", "map", "cuts", "curve")
 
 
 def _empty(columns: Iterable[str]) -> Callable[[], pd.DataFrame]:
@@ -49,31 +54,31 @@ class Probing:
 
     Attributes:
         findings: verdicts.
-        suspects: see `Judged`.
-        neighbours: see `Judged`.
-        floors: see `Judged`.
+        suspects: see `ProbeResults`.
+        neighbours: see `ProbeResults`.
+        baselines: see `ProbeResults`.
         map: columns x, y, split, row, label, suspect, text: a sample of texts, those that are alike near each other.
-        curve: see `Judged`.
+        curve: see `ProbeResults`.
         cuts: columns max_length, split, texts, tokens, entities: the share that a plain cut there would take.
     """
 
     findings: list[Finding] = field(default_factory=list)
     suspects: pd.DataFrame = field(default_factory=_empty(SUSPECTS))
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
-    floors: pd.DataFrame = field(default_factory=_empty(FLOORS))
+    baselines: pd.DataFrame = field(default_factory=_empty(BASELINES))
     map: pd.DataFrame = field(default_factory=_empty(MAP))
     cuts: pd.DataFrame = field(default_factory=_empty(CUTS))
     curve: pd.DataFrame = field(default_factory=_empty(CURVE))
 
 
-def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[str], None]) -> Probing:
+def probe_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> Probing:
     """Look at splits through the frozen encoder of a recipe, as far as the recipe wants it.
 
     Args:
         splits: the data.
         recipe: settings of inspection and head.
         folder: where files may lie for the time being.
-        tell: is told how far it is.
+        report: is told how far it is.
 
     Returns:
         Where the encoder can't be loaded or run, only a finding that says so.
@@ -82,22 +87,22 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, tell: Callable[[s
         return Probing()
     from ftkit.stages.inspection.checks.encoder import run_encoder_checks
     from ftkit.stages.inspection.embedding import embed_splits
-    from ftkit.stages.inspection.suspects import judge_splits
+    from ftkit.stages.inspection.suspects import probe_labels
 
     try:
-        embedded = embed_splits(splits, recipe, folder, tell)
+        embedded = embed_splits(splits, recipe, folder, report)
     except (ModelError, SampleError) as error:
         return _not_encoded(str(error))
     if embedded is None:
         return _not_encoded("this encoder can't be run without its head, or there is no room for its states")
-    tell("judging the labels, and what more of them would bring")
+    report("judging the labels, and what more of them would bring")
     decided = decided_rows(recipe.data, embedded.splits)
-    judged = judge_splits(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling=RESAMPLING)
-    tell("looking for near copies, strays and drift, and drawing the map")
+    judged = probe_labels(embedded, folds=recipe.inspection.folds, seed=SEED, decided=decided, resampling=RESAMPLING)
+    report("looking for near copies, outliers and drift, and drawing the map")
     return Probing(
         findings=run_encoder_checks(embedded, judged),
         suspects=judged.suspects,
-        floors=judged.floors,
+        baselines=judged.baselines,
         curve=judged.curve,
         neighbours=judged.neighbours,
         map=_draw_map(embedded, judged.suspects),
@@ -121,19 +126,21 @@ def load_probing(folder: Path) -> Probing:
     Raises:
         RunError: a file is missing or damaged.
     """
-    absent = [name for name in TABLES if not (folder / f"{name}.csv").is_file()]
+    paths = {name: folder / f"{name}.csv" for name in TABLES}
+    paths["baselines"] = find_baselines(folder)
+    absent = [name for name, path in paths.items() if not path.is_file()]
     if absent:
         raise RunError(
             f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
         )
     text = ("split", "label", "text", "given", "suggested", "reads", "metric")
-    tables = {name: read_table(folder / f"{name}.csv", text=text, na_values={"low": "", "high": ""}) for name in TABLES}
+    tables = {name: read_table(paths[name], text=text, na_values={"low": "", "high": ""}) for name in TABLES}
     saved = read_json(folder / "neighbours.json")
     neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
     return Probing(
         neighbours=neighbours,
         suspects=tables["suspects"],
-        floors=tables["floors"],
+        baselines=tables["baselines"].rename(columns={"floor": "baseline"}),
         map=tables["map"],
         cuts=tables["cuts"],
         curve=tables["curve"],
@@ -199,8 +206,6 @@ def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:
 
 def _map_label(splits: Splits, split: str, example: Mapping[str, Any]) -> str:
     """Return the label that colours a text; of a sentence its entity types, of many labels the first."""
-    from ftkit.scoring.spans import entity_type
-
     if not splits.labelled[split] or ("tags" in example and splits.tag_scheme != "BIO"):
         return ""
     if "tags" in example:

@@ -17,7 +17,7 @@ from ftkit.data.corrections.file import (
     read_corrections,
     write_corrections,
 )
-from ftkit.data.labels.codec import Spelling
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.errors import DataError, shorten
 from ftkit.run import Run, read_run_recipe
 
@@ -39,7 +39,7 @@ class Suspect:
         split: where it is.
         row: as the source counts it, from 0.
         position: in the split, from 0.
-        given: its label, as `Spelling.write` has it.
+        given: its label, as `LabelCodec.write` has it.
         suggested: the label instead; None if what is suggested is no label of the data.
         said: the suggestion as it was given.
         score: of the given label, 0 to 1; a low one is suspect.
@@ -61,7 +61,7 @@ def list_suspects(report: Report) -> list[Suspect]:
 
     A row that is not in the splits any more is left out.
     """
-    splits, spelling = report.splits, Spelling.of(report.splits)
+    splits, codec = report.splits, LabelCodec.of(report.splits)
     frame = report.suspects
     places = {split: _find_rows(splits, split, frame["row"][frame["split"] == split]) for split in set(frame["split"])}
     suspects = []
@@ -70,7 +70,7 @@ def list_suspects(report: Report) -> list[Suspect]:
         if row not in places[split]:
             continue
         example = splits.datasets[split][places[split][row]]
-        fingerprint, given = identify(example, spelling)
+        fingerprint, given = identify(example, codec)
         said = "" if item["suggested"] != item["suggested"] else str(item["suggested"])  # an empty cell is read as NaN
         suspects.append(
             Suspect(
@@ -80,7 +80,7 @@ def list_suspects(report: Report) -> list[Suspect]:
                 given=given,
                 score=float(item["score"]),
                 said=said,
-                suggested=_read_suggestion(said, spelling, len(example.get("words", ""))),
+                suggested=_read_suggestion(said, codec, len(example.get("words", ""))),
                 fingerprint=fingerprint,
             )
         )
@@ -109,11 +109,11 @@ class Decisions:
     """
 
     def __init__(self, run: Run, splits: Splits) -> None:
-        self.run, self.spelling = run, Spelling.of(splits)
+        self.run, self.codec = run, LabelCodec.of(splits)
         self.path = (run.path / CORRECTIONS).resolve()
         named = find_corrections(run.recipe.data)
         put = [item for item in (read_corrections(named) if named else ()) if item.action == "relabel"]
-        write = self.spelling.normalise
+        write = self.codec.normalise
         self._originals = {(item.fingerprint, write(item.new)): write(item.old) for item in put}
         self._lines = self._read()
 
@@ -176,7 +176,7 @@ class Decisions:
         paths = [named.resolve()] if named else []
         paths += [self.path] if self.path.is_file() and self.path not in paths else []
         lines = [item for path in paths for item in read_corrections(path)]
-        return {(item.fingerprint, self.spelling.normalise(item.old)): item for item in lines}
+        return {(item.fingerprint, self.codec.normalise(item.old)): item for item in lines}
 
     def _save(self, lines: Mapping[tuple[str, str], Correction]) -> None:
         write_corrections(self.path, lines.values())
@@ -200,9 +200,9 @@ def _find_rows(splits: Splits, split: str, rows: Any) -> dict[int, int]:
     return {int(known[place]): int(place) for place in places}
 
 
-def _read_suggestion(said: str, spelling: Spelling, words: int) -> str | None:
+def _read_suggestion(said: str, codec: LabelCodec, words: int) -> str | None:
     try:
-        value = spelling.read(said, "suggestion")
+        value = codec.read(said, "suggestion")
     except DataError:
         return None
-    return None if spelling.tagging and len(value) != words else spelling.write(value)
+    return None if codec.tagging and len(value) != words else codec.write(value)

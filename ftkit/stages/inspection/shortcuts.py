@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ftkit.stages.inspection.scripts import find_tokens
 
-__all__ = ["Giveaway", "find_giveaways"]
+__all__ = ["Shortcut", "find_shortcuts"]
 
 Read: TypeAlias = Callable[[], Iterable[tuple[list[str], Any]]]
 
@@ -20,7 +20,7 @@ LEAST_LIFT = 0.8  # share of the texts without the label that the rule must tell
 
 
 @dataclass(frozen=True, kw_only=True)
-class Giveaway:
+class Shortcut:
     """A token as a rule for a label."""
 
     token: str
@@ -36,7 +36,7 @@ class Giveaway:
         return min(self.precision, self.recall)
 
 
-def find_giveaways(read: Read, *, labels: int, strength: float, fewest: int) -> list[Giveaway]:
+def find_shortcuts(read: Read, *, labels: int, strength: float, fewest: int) -> list[Shortcut]:
     """Return the best token of each label whose precision and recall are both high.
 
     The counts of texts with each token and label are summed batch by batch. Tokens are known by their hashes while
@@ -69,7 +69,7 @@ def find_giveaways(read: Read, *, labels: int, strength: float, fewest: int) -> 
     rules = _judge(both, tokens, totals, texts, strength=strength, fewest=fewest)
     names = _name(rules, read, vectorizer)
     return [
-        Giveaway(
+        Shortcut(
             token=names.get(rule.label, "?"),
             label=rule.label,
             precision=rule.precision,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.labels.codec import Spelling
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.labels.schemes import to_bio
 from ftkit.data.splitting.groups import join_groups
 from ftkit.errors import shorten
@@ -22,7 +22,7 @@ from ftkit.frozen.probes import (
 )
 from ftkit.model.scoring import THRESHOLD, Predictions, mark_labels, number_groups, score_predictions
 from ftkit.scoring.metrics import primary_metric, score_regression, score_single_label
-from ftkit.stages.findings import CURVE, FLOORS, SUSPECTS
+from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS
 from ftkit.stages.inspection.curve import decide, draw_curve
 from ftkit.stages.inspection.embedding import Embedded
 from ftkit.stages.inspection.neighbours import find_neighbours, flatten
@@ -31,7 +31,7 @@ from ftkit.stages.inspection.ngrams import choose_reading, text_features
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PROBES", "Judged", "judge_splits"]
+__all__ = ["PROBES", "ProbeResults", "probe_labels"]
 
 PROBES = ("words_linear", "frozen_linear")
 STATES = "the frozen encoder's states"
@@ -44,7 +44,7 @@ SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class ProbeResults:
     """What two linear probes say of the labels.
 
     Attributes:
@@ -52,26 +52,26 @@ class Judged:
             tagging one row a sentence, with all its tags; the score of its worst word is r / (1 + r), r the probability
             of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
-        floors: columns `FLOORS`.
+        baselines: columns `BASELINES`.
         curve: columns `CURVE`: what more labels would bring.
         withheld: why no label is called suspect; empty where the probes can be asked.
     """
 
     suspects: pd.DataFrame
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]]
-    floors: pd.DataFrame
+    baselines: pd.DataFrame
     curve: pd.DataFrame
     withheld: str = ""
 
 
-def judge_splits(
+def probe_labels(
     embedded: Embedded,
     *,
     folds: int,
     seed: int,
     resampling: Mapping[str, Any],
     decided: Collection[tuple[str, int]] = (),
-) -> Judged:
+) -> ProbeResults:
     """Judge the labels of every split by probes that have not seen them.
 
     Training texts are judged out of fold, copies of a text in the same fold; the other splits by probes of the whole
@@ -93,10 +93,10 @@ def judge_splits(
         if embedded.splits.labelled[split] and len(embedded.splits.datasets[split])
     ]
     if "train" not in labelled or len(embedded.splits.datasets["train"]) < FEWEST:
-        return Judged(
+        return ProbeResults(
             suspects=pd.DataFrame(columns=list(SUSPECTS)),
             neighbours={},
-            floors=pd.DataFrame(columns=list(FLOORS)),
+            baselines=pd.DataFrame(columns=list(BASELINES)),
             curve=pd.DataFrame(columns=list(CURVE)),
         )
     targets = {split: _read_targets(embedded, split) for split in labelled}
@@ -115,10 +115,10 @@ def judge_splits(
     ]
     suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
-    return Judged(
+    return ProbeResults(
         suspects=table,
-        neighbours=_tell_neighbours(embedded, table),
-        floors=_score_floors(embedded, opinions, labelled[1:], (plain, STATES), resampling),
+        neighbours=_note_neighbours(embedded, table),
+        baselines=_score_baselines(embedded, opinions, labelled[1:], (plain, STATES), resampling),
         curve=draw_curve(
             embedded,
             targets["train"],
@@ -218,13 +218,13 @@ def _pool(embedded: Embedded, opinions: list[Any]) -> Any:
 def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> list[tuple[Any, ...]]:
     """Return the suspects of one split, in no order."""
     pooled, splits, rows = _pool(embedded, opinions), embedded.splits, embedded.rows(split).tolist()
-    spelling = Spelling.of(splits)
+    codec = LabelCodec.of(splits)
     if embedded.tagging:
         return _find_sentences(embedded, split, targets, pooled)
     if splits.problem_type == "regression":
         expected = [float(f"{number:.4g}") for number in pooled[:, 0]]
         return [
-            (split, rows[at], spelling.write(targets[at]), spelling.write(expected[at]), score)
+            (split, rows[at], codec.write(targets[at]), codec.write(expected[at]), score)
             for at, score in _far_off(targets, pooled[:, 0])
         ]
     if splits.problem_type == "multi_label":
@@ -233,8 +233,8 @@ def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> 
         (
             split,
             rows[at],
-            spelling.write(targets[at]),
-            spelling.write(pooled[at].argmax()),
+            codec.write(targets[at]),
+            codec.write(pooled[at].argmax()),
             float(pooled[at, targets[at]]),
         )
         for at in _wrong(targets, pooled, sure=True)
@@ -278,7 +278,7 @@ def _far_off(numbers: npt.NDArray[np.float64], judged: npt.NDArray[np.float64]) 
 
 def _find_sets(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
     """Return texts of several labels with one too many or too few: each label is judged for itself."""
-    rows, spelling = embedded.rows(split).tolist(), Spelling.of(embedded.splits)
+    rows, codec = embedded.rows(split).tolist(), LabelCodec.of(embedded.splits)
     wrong = np.zeros(targets.shape, dtype=bool)
     for at in range(targets.shape[1]):
         sides = np.stack([1 - judged[:, at], judged[:, at]], axis=1)
@@ -287,14 +287,14 @@ def _find_sets(embedded: Embedded, split: str, targets: Any, judged: Any) -> lis
     given = np.where(targets > 0, judged, 1 - judged)  # probability of what is said of each label
     found = []
     for at in np.flatnonzero(wrong.any(axis=1)).tolist():
-        said, instead = (spelling.write(np.flatnonzero(marks[at]).tolist()) for marks in (targets, mended))
+        said, instead = (codec.write(np.flatnonzero(marks[at]).tolist()) for marks in (targets, mended))
         found.append((split, rows[at], said, instead, float(given[at].min())))
     return found
 
 
 def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -> list[tuple[Any, ...]]:
     """Return sentences with a suspect word: all given tags, and those with the suspect ones replaced."""
-    rows, spelling, labels = embedded.rows(split).tolist(), Spelling.of(embedded.splits), embedded.splits.labels
+    rows, codec, labels = embedded.rows(split).tolist(), LabelCodec.of(embedded.splits), embedded.splits.labels
     sizes = embedded.word_counts(split)
     begins, owner = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
     # What the probes have never met they hold to be what most words are; only where a word is less likely to have its
@@ -313,14 +313,14 @@ def _find_sentences(embedded: Embedded, split: str, targets: Any, judged: Any) -
         given, suggested = targets[own].tolist(), [labels.index(tag) for tag in tags]
         if given != suggested:
             worst = float(lift[words].min())
-            found.append((split, rows[text], spelling.write(given), spelling.write(suggested), worst / (1 + worst)))
+            found.append((split, rows[text], codec.write(given), codec.write(suggested), worst / (1 + worst)))
     return found
 
 
-def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any]]]:
+def _note_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Return the nearest training texts of each suspect, for people to compare."""
     known, rows = embedded.units["train"], embedded.rows("train")
-    data, told, spelling = embedded.splits.datasets["train"], {}, Spelling.of(embedded.splits)
+    data, told, codec = embedded.splits.datasets["train"], {}, LabelCodec.of(embedded.splits)
     column = "tags" if embedded.tagging else "label"
     for split, part in suspects.head(MOST_COMPARED).groupby("split", sort=False):
         name = str(split)
@@ -337,7 +337,7 @@ def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[s
                 {
                     "split": "train",
                     "row": int(rows[place]),
-                    "label": spelling.write(data[place][column]),
+                    "label": codec.write(data[place][column]),
                     "text": shorten(embedded.texts["train"][place], SHOWN_CHARACTERS),
                     "similarity": round(alike, 4),
                 }
@@ -346,7 +346,7 @@ def _tell_neighbours(embedded: Embedded, suspects: pd.DataFrame) -> dict[tuple[s
     return told
 
 
-def _score_floors(
+def _score_baselines(
     embedded: Embedded,
     opinions: Mapping[str, list[Any]],
     names: list[str],
@@ -360,7 +360,7 @@ def _score_floors(
     metric = primary_metric(splits.task, splits.problem_type, splits.tag_scheme)
     for split in names:
         counts = embedded.word_counts(split) if embedded.tagging else None
-        for floor, read, judged in zip(PROBES, reads, opinions[split], strict=True):
+        for baseline, read, judged in zip(PROBES, reads, opinions[split], strict=True):
             scores = score_predictions(
                 Predictions(predicted=decide(embedded, judged, counts), loss=float("nan")),
                 splits.datasets[split],
@@ -370,7 +370,7 @@ def _score_floors(
             interval = scores.metrics[metric]
             rows.append(
                 {
-                    "floor": floor,
+                    "baseline": baseline,
                     "reads": read,
                     "split": split,
                     "metric": metric,
@@ -380,4 +380,4 @@ def _score_floors(
                     "examples": scores.examples,
                 }
             )
-    return pd.DataFrame(rows, columns=list(FLOORS))
+    return pd.DataFrame(rows, columns=list(BASELINES))

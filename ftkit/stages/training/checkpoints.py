@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftkit.model.layers import find_layers
+from ftkit.model.meanlayer import add_mean_layer
 from ftkit.run import Run, read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from ftkit.model.encoded import Encoded
 
 __all__ = ["load_best", "load_phase", "newest_checkpoint", "save_model", "save_phase", "take_whole_phase"]
 
@@ -26,7 +32,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return next((path for path in reversed(found) if is_whole(path)), None)
 
 
-def save_model(run: Run, model: Any, encoded: Any) -> None:
+def save_model(run: Run, model: PreTrainedModel, encoded: Encoded) -> None:
     """Save the best model and its tokenizer so that plain transformers loads them; adapters are merged."""
     target, temporary = run.path / "model", run.path / ".model.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -57,14 +63,14 @@ def take_whole_phase(trainer: Any, checkpoint: Path) -> bool:
     return True
 
 
-def load_best(model: Any, folder: Path, best_step: int, last_step: int) -> None:
+def load_best(model: PreTrainedModel, folder: Path, best_step: int, last_step: int) -> None:
     """Put the weights of the best checkpoint into a model; those of the last step are in it already."""
     path = folder / f"checkpoint-{best_step}"
     if best_step != last_step and path.is_dir():
         _load_weights(model, path)
 
 
-def _load_weights(model: Any, path: Path) -> None:
+def _load_weights(model: PreTrainedModel, path: Path) -> None:
     from safetensors.torch import load_file
 
     if (path / "adapter_model.safetensors").is_file():
@@ -75,18 +81,16 @@ def _load_weights(model: Any, path: Path) -> None:
         model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
 
 
-def save_phase(folder: Path, model: Any, steps: int, held: tuple[str, ...]) -> None:
+def save_phase(folder: Path, model: PreTrainedModel, steps: int, held: tuple[str, ...]) -> None:
     """Save a model as the head phase left it, and what is held from then on."""
     model.save_pretrained(folder / "head_phase" / "model")
     write_json(folder / "head_phase" / "held.json", held)
     write_json(folder / "head_phase" / "steps.json", steps)  # last: it says that all is there
 
 
-def load_phase(folder: Path, model: Any) -> tuple[Any, int, tuple[str, ...]]:
+def load_phase(folder: Path, model: PreTrainedModel) -> tuple[Any, int, tuple[str, ...]]:
     """Return a model as a finished phase left it, its steps, and the parameters that are held from then on."""
     from safetensors.torch import load_file
-
-    from ftkit.model.meanlayer import add_mean_layer
 
     place = folder / "head_phase"
     if read_json(place / "model" / "config.json").get("num_hidden_layers", 0) > len(find_layers(model)) > 0:

@@ -7,13 +7,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ftkit.frozen.states import reading_states
+from ftkit.model.batching import STRIDE
 from ftkit.model.control import Mailbox
 from ftkit.model.encoders import find_revision
 from ftkit.model.events import EventLog, read_events
+from ftkit.model.exemplars import Exemplars
+from ftkit.model.inference import read_column
+from ftkit.model.losses import build_loss, label_weights
 from ftkit.model.quiet import quietly
+from ftkit.model.scoring import predict_split, score_predictions
 from ftkit.recipe import Recipe, Training
 from ftkit.run import Run, read_json, write_json
+from ftkit.scoring.metrics import choose_metric, higher_is_better
+from ftkit.speed.devices import describe_device, device_of, memory_explained, peak_device_memory, reset_peak
+from ftkit.speed.graphs import graph_stride
+from ftkit.speed.process import peak_memory
 from ftkit.stages import head, preprocessing
+from ftkit.stages.machine import find_device, prepare_machine, recall_choices, speed_up
 from ftkit.stages.training.checkpoints import (
     load_best,
     load_phase,
@@ -22,11 +33,15 @@ from ftkit.stages.training.checkpoints import (
     save_phase,
     take_whole_phase,
 )
+from ftkit.stages.training.outlook import Forecast
 from ftkit.stages.training.phases import Phase, plan_phases
-from ftkit.stages.training.solving import Solution, solve_head, solved_through
+from ftkit.stages.training.solving import Solution, reading_solution, solve_head
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from ftkit.data.types import Splits
+    from ftkit.model.encoded import Encoded
 
 __all__ = ["fit", "make_trainer"]
 
@@ -52,13 +67,9 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     from torch import get_num_threads
     from transformers import set_seed
 
-    from ftkit.frozen.states import seen_through
-    from ftkit.model.inference import read_column
     from ftkit.model.steering import Meter
-    from ftkit.speed.devices import describe_device, memory_explained, reset_peak
-    from ftkit.stages.machine import choose_device, prepare_machine, recall_choices, speed_up
 
-    recipe, folder, device = run.recipe, run.folder("training"), choose_device(run.recipe)
+    recipe, folder, device = run.recipe, run.folder("training"), find_device(run.recipe)
     encoded = preprocessing.load(run)
     known = recall_choices(run, device, resume=resume)
     chosen = prepare_machine(recipe, device, known)
@@ -96,11 +107,12 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                 model.get_parameter(name).requires_grad_(False)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
         new = head.new_parameters(run)
-        with (
-            solved_through(model, solution)
-            if solution and phase.tune == "head"
-            else seen_through(model, encoded, ("train", "validation"), recipe, phase.tune, new, precision, log) as seen
-        ):
+        if solution and phase.tune == "head":
+            reading = reading_solution(model, solution)
+        else:
+            names = ("train", "validation")
+            reading = reading_states(model, encoded, names, recipe, phase.tune, new, precision, log)
+        with reading as seen:
             run.write_environment(**speed_up(model, recipe, seen.encoded, precision, known))
             trainer = make_trainer(
                 recipe,
@@ -110,7 +122,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                 steering,
                 meter,
                 seen.precision,
-                tell=lambda said: log.append("status", state="running", detail=said),
+                report=lambda said: log.append("status", state="running", detail=said),
             )
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
@@ -133,17 +145,17 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     return _summarize(steering, meter, precision, phases[-1], solution, steps=done, begun=begun)
 
 
-def _solve(run: Run, model: Any, encoded: Any, precision: str, log: EventLog) -> Solution | None:
+def _solve(run: Run, model: PreTrainedModel, encoded: Encoded, precision: str, log: EventLog) -> Solution | None:
     """Solve the output layer where that comes first, and is what the settings ask for."""
     recipe = run.recipe
     if recipe.head.tune not in ("head", "head_then_full") or not head.is_solved(recipe, "head"):
         return None
 
-    def tell(said: str) -> None:
+    def report(said: str) -> None:
         log.append("status", state="encoding", detail=said)
 
     return solve_head(
-        model, encoded, recipe, head.new_parameters(run), precision, _make_loss(recipe, encoded).class_weights, tell
+        model, encoded, recipe, head.new_parameters(run), precision, _make_loss(recipe, encoded).class_weights, report
     )
 
 
@@ -155,8 +167,6 @@ def _find_revisions(recipe: Recipe, splits: Splits) -> dict[str, str]:
 
 def _find_pace(run: Run, *, resume: bool) -> float:
     """Return how fast this will train, where that bounds the epochs; one that goes on keeps what it began with."""
-    from ftkit.stages.training.outlook import Forecast
-
     if run.recipe.training.epochs or not run.recipe.training.minutes:
         return 0.0
     path = run.folder("training") / "pace.json"
@@ -165,10 +175,8 @@ def _find_pace(run: Run, *, resume: bool) -> float:
     return float(read_json(path))
 
 
-def _make_loss(recipe: Recipe, encoded: Any) -> Any:
+def _make_loss(recipe: Recipe, encoded: Encoded) -> Any:
     import torch
-
-    from ftkit.model.losses import build_loss, label_weights
 
     settings, weights = recipe.training, None
     if settings.class_weights != "none":
@@ -181,7 +189,7 @@ def _make_loss(recipe: Recipe, encoded: Any) -> Any:
     )
 
 
-def _count_labels(encoded: Any) -> list[int]:
+def _count_labels(encoded: Encoded) -> list[int]:
     import numpy as np
 
     column = encoded.datasets["train"].data.column("labels").combine_chunks()
@@ -192,10 +200,9 @@ def _count_labels(encoded: Any) -> list[int]:
 
 
 def _make_steering(
-    recipe: Recipe, encoded: Any, log: EventLog, mailbox: Mailbox, meter: Any, first: int, later: int
+    recipe: Recipe, encoded: Encoded, log: EventLog, mailbox: Mailbox, meter: Any, first: int, later: int
 ) -> Any:
     from ftkit.model.steering import Steering
-    from ftkit.scoring.metrics import choose_metric
 
     splits, settings = encoded.splits, recipe.training
     metric = choose_metric(
@@ -223,13 +230,13 @@ def _choose_kept(settings: Training, validated: int) -> str:
 
 def make_trainer(
     recipe: Recipe,
-    encoded: Any,
+    encoded: Encoded,
     phase: Phase,
-    model: Any,
+    model: PreTrainedModel,
     steering: Any,
     meter: Any,
     precision: str,
-    tell: Callable[[str], Any] = lambda said: None,
+    report: Callable[[str], Any] = lambda said: None,
 ) -> Any:
     """Return the trainer of one phase.
 
@@ -241,16 +248,11 @@ def make_trainer(
         steering: a callback that decides when to score and save, by its `metric`.
         meter: counts steps.
         precision: fp32 or bf16.
-        tell: is told how steps are computed, and what didn't fit.
+        report: is told how steps are computed, and what didn't fit.
     """
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
-    from ftkit.model.batching import STRIDE
-    from ftkit.model.inference import read_column
     from ftkit.model.trainer import FineTuner
-    from ftkit.scoring.metrics import higher_is_better
-    from ftkit.speed.devices import device_of
-    from ftkit.speed.graphs import graph_stride
 
     settings, device, plain = recipe.training, device_of(model), recipe.training.speed == "plain"
     rows = encoded.datasets["train"]
@@ -303,17 +305,16 @@ def make_trainer(
         steering=steering,
         batch_tokens=settings.batch_tokens,
         plain=plain,
-        tell=tell,
+        report=report,
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     return trainer
 
 
-def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, model: Any) -> dict[str, Any]:
-    from ftkit.model.exemplars import Exemplars
-    from ftkit.model.scoring import predict_split, score_predictions
-
+def _score_validation(
+    recipe: Recipe, encoded: Encoded, loss: Any, precision: str, model: PreTrainedModel
+) -> dict[str, Any]:
     splits, data = encoded.splits, encoded.splits.datasets["validation"]
     words = data["words"] if splits.task == "token-classification" else None
     exemplars = Exemplars(splits)
@@ -339,7 +340,7 @@ def _score_validation(recipe: Recipe, encoded: Any, loss: Any, precision: str, m
 
 
 def _recall_last(steering: Any, events: list[dict[str, Any]]) -> None:
-    """Tell a phase that was put down whole what its last evaluation said, where the last weights are kept."""
+    """Reporter a phase that was put down whole what its last evaluation said, where the last weights are kept."""
     scored = [event for event in events if event["kind"] == "evaluation"]
     if steering.keep == "last" and scored:
         steering.best = scored[-1]["metrics"].get(steering.metric)
@@ -360,9 +361,6 @@ def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
 def _summarize(
     steering: Any, meter: Any, precision: str, phase: Phase, solution: Solution | None, *, steps: int, begun: float
 ) -> dict[str, Any]:
-    from ftkit.speed.devices import peak_device_memory
-    from ftkit.speed.process import peak_memory
-
     per_second = 1 / meter.seconds if meter.seconds else 0.0
     return {
         "status": steering.outcome,

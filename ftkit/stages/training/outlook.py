@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.errors import FtkitError, plural
+from ftkit.errors import FtkitError
+from ftkit.model.batching import count_steps
+from ftkit.model.optimizers import schedule_curve
 from ftkit.recipe import Recipe, read_recipe
 from ftkit.run import Run, read_json
+from ftkit.speed.devices import choose_device, describe_device
 from ftkit.stages import chain, head, preprocessing
+from ftkit.stages.training.phases import choose_epochs
+from ftkit.words import describe_duration, plural
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ftkit.model.encoded import Encoded
 
 __all__ = ["Forecast", "Outlook", "Speed", "describe_room"]
 
@@ -160,10 +167,6 @@ class Forecast:
         return Outlook(facts={**facts, **self._room(recipe)})
 
     def _training(self, recipe: Recipe) -> Outlook:
-        from ftkit.model.batching import count_steps
-        from ftkit.model.optimizers import schedule_curve
-        from ftkit.stages.training.phases import choose_epochs
-
         settings, rate = recipe.training, self.rate(recipe)
         facts: dict[str, Any] = {"peak learning rate": self._say_rate(recipe)}
         if self.encoded is None:
@@ -193,8 +196,6 @@ class Forecast:
 
     def _room(self, recipe: Recipe) -> dict[str, str]:
         """Return what of a device's memory a training would take; nothing where neither is known."""
-        from ftkit.speed.devices import choose_device, describe_device
-
         path = self.run.path / "head" / "summary.json"
         each = float(read_json(path).get("bytes_per_token") or 0.0) if path.is_file() else 0.0
         same = recipe.head.encoder == self.run.recipe.head.encoder
@@ -211,8 +212,6 @@ class Forecast:
         return FLOAT * (total + STATES * trained) + each * tokens * trained / total
 
     def _duration(self, recipe: Recipe) -> dict[str, str]:
-        from ftkit.stages.training.phases import choose_epochs
-
         speed = self.speed(recipe) if self.encoded is not None else None
         if speed is None:
             return {}
@@ -225,7 +224,7 @@ class Forecast:
         if recipe.head.tune == "head_then_full":  # in its first phase nothing is computed backward
             epochs += recipe.training.head_epochs / (1 + BACKWARD)
         seconds = epochs * float(np.sum(lengths)) / speed.tokens_per_second * speed.overhead
-        return {"estimated time": f"{_say_duration(seconds)}, at the speed of {speed.source}"}
+        return {"estimated time": f"about {describe_duration(seconds, rough=True)}, at the speed of {speed.source}"}
 
 
 def _measured_speed(path: Path, recipe: Recipe) -> Speed | None:
@@ -242,7 +241,7 @@ def _measured_speed(path: Path, recipe: Recipe) -> Speed | None:
         return None
 
 
-def _input_lengths(encoded: Any) -> Any:
+def _input_lengths(encoded: Encoded) -> Any:
     return np.asarray(encoded.datasets["train"].data.column("length").to_numpy(), dtype=np.int64)
 
 
@@ -272,14 +271,3 @@ def _share(part: float, whole: float) -> str:
     if not part or not whole:
         return "0 %"
     return "< 0.1 %" if part / whole < 0.001 else f"{100 * part / whole:.1f} %"
-
-
-def _say_duration(seconds: float) -> str:
-    """Return a rough duration in words.
-
-    >>> _say_duration(8), _say_duration(200), _say_duration(9000)
-    ('about 8 s', 'about 3 min', 'about 2.5 h')
-    """
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

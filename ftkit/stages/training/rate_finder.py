@@ -13,9 +13,16 @@ from typing import Any
 import numpy as np
 
 from ftkit.errors import RecipeError
+from ftkit.model.batching import count_steps
+from ftkit.model.inference import read_column
+from ftkit.model.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
 from ftkit.stages import chain, head, preprocessing
+from ftkit.stages.machine import find_device, lent_machine, prepare_machine, speed_up
+from ftkit.stages.training.fitting import make_trainer
+from ftkit.stages.training.phases import Phase
+from ftkit.stages.training.stage import hold
 
 __all__ = ["RateSearch", "find_learning_rate", "load_search", "suggest_rate"]
 
@@ -68,9 +75,6 @@ def find_learning_rate(
         RecipeError: the bounds make no range.
         RunError: the run is being trained.
     """
-    from ftkit.stages.machine import choose_device, lent_machine
-    from ftkit.stages.training.stage import hold
-
     if not (0 < low < high) or steps < 2 * SKIPPED:
         raise RecipeError(
             "rate search",
@@ -80,7 +84,7 @@ def find_learning_rate(
     chain.make_upstream(run, "training")
     lock, wanted = hold(run), recipe or run.recipe
     try:
-        device = choose_device(wanted)
+        device = find_device(wanted)
         with (
             lent_machine(device, wanted.training.threads),
             _random_state_kept(),
@@ -135,15 +139,9 @@ def _raise_rate(
     steps: int,
     on_step: Callable[[int, int], bool] | None,
 ) -> list[float]:
-    from ftkit.model.batching import count_steps
-    from ftkit.model.inference import read_column
-    from ftkit.model.quiet import quietly
     from ftkit.model.steering import Meter, RateRange
-    from ftkit.stages.machine import choose_device, prepare_machine, speed_up
-    from ftkit.stages.training.fitting import make_trainer
-    from ftkit.stages.training.phases import Phase
 
-    encoded, device = preprocessing.load(run), choose_device(recipe)
+    encoded, device = preprocessing.load(run), find_device(recipe)
     precision = prepare_machine(recipe, device)
     tune = "full" if recipe.head.tune == "head_then_full" else recipe.head.tune
     each = count_steps(read_column(encoded.datasets["train"], "length"), recipe.training, epochs=1)

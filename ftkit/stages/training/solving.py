@@ -12,23 +12,31 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ftkit.data.alike import hash_alike
 from ftkit.frozen.linear import LinearFit, choose_strengths, fit_linear
 from ftkit.frozen.replay import FIRST, MEAN, POOLED, replaying
-from ftkit.frozen.states import Frozen, Tell, freeze_splits
+from ftkit.frozen.states import Frozen, Reporter, freeze_splits
 from ftkit.model.layers import LAYER, find_layers, is_head_parameter
 from ftkit.model.losses import IGNORE_INDEX
 from ftkit.model.meanlayer import add_mean_layer, can_read_mean, read_mean
+from ftkit.model.scoring import mark_labels
 from ftkit.recipe import Recipe
 from ftkit.speed.devices import device_of
 
-__all__ = ["ADDED", "Solution", "solve_head", "solved_through"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from ftkit.data.types import Splits
+    from ftkit.model.encoded import Encoded
+
+__all__ = ["ADDED", "Solution", "reading_solution", "solve_head"]
 
 BLOCK = 2048  # rows read at a time
 MOST = 200_000  # states that the output layer is fitted to
@@ -60,7 +68,13 @@ class Solution:
 
 
 def solve_head(
-    model: Any, encoded: Any, recipe: Recipe, new: Collection[str], precision: str, weights: Tensor | None, tell: Tell
+    model: PreTrainedModel,
+    encoded: Encoded,
+    recipe: Recipe,
+    new: Collection[str],
+    precision: str,
+    weights: Tensor | None,
+    report: Reporter,
 ) -> Solution | None:
     """Fit the output layer of a model, and put it there; None where the model's head can't be solved.
 
@@ -71,7 +85,7 @@ def solve_head(
         new: parameters that the checkpoint lacked.
         precision: of the frozen layers.
         weights: (C,) of the labels in the loss.
-        tell: is told how far it is.
+        report: is told how far it is.
     """
     begun = time.monotonic()
     frozen = freeze_splits(
@@ -82,14 +96,14 @@ def solve_head(
         top_layers=1,
         new=new,
         precision=precision,
-        tell=tell,
+        report=report,
         keep=recipe.training.cache_features,
         anew=True,
     )
     output = _find_output(model)
     if frozen.place is None or output is None:
         return None
-    tell("solving the output layer")
+    report("solving the output layer")
     problem = _Problem(model, frozen, output, new)
     fitting: dict[str, Any] = {
         "problem_type": encoded.splits.problem_type,
@@ -104,7 +118,7 @@ def solve_head(
     (strength, losses), features = tried[reads], readings[reads]
     fit = fit_linear(features, problem.targets, strength, **fitting)
     if not problem.put(reads, fit, features[:CHECKED]):
-        tell("the output layer can't be solved: this model doesn't say what was fitted")
+        report("the output layer can't be solved: this model doesn't say what was fitted")
         return None
     facts = {
         "reads": reads,
@@ -113,7 +127,7 @@ def solve_head(
         "examples": len(features),
         "seconds": round(time.monotonic() - begun, 2),
     }
-    tell(f"the output layer is solved on {len(features):,} states; it reads {reads}, chosen by cross-validation")
+    report(f"the output layer is solved on {len(features):,} states; it reads {reads}, chosen by cross-validation")
     return Solution(
         frozen=replace(frozen, place=problem.place, precision="fp32"),
         facts=facts,
@@ -135,8 +149,8 @@ def _choose_reading(losses: Mapping[str, npt.NDArray[np.float64]]) -> str:
 
 
 @contextmanager
-def solved_through(model: Any, solution: Solution) -> Iterator[Frozen]:
-    """Let a model read the states of its frozen layers inside the block; see `seen_through`."""
+def reading_solution(model: PreTrainedModel, solution: Solution) -> Iterator[Frozen]:
+    """Let a model read the states of its frozen layers inside the block; see `reading_states`."""
     assert solution.frozen.place is not None
     with replaying(model, solution.frozen.place, solution.new):
         yield solution.frozen
@@ -145,7 +159,7 @@ def solved_through(model: Any, solution: Solution) -> Iterator[Frozen]:
 class _Problem:
     """The states and targets of a training split, and how a fit becomes weights of the model."""
 
-    def __init__(self, model: Any, frozen: Frozen, output: nn.Linear, new: Collection[str]) -> None:
+    def __init__(self, model: PreTrainedModel, frozen: Frozen, output: nn.Linear, new: Collection[str]) -> None:
         self.model, self.frozen, self.output, self.new = model, frozen, output, new
         self.rows = frozen.encoded.datasets["train"]
         self.tagging = frozen.encoded.splits.task == "token-classification"
@@ -192,7 +206,7 @@ class _Problem:
                 self.linear_names = _find_names(self.model, self.dense)
             self.output.weight.copy_(weight / slope)
             self.output.bias.copy_(torch.tensor(fit.bias, dtype=torch.float32))
-        said, wanted = self._say(len(features)), fit(features)
+        said, wanted = self._mark_uses(len(features)), fit(features)
         if np.abs(said - wanted).max() <= AGREEMENT * max(float(np.abs(wanted).max()), 1e-3):
             if reads == ADDED:
                 add_mean_layer(self.model)
@@ -206,8 +220,6 @@ class _Problem:
 
     def _read(self) -> tuple[Any, Any, Any, Any]:
         """Return first states of texts, or those of labelled tokens, with their targets and groups."""
-        from ftkit.data.alike import hash_alike
-
         splits = self.frozen.encoded.splits
         if self.tagging:
             return self._read_tokens()
@@ -270,7 +282,7 @@ class _Problem:
         finally:
             self.model.train(training)
 
-    def _say(self, count: int) -> npt.NDArray[np.float64]:
+    def _mark_uses(self, count: int) -> npt.NDArray[np.float64]:
         """Return the model's logits of the first texts, or of the first labelled tokens."""
         if self.tagging:
             said: list[Any] = []
@@ -330,7 +342,7 @@ class _Problem:
             self.dense.bias.zero_()
 
 
-def _find_output(model: Any) -> nn.Linear | None:
+def _find_output(model: PreTrainedModel) -> nn.Linear | None:
     """Return the layer whose outputs are the logits."""
     found = [
         module
@@ -340,7 +352,7 @@ def _find_output(model: Any) -> nn.Linear | None:
     return found[-1] if found and found[-1].bias is not None else None
 
 
-def _find_dense(model: Any, output: nn.Linear) -> nn.Linear | None:
+def _find_dense(model: PreTrainedModel, output: nn.Linear) -> nn.Linear | None:
     """Return the one layer as wide as the states between encoder and output layer; None if there is none, or more."""
     found = [
         module
@@ -354,16 +366,14 @@ def _find_dense(model: Any, output: nn.Linear) -> nn.Linear | None:
     return found[0] if len(found) == 1 and found[0].bias is not None else None
 
 
-def _find_names(model: Any, *modules: nn.Module) -> tuple[str, ...]:
+def _find_names(model: PreTrainedModel, *modules: nn.Module) -> tuple[str, ...]:
     """Return the names that the parameters of some modules have in the model."""
     own = {id(parameter) for module in modules for parameter in module.parameters()}
     return tuple(name for name, parameter in model.named_parameters() if id(parameter) in own)
 
 
-def _read_targets(rows: Any, begins: npt.NDArray[np.int64], splits: Any) -> npt.NDArray[Any]:
+def _read_targets(rows: Any, begins: npt.NDArray[np.int64], splits: Splits) -> npt.NDArray[Any]:
     """Return what each text is fitted to: label ids, yes and no of each label, or numbers."""
-    from ftkit.model.scoring import mark_labels
-
     labels = rows["labels"]
     if splits.problem_type == "multi_label":
         return mark_labels([labels[int(at)] for at in begins], len(splits.labels)).astype(np.float64)

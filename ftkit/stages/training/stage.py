@@ -23,6 +23,7 @@ from ftkit.run import Run, StageStatus, read_json, write_json, write_text
 from ftkit.speed.devices import choose_device, is_accelerator
 from ftkit.speed.process import freed_memory_kept, release_threads
 from ftkit.stages import chain
+from ftkit.stages.machine import lent_machine, recall_choices
 
 __all__ = [
     "Fitted",
@@ -169,8 +170,6 @@ class TrainingRun:
         return self
 
     def _work(self, fingerprint: str, resume: bool) -> None:
-        from ftkit.stages.machine import lent_machine, recall_choices
-
         assert self._ended is not None
         recalled = recall_choices(self.run, self._device, resume=resume)
         threads = self.run.recipe.training.threads or int(recalled.get("threads", 0))

@@ -8,17 +8,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.errors import plural
 from ftkit.frozen.probes import judge_out_of_fold, make_folds
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.curve import describe_curve
 from ftkit.stages.inspection.embedding import Embedded
 from ftkit.stages.inspection.neighbours import find_neighbours, find_similar, flatten
-from ftkit.stages.inspection.suspects import Judged
+from ftkit.stages.inspection.suspects import ProbeResults
+from ftkit.words import plural
 
 __all__ = ["ENCODER_CHECKS", "run_encoder_checks"]
 
-Check: TypeAlias = Callable[[Embedded, Judged], Iterable[Finding]]
+Check: TypeAlias = Callable[[Embedded, ProbeResults], Iterable[Finding]]
 
 SEED = 13
 COSINE, SHARE = 0.9, 0.8  # of texts that are nearly the same
@@ -31,12 +31,12 @@ UNKNOWN, UNREADABLE, UNKNOWN_ROW = 0.01, 0.5, 0.2
 FERTILITY, FERTILITY_TEXTS = 2.5, 500
 
 
-def run_encoder_checks(embedded: Embedded, judged: Judged) -> list[Finding]:
+def run_encoder_checks(embedded: Embedded, judged: ProbeResults) -> list[Finding]:
     """Run all checks of embedded splits."""
     return [finding for check in ENCODER_CHECKS for finding in check(embedded, judged)]
 
 
-def check_suspects(embedded: Embedded, judged: Judged) -> Iterator[Finding]:
+def check_suspects(embedded: Embedded, judged: ProbeResults) -> Iterator[Finding]:
     """Tell how many labels are likely wrong, or why nobody can tell."""
     if judged.withheld:
         yield make_finding(
@@ -67,12 +67,12 @@ def check_suspects(embedded: Embedded, judged: Judged) -> Iterator[Finding]:
         )
 
 
-def check_more_labels(_: Embedded, judged: Judged) -> Iterable[Finding]:
+def check_more_labels(_: Embedded, judged: ProbeResults) -> Iterable[Finding]:
     """Tell which score is likely with more labels."""
     return [] if judged.withheld else describe_curve(judged.curve)
 
 
-def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
+def check_similar(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell which texts are nearly the same as another: in other words, or with a word more or less."""
     units, names = embedded.units, list(embedded.units)
     for place, split in enumerate(names):
@@ -113,7 +113,7 @@ def check_similar(embedded: Embedded, _: Judged) -> Iterator[Finding]:
             )
 
 
-def check_outliers(embedded: Embedded, _: Judged) -> Iterator[Finding]:
+def check_outliers(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell which texts are far from all training texts."""
     from scipy.stats import median_abs_deviation
 
@@ -141,7 +141,7 @@ def check_outliers(embedded: Embedded, _: Judged) -> Iterator[Finding]:
             )
 
 
-def check_drift(embedded: Embedded, _: Judged) -> Iterator[Finding]:
+def check_drift(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell whether a classifier knows a split from train (Rabanser et al., "Failing Loudly", 2019)."""
     from sklearn.metrics import roc_auc_score
 
@@ -178,7 +178,7 @@ def _area_error(area: float, size: int) -> float:
     return float(np.sqrt(max(varied, 0.0)) / size)
 
 
-def check_unknown(embedded: Embedded, _: Judged) -> Iterator[Finding]:
+def check_unknown(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell where the tokenizer meets signs that it doesn't know."""
     unknown = embedded.encoded.tokenizer.unk_token_id
     for split, rows in embedded.encoded.datasets.items():
@@ -213,7 +213,7 @@ def _unknown_share(rows: Any, unknown: int, texts: int) -> npt.NDArray[np.float6
     return np.asarray(counts / np.maximum(totals, 1))
 
 
-def check_fertility(embedded: Embedded, _: Judged) -> Iterator[Finding]:
+def check_fertility(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell where a word becomes many pieces (fertility: Rust et al., "How Good is Your Tokenizer?", 2021)."""
     tokenizer = embedded.encoded.tokenizer
     for split, texts in embedded.texts.items():
@@ -236,7 +236,7 @@ def check_fertility(embedded: Embedded, _: Judged) -> Iterator[Finding]:
             )
 
 
-def check_sample(embedded: Embedded, _: Judged) -> Iterator[Finding]:
+def check_sample(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell of which splits only a sample was looked at."""
     for split, whole in embedded.whole.items():
         seen = len(embedded.splits.datasets[split])

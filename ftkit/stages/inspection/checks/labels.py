@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.errors import nearest, plural
+from ftkit.errors import nearest
 from ftkit.scoring.effects import effective_number
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts, SplitFacts
-from ftkit.stages.inspection.label_names import find_similar
+from ftkit.stages.inspection.label_names import find_similar_names
+from ftkit.words import plural
 
 __all__ = [
     "check_absent_labels",
@@ -179,7 +180,7 @@ def check_imbalance(facts: Facts) -> Iterator[Finding]:
                 f"rule of thumb: twice an even share, {MOST_MAJORITY:.0%} at most",
                 (),
                 f"always guessing the most frequent {what} is right in {most / total:.1%} of {total:,} cases; "
-                f"{_tell_evenness(facts, data)}",
+                f"{_note_evenness(facts, data)}",
                 "Compare scores with this number, read macro F1 or F1 of entities rather than accuracy, "
                 "and consider training.class_weights.",
             )
@@ -217,7 +218,7 @@ def check_similar_names(facts: Facts) -> Iterator[Finding]:
         return
     counts = facts.splits["train"].counts(len(facts.names))
     plain = facts.task == "token-classification" and not facts.tagged  # NN and NNS are two tags
-    for first, second, how in find_similar(facts.names, strict=plain):
+    for first, second, how in find_similar_names(facts.names, strict=plain):
         at = [facts.names.index(name) for name in (first, second)]
         data = facts.splits["train"]
         fewer = min(at, key=lambda place: counts[place])
@@ -271,7 +272,7 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(said[:MOST_NAMES]) + rest
 
 
-def _tell_evenness(facts: Facts, data: SplitFacts) -> str:
+def _note_evenness(facts: Facts, data: SplitFacts) -> str:
     """Say how uneven the labels are, as a number of even ones; of entities also the share of the first."""
     counts = data.counts(len(facts.names))
     if not facts.tagged:

@@ -12,9 +12,9 @@ from ftkit.data.staging import Ticker
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts
 from ftkit.stages.inspection.facts.texts import describe_example
-from ftkit.stages.inspection.shortcuts import Giveaway, find_giveaways
+from ftkit.stages.inspection.shortcuts import Shortcut, find_shortcuts
 
-__all__ = ["check_giveaways"]
+__all__ = ["check_shortcuts"]
 
 BLOCKING, WARNING = 0.98, 0.95  # precision and recall
 COVERED = 0.1  # share of the texts that must carry the label for its rule to make the score meaningless
@@ -24,18 +24,18 @@ LONGEST_TEXT = 20_000  # characters read of one
 SEED = 13
 
 
-def check_giveaways(facts: Facts) -> Iterator[Finding]:
+def check_shortcuts(facts: Facts) -> Iterator[Finding]:
     """Tell which labels a single token gives away; tags and numbers are passed over, for words do make tags."""
     if facts.task == "token-classification" or facts.problem_type == "regression" or len(facts.names) < 2:
         return
     chosen = _choose(facts)
-    for rule in find_giveaways(
+    for rule in find_shortcuts(
         partial(_read, facts, chosen), labels=len(facts.names), strength=WARNING, fewest=FEWEST_TEXTS
     ):
         yield _tell(facts, rule, len(chosen))
 
 
-def _tell(facts: Facts, rule: Giveaway, texts: int) -> Finding:
+def _tell(facts: Facts, rule: Shortcut, texts: int) -> Finding:
     data = facts.splits["train"]
     share = rule.texts / texts
     fatal = rule.strength >= BLOCKING and share >= COVERED
@@ -43,7 +43,7 @@ def _tell(facts: Facts, rule: Giveaway, texts: int) -> Finding:
     of = "" if texts == len(data.rows) else f" (of {texts:,} texts of train, drawn with seed {SEED})"
     return make_finding(
         "blocker" if fatal else "warning",
-        "giveaway",
+        "shortcut",
         "train",
         round(rule.strength, 4),
         bound,
@@ -71,7 +71,7 @@ def _read(facts: Facts, chosen: Any) -> Iterator[tuple[list[str], Any]]:
     """Yield texts, and (B, L) whether each has each label."""
     from scipy.sparse import csr_array
 
-    data, dataset, tick = facts.splits["train"], facts.source.datasets["train"], Ticker(facts.say)
+    data, dataset, tick = facts.splits["train"], facts.source.datasets["train"], Ticker(facts.progress)
     ones = np.ones(len(data.members), dtype=np.float32)
     membership = csr_array((ones, (data.owners, data.members)), shape=(len(data.rows), len(facts.names)))
     for begin in range(0, len(chosen), BATCH):

@@ -35,7 +35,7 @@ def check_duplicates(facts: Facts) -> Iterator[Finding]:
     for split, data in facts.splits.items():
         copies = _find_copies(data.hashes) & (data.characters > 0)
         if copies.any():
-            yield _tell_copies("duplicate", split, data, copies, "case and blanks aside")
+            yield _note_copies("duplicate", split, data, copies, "case and blanks aside")
 
 
 def check_near_duplicates(facts: Facts) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def check_near_duplicates(facts: Facts) -> Iterator[Finding]:
     for split, data in facts.splits.items():
         near = _find_copies(data.letters) & ~_find_copies(data.hashes) & (data.letters > 0)
         if near.any():
-            yield _tell_copies("near_duplicate", split, data, near, "but for blanks and signs")
+            yield _note_copies("near_duplicate", split, data, near, "but for blanks and signs")
 
 
 def check_leaks(facts: Facts) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def check_leaks(facts: Facts) -> Iterator[Finding]:
                 ("near_leak", near, ", but for blanks and signs"),
             ):
                 if leaked.any():
-                    yield _tell_leak(check, split, source, data, leaked, how, fatal=bool(fatal))
+                    yield _note_leak(check, split, source, data, leaked, how, fatal=bool(fatal))
 
 
 def check_shared_groups(facts: Facts) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def check_length_shift(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _tell_copies(check: str, split: str, data: SplitFacts, copies: Flags, how: str) -> Finding:
+def _note_copies(check: str, split: str, data: SplitFacts, copies: Flags, how: str) -> Finding:
     number, bound = int(copies.sum()), round(MANY_DUPLICATES * len(copies), 1)
     return make_finding(
         "warning" if number > bound else "note",
@@ -148,7 +148,7 @@ def _tell_copies(check: str, split: str, data: SplitFacts, copies: Flags, how: s
     )
 
 
-def _tell_leak(
+def _note_leak(
     check: str, split: str, source: str, data: SplitFacts, leaked: Flags, how: str, *, fatal: bool
 ) -> Finding:
     number = int(leaked.sum())

@@ -20,7 +20,7 @@ from ftkit.stages.inspection.checks.labels import (
     check_unseen_labels,
 )
 from ftkit.stages.inspection.checks.reading import check_repairs
-from ftkit.stages.inspection.checks.shortcuts import check_giveaways
+from ftkit.stages.inspection.checks.shortcuts import check_shortcuts
 from ftkit.stages.inspection.checks.splits import (
     check_duplicates,
     check_label_shift,
@@ -45,7 +45,7 @@ Check: TypeAlias = Callable[[Facts], Iterable[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     check_unlabelled,
-    check_giveaways,
+    check_shortcuts,
     check_repairs,
     check_leaks,
     check_shared_groups,
@@ -73,7 +73,7 @@ CHECKS: tuple[Check, ...] = (
 
 def run_checks(facts: Facts) -> list[Finding]:
     """Run all checks; the most severe findings come first."""
-    tick = Ticker(facts.say)
+    tick = Ticker(facts.progress)
     found: list[Finding] = []
     for done, check in enumerate(CHECKS, 1):
         found += check(facts)

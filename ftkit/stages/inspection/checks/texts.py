@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ftkit.errors import plural, show
+from ftkit.errors import show
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts, SplitFacts
 from ftkit.stages.inspection.facts.texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED, describe_example
 from ftkit.stages.inspection.scripts import split_words
+from ftkit.words import plural
 
 __all__ = [
     "check_boilerplate",
@@ -96,7 +97,7 @@ def check_encoding(facts: Facts) -> Iterator[Finding]:
                 "Read the original again with the right encoding; what is lost here can't be got back.",
             ),
         ):
-            if finding := _tell_marks("warning", check, split, data, bit, what, remedy):
+            if finding := _note_marks("warning", check, split, data, bit, what, remedy):
                 yield finding
 
 
@@ -104,7 +105,7 @@ def check_control_characters(facts: Facts) -> Iterator[Finding]:
     """Tell which texts hold characters that no one can see; line breaks and tabs are none."""
     for split, data in facts.splits.items():
         what, remedy = "hold control characters", "Remove them; most tokenizers drop them, or make [UNK] of the word."
-        if finding := _tell_marks("note", "control_character", split, data, CONTROL, what, remedy):
+        if finding := _note_marks("note", "control_character", split, data, CONTROL, what, remedy):
             yield finding
 
 
@@ -113,7 +114,7 @@ def check_markup(facts: Facts) -> Iterator[Finding]:
     for split, data in facts.splits.items():
         what = "hold HTML tags or entities, such as <br> or &amp;"
         remedy = "Turn them into plain text, here and wherever the model will be used: they cost tokens."
-        if finding := _tell_marks("note", "markup", split, data, MARKUP, what, remedy):
+        if finding := _note_marks("note", "markup", split, data, MARKUP, what, remedy):
             yield finding
 
 
@@ -142,7 +143,7 @@ def check_boilerplate(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _tell_marks(
+def _note_marks(
     severity: str, check: str, split: str, data: SplitFacts, bit: int, what: str, remedy: str
 ) -> Finding | None:
     marked = data.marks & bit > 0

@@ -78,7 +78,7 @@ class Facts:
     splits: Mapping[str, SplitFacts]
     source: Splits
     """The data themselves, for the few texts that a check has to read."""
-    say: Progress
+    progress: Progress
     """Told in words how far a long check is."""
 
 
@@ -90,8 +90,8 @@ def measure_splits(splits: Splits, settings: Inspection, progress: Progress | No
         settings: the [inspection] section.
         progress: told in words about every second how far it is.
     """
-    say = progress or (lambda _: None)
-    space, tick = LabelSpace(splits), Ticker(say)
+    report = progress or (lambda _: None)
+    space, tick = LabelSpace(splits), Ticker(report)
     return Facts(
         settings=settings,
         task=splits.task,
@@ -99,7 +99,7 @@ def measure_splits(splits: Splits, settings: Inspection, progress: Progress | No
         names=space.names,
         tagged=space.entities,
         source=splits,
-        say=say,
+        progress=report,
         splits={
             split: _measure(split, data, space, tick, has_labels=splits.labelled[split])
             for split, data in splits.datasets.items()

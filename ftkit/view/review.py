@@ -80,7 +80,7 @@ class Review:
     def accept(self) -> None:
         """Decide that the suggested label is right."""
         if self.suspect.suggested is None:
-            self._say("What is suggested is no label of the data: choose another one.")
+            self._show_status("What is suggested is no label of the data: choose another one.")
         else:
             self._decide(self.suspect.suggested)
 
@@ -95,7 +95,7 @@ class Review:
     def relabel(self) -> None:
         """Decide that the chosen label is right."""
         if self.chooser is None:
-            self._say("Tags are changed in the file of corrections, or in the source.")
+            self._show_status("Tags are changed in the file of corrections, or in the source.")
         else:
             self._decide(self.chooser.label)
 
@@ -109,27 +109,27 @@ class Review:
         while self.decisions.find(self.suspect) is None and self._made:
             self.at = self._made.pop()
         if self.decisions.find(self.suspect) is None:
-            self._say("There is nothing to undo.")
+            self._show_status("There is nothing to undo.")
             return
         try:
             self.decisions.remove(self.suspect)
         except FtkitError as error:
-            self._say(f"Not saved. {error}")
+            self._show_status(f"Not saved. {error}")
             return
         self._made = [at for at in self._made if at != self.at]
-        self._tell_saved()
+        self._note_saved()
         self._draw()
 
     def _decide(self, new: str | None) -> None:
         try:
             self.decisions.decide(self.suspect, new, text=" / ".join(self._texts(self.suspect)))
         except FtkitError as error:
-            self._say(f"Not saved. {error}")
+            self._show_status(f"Not saved. {error}")
             return
         self._made.append(self.at)
         following = self._undecided(self.at)
         self.at = self.at if following is None else following
-        self._tell_saved()
+        self._note_saved()
         self._draw()
 
     def _undecided(self, start: int) -> int | None:
@@ -171,10 +171,10 @@ class Review:
             style={"description_width": "initial"},
         )
         self.keys.observe(self._type, "value")
-        spelling = self.decisions.spelling
+        codec = self.decisions.codec
         # JupyterLab takes letters pressed on a list or a button as shortcuts ("a" makes a cell): the field is given the
         # keys again after each.
-        self.chooser = None if spelling.tagging else Chooser(spelling, self.keys.focus)
+        self.chooser = None if codec.tagging else Chooser(codec, self.keys.focus)
         acts: dict[str, tuple[str, Callable[[], None]]] = {
             "a": ("Accept suggestion (a)", self.accept),
             "k": ("Keep given (k)", self.keep),
@@ -281,7 +281,7 @@ class Review:
                 f"{texts}<div>given <b>{markup.text(suspect.given)}</b>, suggested "
                 f'<b style="color:{ORANGE}">{markup.text(suspect.said)}</b> {score}</div>'
             )
-        given, suggested = (self.decisions.spelling.split(tags or "") for tags in (suspect.given, suspect.suggested))
+        given, suggested = (self.decisions.codec.split(tags or "") for tags in (suspect.given, suspect.suggested))
         if suspect.suggested is None:
             suggested = given
         plain = {tag.partition("-")[2] or tag: "transparent" for tag in given}
@@ -300,13 +300,15 @@ class Review:
         )
         return f"<div>Most like it, by similarity, with their labels:</div>{lines}" if lines else ""
 
-    def _tell_saved(self) -> None:
+    def _note_saved(self) -> None:
         recipe, path = self.run.path / "recipe.toml", self.decisions.path
         line = shlex.join(["ftkit", "run", str(recipe), "--run-dir", str(self.run.path)])
         finished = "All are decided. " if self._undecided(0) is None else ""
-        self._say(f"{finished}Saved in {path}, which the recipe of the run names. To train again with it:", line)
+        self._show_status(
+            f"{finished}Saved in {path}, which the recipe of the run names. To train again with it:", line
+        )
 
-    def _say(self, text: str, line: str = "") -> None:
+    def _show_status(self, text: str, line: str = "") -> None:
         if self.box is None:
             return
         code = f" <code>{markup.text(line, 800)}</code>" if line else ""

@@ -13,8 +13,8 @@ from ftkit.recipe import read_recipe
 from ftkit.run import Run
 from ftkit.stages import chain
 from ftkit.stages.inspection import review
-from ftkit.view import browser
-from ftkit.view.browser import Review
+from ftkit.view import review as browser
+from ftkit.view.review import Review
 
 from .conftest import HOSTILE, doubt, with_suspects
 
