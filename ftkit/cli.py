@@ -153,7 +153,7 @@ def _write_next(run: Run, file: Path, count: int) -> None:
     from ftkit.stages.evaluation.selection import choose_texts
 
     typer.echo(f"{run.path}: looking for texts of {file} that would teach most")
-    with lent_machine(find_device(run.recipe)):
+    with lent_machine(find_device(run.recipe), speed=run.recipe.training.speed):
         table = choose_texts(run, read_texts(file, run.recipe.data, report=_complain), count)
     target = run.path / "to_label.csv"
     write_table(target, table)
@@ -231,7 +231,7 @@ def predict(
 
     texts = text or read_texts(path, settings, report=_complain)
     predictor = Predictor(opened)
-    with open_output(output) as stream, lent_machine(predictor.device):
+    with open_output(output) as stream, lent_machine(predictor.device, speed=predictor.speed):
         count = write_predictions(predictor.predict(texts), stream, form)
     if output:
         _complain(f"{count} predictions in {output}")

@@ -376,7 +376,7 @@ class Training(Section):
     )
     speed: str = setting(
         "auto",
-        "dropout, attention and graphs of a GPU in the faster way, or as in torch",
+        "all that is faster than torch and transformers by themselves, or nothing of it",
         choices=("auto", "plain"),
     )
     cache_features: bool = setting(

@@ -16,7 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("untimed")  # a busy machine is no error
+hypothesis.settings.load_profile("untimed")
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
 QUICK = {

@@ -47,7 +47,6 @@ class FineTuner(Trainer):
         meter: counts steps.
         steering: decides when to score and save, and follows commands.
         batch_tokens: tokens of a batch, whatever its rows, each of which then counts the same; 0: rows are counted.
-        plain: nothing is put in the place of what torch and Trainer do.
         report: is told how steps are computed, and what didn't fit.
 
     Attributes:
@@ -68,10 +67,9 @@ class FineTuner(Trainer):
         meter: Meter,
         steering: Steering | RateRange,
         batch_tokens: int = 0,
-        plain: bool = False,
         report: Callable[[str], None] = lambda said: None,
     ) -> None:
-        self.optimization, self.score, self.meter, self.plain, self.report = optimization, score, meter, plain, report
+        self.optimization, self.score, self.meter, self.report = optimization, score, meter, report
         self.batch_tokens, self._share = batch_tokens, 1.0
         self.readings: Readings[dict[str, Any]] = Readings()
         self.parts = 1
@@ -246,7 +244,7 @@ class FineTuner(Trainer):
 
     def _decide(self, batch: Mapping[str, Any]) -> None:
         """Record graphs where they pay and the model can be recorded."""
-        reason = refused = decide_graphs(self.args.device, even=not self.batch_tokens, plain=self.plain)
+        reason = refused = decide_graphs(self.args.device, even=not self.batch_tokens)
         if not reason:
             lengths = self._find_lengths()
             forwards = self.state.max_steps * self.args.gradient_accumulation_steps

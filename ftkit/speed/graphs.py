@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ftkit.speed.devices import is_out_of_memory
+from ftkit.speed.switch import is_plain
 
 __all__ = ["LENGTHS", "CudaCapture", "StepGraphs", "count_enough", "decide_graphs", "graph_stride"]
 
@@ -44,17 +45,16 @@ def graph_stride(longest: int) -> int:
     return max(STRIDE, math.ceil(longest / LENGTHS / STRIDE) * STRIDE)
 
 
-def decide_graphs(device: torch.device, *, even: bool, plain: bool) -> str:
+def decide_graphs(device: torch.device, *, even: bool) -> str:
     """Return why steps can't be replayed as graphs; empty where they may.
 
     Args:
         device: that computes.
         even: all batches but the last of an epoch have the same number of rows.
-        plain: nothing is to be replaced.
     """
     if device.type != "cuda":
         return "not on a CUDA device"
-    if plain:
+    if is_plain():
         return "as set (training.speed)"
     return "" if even else "batches of a number of tokens have unlike shapes"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json
 from ftkit.speed.devices import choose_device, device_of, is_accelerator
 from ftkit.speed.process import freed_memory_kept, threads_restored
+from ftkit.speed.switch import is_plain, plain_speed
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,11 @@ def find_device(recipe: Recipe) -> torch.device:
 
 @contextmanager
 def lent_machine(
-    device: torch.device, threads: int = 0, report: Callable[[str], None] = lambda said: None
+    device: torch.device,
+    threads: int = 0,
+    report: Callable[[str], None] = lambda said: None,
+    *,
+    speed: str = "auto",
 ) -> Iterator[CoreSharing]:
     """Adapt the process to hard work in the calling thread, and undo it all at the end of the block.
 
@@ -47,6 +52,8 @@ def lent_machine(
         device: that computes.
         threads: that a processor computes with; 0: one on each core.
         report: called in another thread with a sentence when others begin to take cores; empty when they end.
+        speed: `plain`: nothing of torch or transformers is replaced inside the block, and cores and memory are used
+            as they use them.
     """
     import torch
 
@@ -54,12 +61,18 @@ def lent_machine(
     from ftkit.speed.sharing import CoreSharing
 
     wanted = threads or count_cores()
-    if is_accelerator(device):
-        yield CoreSharing(wanted)
-        return
-    with freed_memory_kept(), threads_restored(), CoreSharing(wanted, report) as sharing:
-        torch.set_num_threads(wanted)
-        yield sharing
+    with plain_speed(speed == "plain"):
+        if is_accelerator(device):
+            yield CoreSharing(wanted)
+            return
+        with ExitStack() as stack:
+            stack.enter_context(threads_restored())
+            sharing = CoreSharing(wanted, report)
+            if not is_plain():
+                stack.enter_context(freed_memory_kept())
+                stack.enter_context(sharing)
+            torch.set_num_threads(wanted)
+            yield sharing
 
 
 def recall_choices(run: Run, device: torch.device, *, resume: bool) -> Mapping[str, Any]:
@@ -130,7 +143,7 @@ def speed_up(
     from ftkit.speed.attention import AttentionChoice, choose_attention, set_attention
     from ftkit.speed.dropout import replace_dropout
 
-    if recipe.training.speed == "plain":
+    if is_plain() or recipe.training.speed == "plain":
         return {"attention_reason": "as transformers chooses, as set (training.speed)"}
     if not is_accelerator(device_of(model)):
         replace_dropout(model)

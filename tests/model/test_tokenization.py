@@ -17,7 +17,7 @@ TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 # one token, several, none (zero-width space, empty, a blank), unknown, a special token's name, longer than windows
 WORDS = st.sampled_from(["the", "film", "playing", "\u200b", "", " ", "日本語", "[SEP]", "e-mail", "q" * 90])
 SENTENCES = st.lists(st.tuples(WORDS, st.integers(-1, 4)), max_size=25)
-REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def make_encoder(tokenizer: Any, task: str = "text-classification", *, max_length: int, **fields: Any) -> Encoder:

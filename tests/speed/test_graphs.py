@@ -12,6 +12,7 @@ from ftkit.model import trainer as trainer_module
 from ftkit.model.events import read_events
 from ftkit.model.trainer import FineTuner
 from ftkit.speed.graphs import LENGTHS, USES, StepGraphs, count_enough, decide_graphs, graph_stride
+from ftkit.speed.switch import plain_speed
 from ftkit.stages import chain
 from ftkit.stages.head.stage import load_model
 
@@ -169,9 +170,10 @@ def test_few_lengths_occur(longest):
 
 def test_where_graphs_are_not_taken_the_reason_is_said():
     cuda = torch.device("cuda")
-    assert "CUDA" in decide_graphs(torch.device("cpu"), even=True, plain=False)
-    assert "training.speed" in decide_graphs(cuda, even=True, plain=True)
-    assert "shapes" in decide_graphs(cuda, even=False, plain=False)
-    assert decide_graphs(cuda, even=True, plain=False) == ""
+    assert "CUDA" in decide_graphs(torch.device("cpu"), even=True)
+    with plain_speed(True):
+        assert "training.speed" in decide_graphs(cuda, even=True)
+    assert "shapes" in decide_graphs(cuda, even=False)
+    assert decide_graphs(cuda, even=True) == ""
     assert count_enough(USES * 16, 16) == ""
     assert "too few" in count_enough(USES * 16 - 1, 16)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset, Features, List, Value
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.data import staging
@@ -229,7 +229,6 @@ def test_numbers_of_test_beyond_those_of_train_fall_into_the_outer_ranges():
     assert (counts.iloc[0], counts.iloc[-1], counts.sum()) == (1, 1, 2)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 5))
 def test_entities_are_counted_as_the_scores_count_them(tags, batch):
     splits = make_tagged([(["w"] * len(row), row) for row in tags])
@@ -240,7 +239,6 @@ def test_entities_are_counted_as_the_scores_count_them(tags, batch):
     assert counted.to_dict() == {"LOC": naive["LOC"], "PER": naive["PER"]}
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a b", "A  b", "c", " ", "d e f", "C "]), st.integers(0, 1)), min_size=1, max_size=20
@@ -352,7 +350,6 @@ def test_a_repeated_beginning_is_found_and_shown_copies_aside():
     assert find(make_splits(train=copies), "boilerplate") is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet="aB1 .!é\u00a0", max_size=4), min_size=1, max_size=12), st.integers(1, 5))
 def test_near_copies_are_those_of_a_naive_count(texts, batch):
     with pytest.MonkeyPatch.context() as patch:
@@ -462,7 +459,6 @@ def test_an_entity_that_goes_on_and_on_is_noted():
     assert finding.detail == "1 of 3 entities have more than 10 words, the longest 12"
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=12))
 def test_entities_are_as_long_as_the_scores_have_them(tags):
     measured = facts.measure_splits(make_tagged([(["w"] * len(row), row) for row in tags]), Inspection())

@@ -24,6 +24,7 @@ from ftkit.scoring.decoding import find_decoder
 from ftkit.scoring.spans import entity_spans
 from ftkit.scoring.tagging import word_tags
 from ftkit.speed.devices import is_accelerator
+from ftkit.speed.switch import plain_speed
 from ftkit.stages.head.stage import load_model
 from ftkit.stages.machine import find_device, recall_precision
 
@@ -42,6 +43,7 @@ class Predictor:
 
     Attributes:
         device: that computes.
+        speed: of the run's recipe, `auto` or `plain`.
 
     Raises:
         ModelError: the run has no model yet.
@@ -70,7 +72,7 @@ class Predictor:
         tokenizer = load_tokenizer(folder, words=self.task == "token-classification")
         tagging = self.task == "token-classification"
         self.decoder = find_decoder(self.labels, run.recipe.evaluation.decoding) if tagging else None
-        self.batch_size = batch_size
+        self.batch_size, self.speed = batch_size, run.recipe.training.speed
         self.precision = recall_precision(run, self.device)
         summary = read_json(run.path / "preprocessing" / "summary.json")
         self.pairs = bool(summary.get("pairs"))
@@ -118,9 +120,12 @@ class Predictor:
             longest=self.encoder.max_length,
         )
         loss = build_loss(self.problem_type)
-        for chunk in predict_chunks(
+        predicted = predict_chunks(
             self.model, rows, collator, loss, batch_size=self.batch_size, precision=self.precision, decoder=self.decoder
-        ):
+        )
+        with plain_speed(self.speed == "plain"):
+            chunks = list(predicted)  # the block must not stay open between two answers
+        for chunk in chunks:
             rounded = None if chunk.probabilities is None else chunk.probabilities.astype(np.float64).round(6).tolist()
             for at, text in enumerate(chunk.texts):
                 yield self._describe(columns[int(text)], chunk, at, rounded)

@@ -76,7 +76,10 @@ def compute(run: Run) -> Scored:
     model = head.load_model(str(run.path / "model"), splits.task).to(device)
     writer = PredictionWriter(folder, encoded, split)
     tune, new = recipe.head.tune, head.new_parameters(run)
-    with lent_machine(device, threads), reading_states(model, encoded, (split,), recipe, tune, new, precision) as seen:
+    with (
+        lent_machine(device, threads, speed=recipe.training.speed),
+        reading_states(model, encoded, (split,), recipe, tune, new, precision) as seen,
+    ):
         predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))

@@ -107,7 +107,7 @@ def _time_steps(model: PreTrainedModel, batch: Any, loss: Any, run: Run) -> tupl
 
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(lent_machine(device, run.recipe.training.threads))
+        stack.enter_context(lent_machine(device, run.recipe.training.threads, speed=run.recipe.training.speed))
         if is_accelerator(device):
             choice = choose_attention(model, batch_size=len(gold), length=LONGEST, precision=precision, training=True)
             stack.enter_context(using_attention(model, choice.name))
@@ -117,7 +117,7 @@ def _time_steps(model: PreTrainedModel, batch: Any, loss: Any, run: Run) -> tupl
         reset_peak(device)
         fastest = min(fastest, _time_once(step, device))
         room = peak_device_memory(device).get("device_allocated_bytes", before) - before
-        if not decide_graphs(device, even=True, plain=run.recipe.training.speed == "plain"):
+        if not decide_graphs(device, even=True):
             with suppress(RuntimeError):
                 capture = CudaCapture()
                 with capture.aside():

@@ -104,7 +104,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[
         encoded = encode_splits(sample, Preprocessing(max_length=length), encoder, folder)
         model, new, _ = build_model(sample, replace(recipe.head, tune="head", reinit_layers=0))
         device = find_device(recipe)
-        with lent_machine(device, recipe.training.threads):
+        with lent_machine(device, recipe.training.threads, speed=recipe.training.speed):
             frozen = freeze_splits(
                 model.to(device),
                 encoded,

@@ -23,6 +23,7 @@ from ftkit.scoring.metrics import choose_metric, higher_is_better
 from ftkit.speed.devices import describe_device, device_of, memory_explained, peak_device_memory, reset_peak
 from ftkit.speed.graphs import graph_stride
 from ftkit.speed.process import peak_memory
+from ftkit.speed.switch import is_plain
 from ftkit.stages import head, preprocessing
 from ftkit.stages.machine import find_device, prepare_machine, recall_choices, speed_up
 from ftkit.stages.training.checkpoints import (
@@ -254,9 +255,9 @@ def make_trainer(
 
     from ftkit.model.trainer import FineTuner
 
-    settings, device, plain = recipe.training, device_of(model), recipe.training.speed == "plain"
+    settings, device = recipe.training, device_of(model)
     rows = encoded.datasets["train"]
-    stride = STRIDE if plain or device.type != "cuda" else graph_stride(int(read_column(rows, "length").max()))
+    stride = STRIDE if is_plain() or device.type != "cuda" else graph_stride(int(read_column(rows, "length").max()))
     args = TrainingArguments(
         output_dir=str(phase.folder),
         num_train_epochs=phase.epochs,
@@ -304,7 +305,6 @@ def make_trainer(
         meter=meter,
         steering=steering,
         batch_tokens=settings.batch_tokens,
-        plain=plain,
         report=report,
     )
     for callback in (PrinterCallback, ProgressCallback):

@@ -86,7 +86,7 @@ def find_learning_rate(
     try:
         device = find_device(wanted)
         with (
-            lent_machine(device, wanted.training.threads),
+            lent_machine(device, wanted.training.threads, speed=wanted.training.speed),
             _random_state_kept(),
             tempfile.TemporaryDirectory() as folder,
         ):

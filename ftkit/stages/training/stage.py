@@ -160,7 +160,7 @@ class TrainingRun:
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
         self._kept, self._device = ExitStack(), choose_device(self.run.recipe.training.device)
-        if not is_accelerator(self._device):
+        if not is_accelerator(self._device) and self.run.recipe.training.speed != "plain":
             self._kept.enter_context(freed_memory_kept())  # before the thread has memory of its own
             release_threads()
         self.mailbox = Mailbox(self.run.path / "training" / "control")
@@ -176,7 +176,7 @@ class TrainingRun:
         try:
             with (
                 self.run.working("training", fingerprint) as more,
-                lent_machine(self._device, threads) as sharing,
+                lent_machine(self._device, threads, speed=self.run.recipe.training.speed) as sharing,
             ):
                 try:
                     self._fitted = _fit(self.run, self.mailbox, resume=resume)
