@@ -148,9 +148,9 @@ class Data(Section):
             "hub",
         ),
     )
-    text_column: str = setting("", "column of the text or words, by name or number from 0; empty: detected")
+    text_column: str = setting("", "column of the text or words, by name or number from 0; empty: detected", basic=True)
     text_pair_column: str = setting("", "column of the second text of a pair; empty: detected, or none")
-    label_column: str = setting("", "column of the label or tag, by name or number from 0; empty: detected")
+    label_column: str = setting("", "column of the label or tag, by name or number from 0; empty: detected", basic=True)
     label_separator: str = setting("", "what stands between the labels of a multi-label cell; empty: detected")
     group_column: str = setting(
         "", "column of what examples belong to (patient, author, thread), kept on one side of splits; empty: none"
@@ -163,7 +163,12 @@ class Data(Section):
     test_fraction: float = setting(0.1, "share of train set aside where no test split is given", low=0.01, high=0.5)
     split_seed: int = setting(13, "seed of the splits that are made", low=0, high=2**31 - 1)
     limit: int = setting(
-        0, "seeded, stratified number of examples of each split; 0: all", unit="examples", low=0, automatic=0
+        0,
+        "seeded, stratified number of examples of each split; 0: all",
+        unit="examples",
+        low=0,
+        automatic=0,
+        basic=True,
     )
 
 
@@ -392,7 +397,7 @@ class Training(Section):
 class Evaluation(Section):
     """How the result is scored."""
 
-    split: str = setting("test", "split that is scored", choices=("validation", "test"))
+    split: str = setting("test", "split that is scored", choices=("validation", "test"), basic=True)
     batch_size: int = setting(
         0,
         "examples in one forward pass; 0: as many as make about 2,048 tokens",

@@ -57,7 +57,8 @@ def parse(cell: Any) -> ast.Module:
 
 def settings_of(name: str) -> list[Setting]:
     stage = STAGES[NOTEBOOKS.index(name)]
-    return [item for section in NOTEBOOK_SECTIONS[stage] for item in describe_settings(SECTIONS[section])]
+    declared = [item for section in NOTEBOOK_SECTIONS[stage] for item in describe_settings(SECTIONS[section])]
+    return sorted(declared, key=lambda item: not item.basic)  # first the few that matter
 
 
 notebooks = pytest.mark.parametrize("name", NOTEBOOKS)
@@ -99,7 +100,7 @@ def test_cell_ids_are_names_and_each_is_used_once(name):
 
 
 @notebooks
-def test_papermill_sees_just_the_run_folder_and_the_settings_in_their_order(name, caplog):
+def test_papermill_sees_just_the_run_folder_and_the_settings_the_basic_ones_first(name, caplog):
     found = inspect_notebook(str(notebooks_dir() / name))
     assert not caplog.records
     expected = [("run_dir", "str", ""), *((item.name, item.kind.__name__, item.default) for item in settings_of(name))]
@@ -112,7 +113,9 @@ def test_papermill_sees_just_the_run_folder_and_the_settings_in_their_order(name
 def test_the_parameters_cell_holds_one_line_each_and_says_what_it_means(name):
     tagged = [cell for cell in code_cells(name) if is_parameters(cell)]
     assert len(tagged) == 1
-    lines = tagged[0].source.splitlines()
+    few, rest = tagged[0].source.split("\n\n# seldom changed\n")
+    assert len(few.splitlines()) == 1 + sum(item.basic for item in settings_of(name))
+    lines = [*few.splitlines(), *rest.splitlines()]
     assert len(lines) == 1 + len(settings_of(name))
     for line in lines:
         assert re.fullmatch(r"\w+: (str|int|float|bool) = [^=#|]+?  # [^=]+", line), line
