@@ -14,8 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,7 +31,7 @@ from ftkit.batch.messages import (
     notebook_name,
     settle_status,
 )
-from ftkit.batch.preload import Preloader, can_preload
+from ftkit.batch.preload import can_preload, fork_spares
 from ftkit.errors import FtkitError, RunError, show
 from ftkit.model.control import post_command
 from ftkit.run import Run
@@ -58,12 +58,22 @@ class Worker:
         notebooks: folder of the stages' notebooks.
         reports: where reports are written.
         force: train although the inspection found a blocker.
+        begin: called before the first notebook, with the number of stages that may need a kernel.
     """
 
-    def __init__(self, run: Run, notebooks: Path, reports: TextIO, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        notebooks: Path,
+        reports: TextIO,
+        *,
+        force: bool = False,
+        begin: Callable[[int], None] = lambda left: None,
+    ) -> None:
         self.run, self.notebooks, self.reports, self.force = run, notebooks, reports, force
         self.stage = ""
         self.stopping = threading.Event()
+        self._begin = begin
 
     def work(self, stages: Sequence[str]) -> int:
         """Execute the stages in order; return the exit code.
@@ -74,7 +84,7 @@ class Worker:
             if self.stopping.is_set():
                 self._tell(StageReport(stage=stage, state="stopped"))
                 return STOPPED_EXIT
-            report = self._do_stage(stage, more=stage != stages[-1])
+            report = self._do_stage(stage, left=len(stages) - stages.index(stage))
             self._tell(report)
             if report.state == "stopped":
                 return STOPPED_EXIT
@@ -99,7 +109,7 @@ class Worker:
             timer.daemon = True
             timer.start()
 
-    def _do_stage(self, stage: str, *, more: bool) -> StageReport:
+    def _do_stage(self, stage: str, *, left: int) -> StageReport:
         self.stage = stage
         folder = self.run.folder("notebooks")
         target = folder / notebook_name(stage)
@@ -108,8 +118,9 @@ class Worker:
             if target.is_file() and _is_current(self.run, stage):
                 return StageReport(stage=stage, state="unchanged", notebook=str(target))
             self._tell(StageReport(stage=stage, state="running"))
-            with _preloading(wanted=more):
-                failure = _execute(self.run, stage, self.notebooks / notebook_name(stage), target)
+            self._begin(left)
+            self._begin = lambda left: None
+            failure = _execute(self.run, stage, self.notebooks / notebook_name(stage), target)
         except Exception as error:
             failure = ("", str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}", False)
         seconds = round(time.monotonic() - begun, 3)
@@ -184,14 +195,20 @@ def main(arguments: Sequence[str]) -> int:
     stages = [stage for stage in rest if stage != FORCE]
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes to the log, not between the reports
-    worker = Worker(Run.open(run_dir), Path(notebooks), reports, force=FORCE in rest)
+
+    def begin(left: int) -> None:
+        """Fork the kernels while no other thread runs, and only then watch the parent."""
+        if can_preload():
+            OwnKernelManager.spares = fork_spares(left, closing=[reports.fileno()])
+        threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
+
+    worker = Worker(Run.open(run_dir), Path(notebooks), reports, force=FORCE in rest, begin=begin)
 
     def end(*_: object) -> None:
         threading.Thread(target=worker.wind_down, daemon=True).start()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
     code = worker.work(stages)
     reports.flush()
     kill_descendants(os.getpid())
@@ -270,15 +287,6 @@ def _explain(error: PapermillExecutionError) -> tuple[str, bool]:
         return error.evalue or "interrupted", True
     ours = error.ename in errors.__all__  # a mistake of the user: the message says it all
     return error.evalue if ours or error.ename in NO_ERROR_TYPE else f"{error.ename}: {error.evalue}", False
-
-
-@contextmanager
-def _preloading(*, wanted: bool) -> Iterator[None]:
-    """Import the libraries beside the first notebook, which needs few of them; later kernels start from there."""
-    first = wanted and OwnKernelManager.preloader is None and can_preload()
-    preloader = Preloader() if first else OwnKernelManager.preloader
-    yield
-    OwnKernelManager.preloader = preloader
 
 
 def _interrupt_kernel() -> None:

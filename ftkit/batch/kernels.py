@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from ftkit.batch.preload import Preloader
+from ftkit.batch.preload import SpareKernel
 
 __all__ = ["OwnKernelManager", "explain_death"]
 
@@ -24,7 +24,7 @@ class OwnKernelManager(AsyncKernelManager):
     """
 
     newest: ClassVar[OwnKernelManager | None] = None
-    preloader: ClassVar[Preloader | None] = None
+    spares: ClassVar[list[SpareKernel]] = []
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -62,20 +62,15 @@ class OwnKernelManager(AsyncKernelManager):
         return None if self._process is None else self._process.poll()
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
-        if not self._fork(kernel_cmd, kwargs):
+        if self.spares:
+            provisioner: Any = self.provisioner
+            process = self.spares.pop()
+            process.start(kernel_cmd[kernel_cmd.index("ipykernel") + 1 :], kwargs["env"])
+            provisioner.process, provisioner.pid, provisioner.pgid = process, process.pid, process.pid
+            self._reconcile_connection_info(provisioner.connection_info)
+        else:
             await super()._async_launch_kernel(kernel_cmd, **kwargs)
         self._process = getattr(self.provisioner, "process", None)  # the provisioner forgets it at the end
-
-    def _fork(self, command: list[str], options: dict[str, Any]) -> bool:
-        """Start the kernel by a fork, where there is a process to fork."""
-        provisioner: Any = self.provisioner
-        arguments = command[command.index("ipykernel") + 1 :]
-        process = self.preloader.fork(arguments, options["env"]) if self.preloader else None
-        if process is None:
-            return False
-        provisioner.process, provisioner.pid, provisioner.pgid = process, process.pid, process.pid
-        self._reconcile_connection_info(provisioner.connection_info)
-        return True
 
     _process: Any = None
 

@@ -2,68 +2,102 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
 import subprocess
-from collections.abc import Iterator
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
+import psutil
 import pytest
 
 from ftkit.batch import preload
-from ftkit.batch.preload import MODULES, Preloader, can_preload
+from ftkit.batch.preload import MODULES, can_preload
 
-pytestmark = [pytest.mark.skipif(not can_preload(), reason="kernels are not forked here"), pytest.mark.slow]
+forking = pytest.mark.skipif(not can_preload(), reason="kernels are not forked here")
+pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def preloader() -> Iterator[Preloader]:
-    before = dict(os.environ)
-    home = str(preload.Path(preload.__file__).parents[2])
-    os.environ["PYTHONPATH"] = home
-    made = Preloader()
-    os.environ.clear()
-    os.environ.update(before)
-    yield made
-    made.close()
+HEAD = """
+import json, os, signal, subprocess, sys, threading
+from ftkit.batch import preload
+"""
 
 
-def test_a_process_that_ends_tells_its_exit_code(preloader: Preloader) -> None:
-    process = preloader.fork(["--no-such-flag-of-the-kernel"], dict(os.environ))
-    assert process is not None
-    assert process.wait(30) not in (0, None)
-    assert process.poll() == process.returncode == process.wait()
+def run_python(code: str, *, modules: tuple[str, ...] = ()) -> dict:
+    """Return what a process of its own prints as JSON; it forks, which pytest with its threads may not."""
+    brief = f"preload.MODULES = {modules!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + brief + code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=True,
+        timeout=120,
+    )
+    return json.loads(done.stdout)
 
 
-def test_a_kernel_can_be_waited_for_and_killed(preloader: Preloader, tmp_path) -> None:
-    process = preloader.fork(["-f", str(tmp_path / "connection.json")], dict(os.environ))
-    assert process is not None
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.5)
-    assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
-    process.kill()  # of a process that has ended: nothing
+@forking
+def test_a_kernel_that_can_not_begin_tells_its_exit_code():
+    found = run_python(
+        """
+spare, = preload.fork_spares(1)
+spare.start(["--no-such-flag-of-the-kernel"], dict(os.environ))
+code = spare.wait(30)
+print(json.dumps([code, spare.poll(), spare.returncode, spare.wait()]))
+"""
+    )
+    assert found[0] not in (0, None)
+    assert len(set(found)) == 1
 
 
-def test_without_the_process_there_is_no_fork_and_no_kernel(tmp_path) -> None:
-    broken = Preloader()
-    broken.process.kill()
-    assert broken.fork([], {}) is None
-    assert broken.exit_code(12345) == -9
-    broken.close()
+@forking
+def test_a_kernel_can_be_waited_for_and_killed(tmp_path):
+    found = run_python(
+        f"""
+spare, = preload.fork_spares(1)
+spare.start(["-f", {str(tmp_path / "connection.json")!r}], dict(os.environ))
+try:
+    spare.wait(0.2)
+    late = False
+except subprocess.TimeoutExpired:
+    late = True
+spare.kill()
+print(json.dumps([late, spare.wait(10)]))
+"""
+    )
+    assert found == [True, -9]
+
+
+@forking
+def test_spares_that_nobody_needs_end_with_their_parent_or_when_their_pipe_closes():
+    found = run_python(
+        """
+first, second = preload.fork_spares(2)
+os.close(first.pipe)
+code = first.wait(10)
+print(json.dumps([code, second.poll(), second.pid]))
+"""
+    )
+    assert found[:2] == [0, None]
+    _, alive = psutil.wait_procs([psutil.Process(found[2])] if psutil.pid_exists(found[2]) else [], timeout=10)
+    assert not alive
+
+
+@forking
+def test_forking_begins_before_any_thread():
+    """Importing must not start threads: a lock that one holds would stay locked in every kernel."""
+    found = run_python("preload.fork_spares(0)\nprint(json.dumps(threading.active_count()))", modules=MODULES)
+    assert found == 1
 
 
 @pytest.mark.parametrize(("platform", "card"), [("darwin", False), ("win32", False), ("linux", True)])
-def test_elsewhere_and_beside_a_graphics_card_nothing_is_forked(
-    tmp_path, monkeypatch, platform: str, card: bool
-) -> None:
+def test_elsewhere_and_beside_a_graphics_card_nothing_is_forked(tmp_path, monkeypatch, platform: str, card: bool):
     (tmp_path / "card").touch()
     monkeypatch.setattr(preload.sys, "platform", platform)
     monkeypatch.setattr(preload, "CARDS", (str(tmp_path / ("card" if card else "none")),))
     assert not can_preload()
 
 
-def test_every_module_that_is_imported_ahead_exists() -> None:
-    from importlib.util import find_spec
-
+def test_every_module_that_is_imported_ahead_exists():
     assert [name for name in MODULES if find_spec(name) is None] == []
