@@ -22,7 +22,7 @@ from typing import Any
 
 import nbformat
 
-from ftkit.batch.lab import lab_command, lab_environment
+from ftkit.lab import lab_command, lab_environment
 from ftkit.recipe import Recipe
 from ftkit.run import Run
 

@@ -14,13 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from ftkit import __version__, archive
-from ftkit.batch.lab import choose_folder, lay_out, lay_out_run, start_lab
 from ftkit.batch.planning import Plan, describe_versions, find_run, plan_runs
 from ftkit.batch.progress import open_progress
-from ftkit.batch.texts import FORMATS, open_output, read_texts, write_predictions
 from ftkit.batch.watching import follow_run, steer_training
 from ftkit.data.samples.catalogue import fetch_sample, find_sample
+from ftkit.data.texts import FORMATS, open_output, read_texts, write_predictions
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
+from ftkit.lab import choose_folder, lay_out, lay_out_run, start_lab
 from ftkit.paths import RUNS, last_run, locate_run
 from ftkit.recipe import STAGES, Recipe, read_recipe, write_recipe
 from ftkit.resources import find_recipe, shipped_recipes

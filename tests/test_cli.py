@@ -361,7 +361,7 @@ def model(here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run whose model calls everything `pos`."""
 
     class Predictor:
-        device = torch.device("cpu")
+        device, speed = torch.device("cpu"), "auto"
 
         def __init__(self, run: Run) -> None:
             self.run = run

@@ -19,7 +19,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from ftkit.batch.lab import lab_command, lab_environment
+from ftkit.lab import lab_command, lab_environment
 from ftkit.recipe import Recipe
 from ftkit.run import Run
 

@@ -41,7 +41,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch):
     found = Recorder()
-    monkeypatch.setattr(trainer_module, "decide_graphs", lambda device, *, even, plain: "" if even else "uneven")
+    monkeypatch.setattr(trainer_module, "decide_graphs", lambda device, *, even: "" if even else "uneven")
     monkeypatch.setattr(trainer_module, "count_enough", lambda forwards, lengths: "")
     monkeypatch.setattr(FineTuner, "_make_capture", lambda self: found)
     return found

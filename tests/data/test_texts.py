@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.batch.texts import open_output, read_texts, write_predictions
+from ftkit.data.texts import open_output, read_texts, write_predictions
 from ftkit.errors import DataError
 from ftkit.recipe import Data
 from ftkit.spreadsheets import unguard_cell

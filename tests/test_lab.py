@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.batch import lab
+from ftkit import lab
 from ftkit.errors import RunError
 
 
@@ -95,7 +95,7 @@ def ask_when_it_listens(address: str, *, until: float) -> Any:
 def test_jupyterlab_listens_on_loopback_and_wants_its_token(tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "r"),
     }
     command = [sys.executable, "-m", "ftkit.cli", "lab", str(tmp_path / "mine"), "--no-browser", "--port", "18931"]
