@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ftkit.recipe import Data
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "Source", "Splits", "name_place"]
+__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "Source", "Splits", "join_texts", "name_place"]
 
 Label: TypeAlias = str | list[str] | None
 
@@ -185,3 +185,14 @@ class Splits:
     """What the reader mended or left out."""
     revision: str = ""
     """Of a source on a hub: the commit that was read."""
+
+
+def join_texts(example: Mapping[str, Any]) -> str:
+    """Return an example as people read it: both texts of a pair apart by a stroke, words joined by blanks.
+
+    >>> join_texts({"text": "A man eats.", "text_pair": "He sleeps."}), join_texts({"words": ["to", "Rome"]})
+    ('A man eats. / He sleeps.', 'to Rome')
+    """
+    if "words" in example:
+        return " ".join(example["words"])
+    return " / ".join(str(example[name]) for name in ("text", "text_pair") if example.get(name))

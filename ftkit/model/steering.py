@@ -19,6 +19,7 @@ from ftkit.model.events import EventLog
 from ftkit.model.optimizers import change_rate
 from ftkit.model.readings import Readings
 from ftkit.scoring.metrics import higher_is_better
+from ftkit.scoring.smoothing import smooth
 from ftkit.speed.devices import peak_device_memory, wait_for
 from ftkit.speed.pace import Pace
 
@@ -317,7 +318,7 @@ class RateRange(TrainerCallback):
         self.low, self.factor, self.steps = low, (high / low) ** (1 / (steps - 1)), steps
         self.smoothing, self.exploded, self.on_step = smoothing, exploded, on_step
         self.losses: list[float] = []
-        self._mean, self._least = 0.0, float("inf")
+        self._least = float("inf")
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, optimizer: Any = None, **_: Any
@@ -336,8 +337,7 @@ class RateRange(TrainerCallback):
             float(self.tuner.step_numbers()[0]),
             self.on_step is None or self.on_step(state.global_step, self.steps),
         )
-        self._mean = self.smoothing * self._mean + (1 - self.smoothing) * loss
-        mean = self._mean / (1 - self.smoothing ** (len(self.losses) + 1))
+        mean = float(smooth([*self.losses, loss], self.smoothing)[-1])
         if np.isfinite(loss):
             self.losses.append(loss)
         self._least = min(self._least, mean)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.scoring.smoothing import smooth
 from ftkit.view.history import list_rate_changes
 from ftkit.view.style import (
     BLUE,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["learning_curves", "rate_search", "schedule"]
 
 COLOURS = (BLUE, GREEN)  # of the metrics: the one that decides, and the next
+SMOOTHED = 40  # a twentieth of the steps weighs as much as a window of that width
 
 
 def learning_curves(events: Sequence[Mapping[str, Any]]) -> Figure:
@@ -113,9 +115,9 @@ def _focus(values: Sequence[float]) -> tuple[float, float]:
 def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> None:
     places = np.array([event["step"] for event in steps], dtype=float)
     losses = np.array([_number(event["loss"]) for event in steps])
-    smooth = _smooth(losses)
+    mean = smooth(losses, 1 - 1 / max(len(losses) // SMOOTHED, 2))
     axes.plot(places, losses, color=BLUE, alpha=0.22, linewidth=0.9)
-    axes.plot(places, smooth, color=BLUE, linewidth=1.8)
+    axes.plot(places, mean, color=BLUE, linewidth=1.8)
     measured = [event for event in evaluations if event.get("loss") is not None]
     axes.plot(
         [event["step"] for event in measured],
@@ -221,15 +223,3 @@ def _mark_changes(axes: Axes, changes: Sequence[tuple[float, float]], *, said: b
                 va="top",
                 fontsize=8,
             )
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Return the mean over a window of about a twentieth of the steps; what is not a number is left out."""
-    half = max(len(values) // 40, 2)
-    known = np.isfinite(values)
-    sums = np.cumsum(np.concatenate([[0.0], np.where(known, values, 0.0)]))
-    counts = np.cumsum(np.concatenate([[0], known]))
-    low = np.maximum(np.arange(len(values)) - half, 0)
-    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
-    number = np.where(counts[high] > counts[low], counts[high] - counts[low], np.nan)
-    return np.asarray((sums[high] - sums[low]) / number)

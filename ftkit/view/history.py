@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from ftkit.errors import FtkitError
 from ftkit.model.events import read_events
 from ftkit.run import Run
+from ftkit.scoring.smoothing import smooth
 
-__all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "list_rate_changes", "smooth", "thin"]
+__all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "list_rate_changes", "thin"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Curve: TypeAlias = tuple[Array, Array]
@@ -129,20 +130,6 @@ def list_rate_changes(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
         for event in events
         if event["kind"] == "command" and event.get("command") == "lr" and event.get("value")
     ]
-
-
-def smooth(values: Sequence[float] | Array, weight: float) -> Array:
-    """Return the running mean in which the past counts `weight` times at each step; missing values carry nothing.
-
-    The first values are not drawn to zero: weights are divided by their sum (Kingma and Ba, 2015, section 3).
-
-    >>> smooth([1.0, 3.0], 0.5).round(4).tolist()
-    [1.0, 2.3333]
-    """
-    import pandas as pd
-
-    mean = pd.Series(np.asarray(values, dtype=float)).ewm(alpha=1 - weight, adjust=True, ignore_na=True).mean()
-    return np.asarray(mean, dtype=float)
 
 
 def thin(steps: Array, values: Array, most: int) -> Curve:

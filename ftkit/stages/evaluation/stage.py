@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.data.types import join_texts
 from ftkit.errors import DataError
 from ftkit.frozen.states import reading_states
 from ftkit.model.inference import Chunk, read_column
@@ -278,12 +279,7 @@ def _mistakes(folder: Any, encoded: Encoded, split: str) -> Iterator[dict[str, A
             at += 1
             if item["gold"] == item["predicted"]:
                 continue
-            yield {"row": item["row"], "text": _text(example), **_judge(item, example, encoded.splits)}
-
-
-def _text(example: Mapping[str, Any]) -> str:
-    text = " ".join(example["words"]) if "words" in example else str(example["text"])
-    return f"{text} ⏎ {example['text_pair']}" if example.get("text_pair") else text
+            yield {"row": item["row"], "text": join_texts(example), **_judge(item, example, encoded.splits)}
 
 
 def _judge(item: Mapping[str, Any], example: Mapping[str, Any], splits: Splits) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.types import join_texts
 from ftkit.frozen.replay import MEAN
 from ftkit.frozen.states import freeze_splits
 from ftkit.model.encoders import load_config, load_tokenizer, longest_input
@@ -124,7 +125,7 @@ def embed_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[
             else:
                 vectors[split] = rows.store.read_matrix(rows.places, rows.place.states)[:, MEAN].float().numpy()
         whole = {split: len(data) for split, data in splits.datasets.items()}
-        texts = {split: _join_texts(data) for split, data in sample.datasets.items()}
+        texts = {split: [join_texts(example) for example in data] for split, data in sample.datasets.items()}
         return Embedded(splits=sample, whole=whole, encoded=encoded, vectors=vectors, words=words, texts=texts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -148,10 +149,3 @@ def _read_words(rows: StateRows, data: Any) -> tuple[npt.NDArray[np.float32], np
     if len(filled):
         means[filled] = np.add.reduceat(states, begins[filled], axis=0) / sizes[filled, None]
     return states, means
-
-
-def _join_texts(data: Any) -> list[str]:
-    if "words" in data.column_names:
-        return [" ".join(words) for words in data["words"]]
-    pairs = data["text_pair"] if "text_pair" in data.column_names else None
-    return list(data["text"]) if pairs is None else [f"{a} / {b}" for a, b in zip(data["text"], pairs, strict=True)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ftkit.data.staging import Progress
+from ftkit.data.types import join_texts
 from ftkit.recipe import Inspection
 from ftkit.run import Run, read_json, write_bytes, write_json
 from ftkit.scoring.spans import entity_spans
@@ -177,10 +178,7 @@ def _choose(data: SplitFacts, place: int, shown: int) -> list[int]:
 
 def _describe(example: Mapping[str, Any], splits: Splits) -> str:
     """Return the text of an example, the two of a pair, or words with their entities in brackets."""
-    if "words" in example:
-        text = _mark_entities(example["words"], example["tags"], splits)
-    else:
-        text = " / ".join(example[name] for name in ("text", "text_pair") if example.get(name))
+    text = _mark_entities(example["words"], example["tags"], splits) if "words" in example else join_texts(example)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 

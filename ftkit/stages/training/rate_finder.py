@@ -18,6 +18,7 @@ from ftkit.model.inference import read_column
 from ftkit.model.quiet import quietly
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
+from ftkit.scoring.smoothing import smooth
 from ftkit.stages import chain, head, preprocessing
 from ftkit.stages.machine import find_device, lent_machine, prepare_machine, speed_up
 from ftkit.stages.training.fitting import make_trainer
@@ -94,7 +95,7 @@ def find_learning_rate(
     finally:
         lock.release()
     rates = (low * (high / low) ** (np.arange(len(losses)) / (steps - 1))).tolist()
-    smoothed = _smooth(losses)
+    smoothed = smooth(losses, SMOOTHING).tolist()
     search = RateSearch(rates=rates, losses=losses, smoothed=smoothed, suggestion=suggest_rate(rates, smoothed))
     write_json(run.folder("training") / "rate_search.json", asdict(search))
     return search
@@ -153,14 +154,6 @@ def _raise_rate(
     with quietly():
         trainer.train()
     return watcher.losses
-
-
-def _smooth(losses: Sequence[float]) -> list[float]:
-    mean, smoothed = 0.0, []
-    for at, loss in enumerate(losses, start=1):
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        smoothed.append(mean / (1 - SMOOTHING**at))
-    return smoothed
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ftkit.data.staging import Ticker
+from ftkit.data.types import join_texts
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts
-from ftkit.stages.inspection.facts.texts import describe_example
 from ftkit.stages.inspection.shortcuts import Shortcut, find_shortcuts
 
 __all__ = ["check_shortcuts"]
@@ -78,5 +78,5 @@ def _read(facts: Facts, chosen: Any) -> Iterator[tuple[list[str], Any]]:
         positions = chosen[begin : begin + BATCH]
         columns = dataset[positions.tolist()]
         examples = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        yield [describe_example(example)[:LONGEST_TEXT] for example in examples], membership[positions]
+        yield [join_texts(example)[:LONGEST_TEXT] for example in examples], membership[positions]
         tick(f"train: tokens of {begin + len(positions):,} of {len(chosen):,} texts counted")

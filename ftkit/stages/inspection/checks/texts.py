@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ftkit.data.types import join_texts
 from ftkit.errors import show
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts, SplitFacts
-from ftkit.stages.inspection.facts.texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED, describe_example
+from ftkit.stages.inspection.facts.texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED
 from ftkit.stages.inspection.scripts import split_words
 from ftkit.words import plural
 
@@ -127,7 +128,7 @@ def check_boilerplate(facts: Facts) -> Iterator[Finding]:
             if not len(kinds) or counts.max() < max(FEWEST_REPEATS, MUCH_BOILERPLATE * len(once)):
                 continue
             found = edges == kinds[counts.argmax()]
-            words = split_words(describe_example(facts.source.datasets[split][int(np.flatnonzero(found)[0])]))
+            words = split_words(join_texts(facts.source.datasets[split][int(np.flatnonzero(found)[0])]))
             shown = " ".join(words[:EDGE_WORDS] if where == "begin" else words[-EDGE_WORDS:])
             said = f"{int(found.sum()):,} of {len(found):,} texts {where} with the same {EDGE_WORDS} words"
             yield make_finding(

@@ -20,7 +20,6 @@ __all__ = [
     "EDGE_WORDS",
     "MARKUP",
     "REPLACED",
-    "describe_example",
     "measure_texts",
     "to_numpy",
 ]
@@ -66,17 +65,6 @@ def measure_texts(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
         "tails": tails,
         "marks": marks,
     }
-
-
-def describe_example(example: Any) -> str:
-    """Return the text of one example, both of a pair, words joined by blanks.
-
-    >>> describe_example({"words": ["to", "Rome"]})
-    'to Rome'
-    """
-    if "words" in example:
-        return " ".join(example["words"])
-    return " ".join(example[name] for name in ("text", "text_pair") if example.get(name))
 
 
 def to_numpy(column: Any) -> npt.NDArray[np.int64]:
