@@ -5,8 +5,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY := .venv/.ready
 LOWEST := .venv-lowest
 QUICK := -m "not slow and not browser and not sample"
-# on all cores, a thread for each; tests that share JupyterLab stay in one process
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+# on all cores; tests that share JupyterLab stay in one process
+TESTS := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 PEERS := .peers/.ready
 
 .DEFAULT_GOAL := help

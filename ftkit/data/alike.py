@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["hash_alike", "hash_letters", "hash_texts", "join_text", "mix", "normalise_text"]
+__all__ = ["fold_text", "hash_alike", "hash_letters", "hash_texts", "join_text", "mix", "normalise_text"]
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -41,6 +41,17 @@ def normalise_text(text: Any) -> Any:
 
     alike = pc.utf8_lower(pc.utf8_normalize(pc.fill_null(text, ""), form="NFKC"))
     return _whole(pc.utf8_trim_whitespace(pc.replace_substring_regex(alike, r"[\s\pZ]+", " ")))
+
+
+def fold_text(text: str) -> str:
+    """Return one text as `normalise_text` returns many.
+
+    >>> fold_text(" A\u00a0Film "), fold_text("ﬁlm")
+    ('a film', 'film')
+    """
+    import pyarrow as pa
+
+    return str(normalise_text(pa.array([text], pa.string()))[0])
 
 
 def hash_texts(texts: npt.NDArray[Any]) -> Hashes:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.alike import fold_text
 from ftkit.errors import DataError
 from ftkit.run import Run
-from ftkit.stages.inspection.neighbours import flatten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ def _known_texts(run: Run) -> set[bytes]:
 
 def _mark(example: Any) -> bytes:
     text = example if isinstance(example, str) else " ".join(part or "" for part in example)
-    return hashlib.blake2b(flatten(text).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+    return hashlib.blake2b(fold_text(text).encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
 def _pass_known(pool: Iterable[Any], known: set[bytes]) -> Iterator[tuple[int, Any]]:

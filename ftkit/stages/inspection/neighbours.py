@@ -11,12 +11,10 @@ import numpy.typing as npt
 
 from ftkit.stages.inspection.scripts import split_words
 
-__all__ = ["find_neighbours", "find_similar", "flatten", "overlap", "to_unit"]
+__all__ = ["find_neighbours", "find_similar", "overlap", "to_unit"]
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 Places: TypeAlias = npt.NDArray[np.int64]
-
-BLOCK = 1024  # vectors compared at a time with all others
 
 
 def to_unit(vectors: npt.NDArray[np.floating]) -> Vectors:
@@ -37,20 +35,15 @@ def find_neighbours(queries: Vectors, known: Vectors, *, count: int, same: bool 
     Returns:
         (N, k) positions, the nearest first, and their cosines.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     count = max(0, min(count, len(known) - int(same)))
-    places = np.zeros((len(queries), count), dtype=np.int64)
-    cosines = np.zeros((len(queries), count), dtype=np.float32)
-    for begin in range(0, len(queries) if count else 0, BLOCK):
-        block = queries[begin : begin + BLOCK] @ known.T
-        if same:
-            at = np.arange(len(block))
-            block[at, begin + at] = -np.inf
-        best = np.argpartition(-block, count - 1, axis=1)[:, :count]
-        found = np.take_along_axis(block, best, axis=1)
-        order = np.argsort(-found, axis=1, kind="stable")
-        places[begin : begin + BLOCK] = np.take_along_axis(best, order, axis=1)
-        cosines[begin : begin + BLOCK] = np.take_along_axis(found, order, axis=1)
-    return places, cosines
+    if not count or not len(queries):
+        return np.zeros((len(queries), count), dtype=np.int64), np.zeros((len(queries), count), dtype=np.float32)
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(known)
+    distances, places = search.kneighbors(None if same else queries)
+    squares = (queries**2).sum(axis=1)[:, None] + (known**2).sum(axis=1)[places]  # 2, but for vectors of zeros
+    return places.astype(np.int64), np.asarray((squares - distances**2) / 2, dtype=np.float32)
 
 
 def find_similar(
@@ -92,11 +85,6 @@ def find_similar(
             if alike >= share:
                 found.append((at, other, alike))
     return found
-
-
-def flatten(text: str) -> str:
-    """Return a text without case, and with one blank for many: what is left is the same for copies."""
-    return " ".join(text.lower().split())
 
 
 def overlap(first: Counter[str], second: Counter[str]) -> float:

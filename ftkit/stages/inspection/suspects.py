@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.alike import fold_text
 from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.labels.schemes import to_bio
 from ftkit.data.splitting.groups import join_groups
@@ -25,7 +26,7 @@ from ftkit.scoring.metrics import primary_metric, score_regression, score_single
 from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS
 from ftkit.stages.inspection.curve import decide, draw_curve
 from ftkit.stages.inspection.embedding import Embedded
-from ftkit.stages.inspection.neighbours import find_neighbours, flatten
+from ftkit.stages.inspection.neighbours import find_neighbours
 from ftkit.stages.inspection.ngrams import choose_reading, text_features
 
 if TYPE_CHECKING:
@@ -200,7 +201,9 @@ def _strata(targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 def _groups(embedded: Embedded) -> npt.NDArray[np.int64]:
     """Return (N,) the same number for copies of a text and for one group, or (W,) for the words of such sentences."""
     known: dict[str, int] = {}
-    texts = np.array([known.setdefault(flatten(text), len(known)) for text in embedded.texts["train"]], dtype=np.int64)
+    texts = np.array(
+        [known.setdefault(fold_text(text), len(known)) for text in embedded.texts["train"]], dtype=np.int64
+    )
     data = embedded.splits.datasets["train"]
     if "group" in data.column_names:
         texts = join_groups(texts + 1, number_groups(data["group"]) + 1)

@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.alike import fold_text
 from ftkit.frozen.probes import judge_out_of_fold, make_folds
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.curve import describe_curve
 from ftkit.stages.inspection.embedding import Embedded
-from ftkit.stages.inspection.neighbours import find_neighbours, find_similar, flatten
+from ftkit.stages.inspection.neighbours import find_neighbours, find_similar
 from ftkit.stages.inspection.suspects import ProbeResults
 from ftkit.words import plural
 
@@ -90,7 +91,7 @@ def check_similar(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
             kept = [
                 at
                 for at, other, _ in pairs
-                if flatten(embedded.texts[split][at]) != flatten(embedded.texts[source][other])
+                if fold_text(embedded.texts[split][at]) != fold_text(embedded.texts[source][other])
             ]
             found = np.unique(np.array(kept, dtype=np.int64))
             if not len(found):
