@@ -23,6 +23,7 @@ from ftkit.model.quiet import quietly
 from ftkit.recipe import Recipe
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedModel
 
     from ftkit.model.encoded import Encoded
@@ -62,7 +63,7 @@ class StateRows:
         place: where the model was cut.
     """
 
-    def __init__(self, data: Any, store: FeatureStore, places: npt.NDArray[np.int64], *, place: Place) -> None:
+    def __init__(self, data: Dataset, store: FeatureStore, places: npt.NDArray[np.int64], *, place: Place) -> None:
         self.rows, self.store, self.places, self.place = data, store, places, place
         kept = data.remove_columns([name for name in IDS if name in data.column_names])
         self.column_names = [*kept.column_names, "states"]
@@ -123,7 +124,9 @@ class ComputedRows(StateRows):
         precision: `fp32` or `bf16`.
     """
 
-    def __init__(self, data: Any, model: PreTrainedModel, collator: Collator, *, place: Place, precision: str) -> None:
+    def __init__(
+        self, data: Dataset, model: PreTrainedModel, collator: Collator, *, place: Place, precision: str
+    ) -> None:
         self._model, self._collator, self._precision = model, collator, precision
         super().__init__(data, cast(Any, None), np.zeros((len(data), 2), dtype=np.int64), place=place)
 
@@ -203,7 +206,7 @@ def freeze_splits(
     for name in names:
         data = encoded.datasets[name]
 
-        def compute(rows: npt.NDArray[np.int64], data: Any = data, name: str = name) -> Iterator[Any]:
+        def compute(rows: npt.NDArray[np.int64], data: Dataset = data, name: str = name) -> Iterator[Any]:
             return encode_states(
                 model,
                 place,
@@ -315,12 +318,12 @@ def _sizes(place: Place, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
     return np.full_like(lengths, place.states) if place.states else lengths
 
 
-def _read_inputs(data: Any, rows: npt.NDArray[np.int64], collator: Collator) -> dict[str, Tensor]:
+def _read_inputs(data: Dataset, rows: npt.NDArray[np.int64], collator: Collator) -> dict[str, Tensor]:
     batch = collator(read_batch(data, rows))
     return {name: value for name, value in batch.items() if name != "labels"}
 
 
-def _hash_rows(data: Any) -> npt.NDArray[np.uint64]:
+def _hash_rows(data: Dataset) -> npt.NDArray[np.uint64]:
     parts = [np.zeros((0, 2), dtype=np.uint64)]
     for table in (
         data.select_columns([name for name in IDS if name in data.column_names]).with_format("arrow").iter(HASHED)

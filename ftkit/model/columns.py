@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["BatchRows", "Columns", "Ragged", "read_batch", "to_columns"]
+__all__ = ["BatchRows", "Columns", "Ragged", "Rows", "read_batch", "to_columns"]
 
 Columns: TypeAlias = Mapping[str, Any]
 """Of some rows: a Ragged for lists, an array for numbers, a list of tensors for states."""
@@ -87,6 +87,22 @@ def to_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
             else (values if isinstance(first, Tensor) else np.array(values))
         )
     return found
+
+
+class Rows(Protocol):
+    """Encoded rows: Arrow data as `datasets` reads them, or what stands for them, such as states computed before."""
+
+    column_names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a column, or the columns of some rows."""
+        ...
+
+    def select(self, indices: Iterable[int]) -> Rows:
+        """Return some of the rows."""
+        ...
 
 
 class BatchRows:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ftkit.model.batching import Collator, scored_tokens, sort_batches
-from ftkit.model.columns import BatchRows, Columns, Ragged, read_batch
+from ftkit.model.columns import BatchRows, Columns, Ragged, Rows, read_batch
 from ftkit.model.encoding import NO_WORD
 from ftkit.model.losses import Loss
 from ftkit.model.readings import fetch_later, one_ahead
@@ -53,7 +53,7 @@ class Chunk:
 
 def predict_chunks(
     model: PreTrainedModel,
-    data: Any,
+    data: Rows,
     collator: Collator,
     loss: Loss,
     *,
@@ -89,7 +89,7 @@ def predict_chunks(
         model.train(training)
 
 
-def _hurrying(model: PreTrainedModel, data: Any, batch_size: int, precision: str) -> Any:
+def _hurrying(model: PreTrainedModel, data: Rows, batch_size: int, precision: str) -> Any:
     """Use the faster attention, packed weights and small states; a head that reads states has nothing to gain."""
     if is_plain() or not len(data) or "states" in data.column_names:
         return nullcontext()
@@ -154,7 +154,7 @@ def move(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device)
 
 
-def read_column(rows: Any, name: str) -> npt.NDArray[Any]:
+def read_column(rows: Rows, name: str) -> npt.NDArray[Any]:
     """Return a column of plain numbers; given to numpy unsliced, Arrow data are read row by row."""
     return np.asarray(rows[name][:])
 
@@ -170,7 +170,7 @@ def _row_chunks(texts: npt.NDArray[np.int64], size: int) -> Iterator[range]:
 
 
 def _run_batches(
-    model: PreTrainedModel, rows: Any, collator: Collator, batch_size: int, precision: str
+    model: PreTrainedModel, rows: Rows, collator: Collator, batch_size: int, precision: str
 ) -> Iterator[tuple[npt.NDArray[np.int64], Columns, Tensor, Tensor]]:
     """Yield positions, columns, labels and logits of batches, while the device works on the next one."""
     rows = BatchRows(rows).rows
@@ -187,7 +187,7 @@ def _run_batches(
 
 def _predict(
     model: PreTrainedModel,
-    rows: Any,
+    rows: Rows,
     collator: Collator,
     loss: Loss,
     batch_size: int,

@@ -19,7 +19,10 @@ from ftkit.scoring.scores import Scores
 from ftkit.scoring.tagging import score_tagging, word_tags
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedModel
+
+    from ftkit.model.columns import Rows
 
 __all__ = ["THRESHOLD", "Predictions", "mark_labels", "number_groups", "predict_split", "score_predictions"]
 
@@ -42,7 +45,7 @@ class Predictions:
 
 def predict_split(
     model: PreTrainedModel,
-    rows: Any,
+    rows: Rows,
     splits: Splits,
     collator: Collator,
     loss: Loss,
@@ -81,7 +84,7 @@ def predict_split(
     return Predictions(predicted=predicted, loss=total / weight if weight else float("nan"))
 
 
-def score_predictions(predictions: Predictions, data: Any, splits: Splits, **resampling: Any) -> Scores:
+def score_predictions(predictions: Predictions, data: Dataset, splits: Splits, **resampling: Any) -> Scores:
     """Score predictions against the gold labels of a split.
 
     Args:

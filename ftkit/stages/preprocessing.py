@@ -18,6 +18,7 @@ from ftkit.run import Run, read_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
+    from datasets import Dataset
 
 __all__ = ["Encoded", "choose_max_length", "compute", "encode_splits", "load"]
 
@@ -165,7 +166,7 @@ def _check_file(path: Path) -> Path:
     return path
 
 
-def _lengths(encoder: Encoder, data: Any) -> np.ndarray[Any, Any]:
+def _lengths(encoder: Encoder, data: Dataset) -> np.ndarray[Any, Any]:
     import numpy as np
 
     parts = [encoder.measure(batch) for batch in data.iter(BATCH)]
@@ -184,7 +185,7 @@ def _encode_split(encoder: Encoder, splits: Splits, split: str, path: Path) -> t
     return _open_arrow(path), tally
 
 
-def _windows(encoder: Encoder, data: Any, note: Callable[..., None]) -> Iterator[dict[str, Any]]:
+def _windows(encoder: Encoder, data: Dataset, note: Callable[..., None]) -> Iterator[dict[str, Any]]:
     at = 0
     for batch in data.iter(BATCH):
         windows, records = encoder.encode_batch(batch)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from ftkit.speed.devices import is_accelerator
 from ftkit.speed.switch import plain_speed
 from ftkit.stages.head.stage import load_model
 from ftkit.stages.machine import find_device, recall_precision
+
+if TYPE_CHECKING:
+    from ftkit.model.columns import Rows
 
 __all__ = ["Predictor"]
 
@@ -111,7 +114,7 @@ class Predictor:
         windows = [{"text": at, **window} for at, made in enumerate(self._encode(columns)) for window in made]
         return columns, Dataset.from_list(windows)
 
-    def _predict(self, columns: Sequence[dict[str, Any]], rows: Any) -> Iterator[dict[str, Any]]:
+    def _predict(self, columns: Sequence[dict[str, Any]], rows: Rows) -> Iterator[dict[str, Any]]:
         collator = Collator(
             pad_id=self.encoder.tokenizer.pad_token_id,
             task=self.task,

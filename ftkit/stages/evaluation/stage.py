@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ftkit.data.types import Splits
+    from ftkit.model.columns import Rows
     from ftkit.model.encoded import Encoded
 
 __all__ = ["Scored", "compute", "load", "majority_predictions"]
@@ -173,7 +174,7 @@ class PredictionWriter:
             self.writer.close()
             self.temporary.replace(self.path)
 
-    def _columns(self, chunk: Chunk, rows: Any) -> dict[str, Any]:
+    def _columns(self, chunk: Chunk, rows: Rows) -> dict[str, Any]:
         columns: dict[str, Any] = {"row": rows["row"]}
         labels = self.splits.labels
         if self.splits.task == "token-classification":
@@ -201,7 +202,7 @@ class PredictionWriter:
 def _predict(
     model: PreTrainedModel,
     encoded: Encoded,
-    rows: Any,
+    rows: Rows,
     split: str,
     recipe: Recipe,
     precision: str,

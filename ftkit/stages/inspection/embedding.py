@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from ftkit.stages.machine import find_device, lent_machine, prepare_machine
 from ftkit.stages.preprocessing import encode_splits
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from ftkit.data.types import Splits
     from ftkit.frozen.states import StateRows
     from ftkit.stages.preprocessing import Encoded
@@ -135,7 +137,7 @@ def _longest(encoder: str, wanted: int, *, tagging: bool) -> int:
     return min(wanted, longest_input(load_tokenizer(encoder, words=tagging), load_config(encoder)))
 
 
-def _read_words(rows: StateRows, data: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _read_words(rows: StateRows, data: Dataset) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the (W, H) states of all words, and their (N, H) means; a word that has no token keeps zeros."""
     sizes = np.array([len(words) for words in data["words"]], dtype=np.int64)
     begins = np.concatenate([[0], np.cumsum(sizes)])

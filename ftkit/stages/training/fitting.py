@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     from ftkit.data.types import Splits
     from ftkit.model.encoded import Encoded
+    from ftkit.model.losses import Loss
+    from ftkit.model.steering import Meter, RateRange, Steering
+    from ftkit.model.trainer import FineTuner
 
 __all__ = ["fit", "make_trainer"]
 
@@ -69,6 +72,9 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     from transformers import set_seed
 
     from ftkit.model.steering import Meter
+
+    def report(said: str) -> None:
+        log.append("status", state="running", detail=said)
 
     recipe, folder, device = run.recipe, run.folder("training"), find_device(run.recipe)
     encoded = preprocessing.load(run)
@@ -123,7 +129,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
                 steering,
                 meter,
                 seen.precision,
-                report=lambda said: log.append("status", state="running", detail=said),
+                report=report,
             )
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
@@ -176,7 +182,7 @@ def _find_pace(run: Run, *, resume: bool) -> float:
     return float(read_json(path))
 
 
-def _make_loss(recipe: Recipe, encoded: Encoded) -> Any:
+def _make_loss(recipe: Recipe, encoded: Encoded) -> Loss:
     import torch
 
     settings, weights = recipe.training, None
@@ -201,8 +207,8 @@ def _count_labels(encoded: Encoded) -> list[int]:
 
 
 def _make_steering(
-    recipe: Recipe, encoded: Encoded, log: EventLog, mailbox: Mailbox, meter: Any, first: int, later: int
-) -> Any:
+    recipe: Recipe, encoded: Encoded, log: EventLog, mailbox: Mailbox, meter: Meter, first: int, later: int
+) -> Steering:
     from ftkit.model.steering import Steering
 
     splits, settings = encoded.splits, recipe.training
@@ -234,11 +240,11 @@ def make_trainer(
     encoded: Encoded,
     phase: Phase,
     model: PreTrainedModel,
-    steering: Any,
-    meter: Any,
+    steering: Steering | RateRange,
+    meter: Meter,
     precision: str,
-    report: Callable[[str], Any] = lambda said: None,
-) -> Any:
+    report: Callable[[str], None] = lambda said: None,
+) -> FineTuner:
     """Return the trainer of one phase.
 
     Args:
@@ -313,7 +319,7 @@ def make_trainer(
 
 
 def _score_validation(
-    recipe: Recipe, encoded: Encoded, loss: Any, precision: str, model: PreTrainedModel
+    recipe: Recipe, encoded: Encoded, loss: Loss, precision: str, model: PreTrainedModel
 ) -> dict[str, Any]:
     splits, data = encoded.splits, encoded.splits.datasets["validation"]
     words = data["words"] if splits.task == "token-classification" else None
@@ -339,7 +345,7 @@ def _score_validation(
     }
 
 
-def _recall_last(steering: Any, events: list[dict[str, Any]]) -> None:
+def _recall_last(steering: Steering, events: list[dict[str, Any]]) -> None:
     """Reporter a phase that was put down whole what its last evaluation said, where the last weights are kept."""
     scored = [event for event in events if event["kind"] == "evaluation"]
     if steering.keep == "last" and scored:
@@ -359,7 +365,14 @@ def _count_stale(events: list[dict[str, Any]], *, after: int) -> int:
 
 
 def _summarize(
-    steering: Any, meter: Any, precision: str, phase: Phase, solution: Solution | None, *, steps: int, begun: float
+    steering: Steering,
+    meter: Meter,
+    precision: str,
+    phase: Phase,
+    solution: Solution | None,
+    *,
+    steps: int,
+    begun: float,
 ) -> dict[str, Any]:
     per_second = 1 / meter.seconds if meter.seconds else 0.0
     return {

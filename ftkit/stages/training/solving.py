@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ftkit.data.types import Splits
+    from ftkit.model.columns import Rows
     from ftkit.model.encoded import Encoded
 
 __all__ = ["ADDED", "Solution", "reading_solution", "solve_head"]
@@ -372,7 +373,7 @@ def _find_names(model: PreTrainedModel, *modules: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, parameter in model.named_parameters() if id(parameter) in own)
 
 
-def _read_targets(rows: Any, begins: npt.NDArray[np.int64], splits: Splits) -> npt.NDArray[Any]:
+def _read_targets(rows: Rows, begins: npt.NDArray[np.int64], splits: Splits) -> npt.NDArray[Any]:
     """Return what each text is fitted to: label ids, yes and no of each label, or numbers."""
     labels = rows["labels"]
     if splits.problem_type == "multi_label":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from ftkit.stages.inspection.embedding import Embedded
 from ftkit.stages.inspection.neighbours import find_neighbours, find_similar
 from ftkit.stages.inspection.suspects import ProbeResults
 from ftkit.words import plural
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 __all__ = ["ENCODER_CHECKS", "run_encoder_checks"]
 
@@ -202,7 +205,7 @@ def check_unknown(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
             )
 
 
-def _unknown_share(rows: Any, unknown: int, texts: int) -> npt.NDArray[np.float64]:
+def _unknown_share(rows: Dataset, unknown: int, texts: int) -> npt.NDArray[np.float64]:
     """Return (N,) share of unknown pieces of each text."""
     counts, totals = np.zeros(texts), np.zeros(texts)
     for table in rows.with_format("arrow").iter(batch_size=2000):

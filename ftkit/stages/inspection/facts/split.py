@@ -15,6 +15,8 @@ from ftkit.stages.inspection.facts.labels import LabelSpace, hash_labels, no_lab
 from ftkit.stages.inspection.facts.texts import measure_texts
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from ftkit.data.types import Splits
 
 __all__ = ["Facts", "SplitFacts", "measure_splits"]
@@ -107,7 +109,7 @@ def measure_splits(splits: Splits, settings: Inspection, progress: Progress | No
     )
 
 
-def _measure(split: str, data: Any, space: LabelSpace, tick: Ticker, *, has_labels: bool) -> SplitFacts:
+def _measure(split: str, data: Dataset, space: LabelSpace, tick: Ticker, *, has_labels: bool) -> SplitFacts:
     columns: dict[str, list[npt.NDArray[Any]]] = {}
     tally, at = np.zeros(max(len(space.labels), len(space.names)), dtype=np.int64), 0
     for table in data.with_format("arrow").iter(batch_size=BATCH):
