@@ -198,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def begin(left: int) -> None:
         """Fork the kernels while no other thread runs, and only then watch the parent."""
-        if can_preload():
+        if left > 1 and can_preload():  # a single kernel imports what it needs itself
             OwnKernelManager.spares = fork_spares(left, closing=[reports.fileno()])
         threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
 

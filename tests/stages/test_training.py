@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -368,9 +369,11 @@ def evaluations(run):
 @pytest.mark.parametrize("tune", ["full", "head_then_full"])
 def test_suspending_at_any_step_gives_the_same_model_best_and_evaluations(make_run, monkeypatch, tune):
     straight = make_run(name="straight", head={"tune": tune}, training=FEW)
+    chain.make_upstream(straight, "training")
+    prepared = shutil.copytree(straight.path, straight.path.with_name("prepared"))
     fitted = chain.make(straight, "training")
     for step in range(1, fitted.summary["steps"] + 1):
-        run = make_run(name=f"at{step}", head={"tune": tune}, training=FEW)
+        run = Run.open(shutil.copytree(prepared, prepared.with_name(f"at{step}")))
         object.__setattr__(run, "seen", [])
         interrupt_at(run, step, "suspend", monkeypatch)
         assert run.seen == [step]
