@@ -89,10 +89,14 @@ def seeds() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def brief_first_pass() -> Iterator[None]:
-    """Time the first pass of a head for a moment only: what it tells is an estimate, and hundreds of heads are made."""
+def quick_and_alone_on_a_core() -> Iterator[None]:
+    """Compute on one core, since tests run side by side, and time the first pass of a head for a moment only.
+
+    What that tells is an estimate, and hundreds of heads are made.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ftkit.stages.head.first_pass.TIMED", 0.01)
+        patch.setattr("ftkit.speed.precision.count_cores", lambda: 1)
         yield
 
 

@@ -645,14 +645,14 @@ def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path
 
     recipe = Recipe().replace(
         {
-            "data": {"source": "reuters-r8", "limit": 384},
+            "data": {"source": "reuters-r8", "limit": 192},
             "preprocessing": {"max_length": 32},
             "head": {"tune": tune},
             "training": {
                 "optimizer": optimizer,
                 "epochs": 1.0,
                 "head_epochs": 1.0,
-                "batch_size": 8,
+                "batch_size": 4,
                 "precision": "fp32",
             },
         }
