@@ -48,6 +48,7 @@ def train(settings: dict[str, Any]) -> Result:
         "seconds": seconds,
         "examples": scored["examples"],
         "steps": summary["steps"],
+        "validation": summary["best"],  # by which recipes are chosen; nothing is, by the test score
         **_decode_both_ways(run),
     }
 
