@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["describe_duration", "describe_size", "plural"]
+__all__ = ["describe_duration", "describe_number", "describe_size", "plural"]
 
 
 def plural(count: int, noun: str) -> str:
@@ -44,3 +44,17 @@ def describe_size(count: int) -> str:
     """
     megabytes = count / 1e6
     return f"{megabytes:.1f} MB" if megabytes >= 1 else f"{megabytes:.2f} MB"
+
+
+def describe_number(value: float | None, form: str = ".4f", *, missing: str = "–") -> str:
+    """Return a number as tables have it.
+
+    Args:
+        value: None where there is none.
+        form: format.
+        missing: what stands for None.
+
+    >>> describe_number(0.97671), describe_number(None), describe_number(2e-5, ".4g")
+    ('0.9767', '–', '2e-05')
+    """
+    return missing if value is None else format(value, form)

@@ -18,7 +18,7 @@ from ftkit.recipe import SECTIONS, STAGES, describe_settings
 from ftkit.run import Run, read_json
 from ftkit.stages.chain import find_stale
 from ftkit.stages.findings import SEVERITIES, read_findings
-from ftkit.words import describe_duration, describe_size
+from ftkit.words import describe_duration, describe_number, describe_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -254,7 +254,7 @@ def _score_rows(run: Run) -> Iterator[tuple[str, ...]]:
 
 def _number(score: Any) -> str:
     value = score.get("value") if isinstance(score, Mapping) else score
-    return "" if value is None else f"{value:.4f}"
+    return describe_number(value, missing="")
 
 
 def _interval(score: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.scoring.smoothing import smooth
-from ftkit.view.history import list_rate_changes
+from ftkit.view.history import list_rate_changes, to_float
 from ftkit.view.style import (
     BLUE,
     GREEN,
@@ -114,7 +114,7 @@ def _focus(values: Sequence[float]) -> tuple[float, float]:
 
 def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> None:
     places = np.array([event["step"] for event in steps], dtype=float)
-    losses = np.array([_number(event["loss"]) for event in steps])
+    losses = np.array([to_float(event["loss"]) for event in steps])
     mean = smooth(losses, 1 - 1 / max(len(losses) // SMOOTHED, 2))
     axes.plot(places, losses, color=BLUE, alpha=0.22, linewidth=0.9)
     axes.plot(places, mean, color=BLUE, linewidth=1.8)
@@ -161,7 +161,7 @@ def _draw_metrics(axes: Axes, evaluations: Sequence[Mapping[str, Any]], last_ste
         return
     names = [name for name in evaluations[-1]["metrics"] if name != "loss"][: len(COLOURS)]
     places = [event["step"] for event in evaluations]
-    curves = {name: [_number(event["metrics"].get(name)) for event in evaluations] for name in names}
+    curves = {name: [to_float(event["metrics"].get(name)) for event in evaluations] for name in names}
     for colour, values in zip(COLOURS, curves.values(), strict=False):
         axes.plot(places, values, "o-", color=colour, markersize=4, linewidth=1.5)
     low, high = axes.get_ylim()
@@ -181,10 +181,6 @@ def _draw_metrics(axes: Axes, evaluations: Sequence[Mapping[str, Any]], last_ste
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= last_step])
     axes.set_xlabel("step")
     axes.grid(axis="y")
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

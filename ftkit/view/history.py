@@ -15,7 +15,7 @@ from ftkit.model.events import read_events
 from ftkit.run import Run
 from ftkit.scoring.smoothing import smooth
 
-__all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "list_rate_changes", "thin"]
+__all__ = ["ENDED", "MOST_POINTS", "Curve", "History", "find_earlier", "list_rate_changes", "thin", "to_float"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Curve: TypeAlias = tuple[Array, Array]
@@ -56,7 +56,7 @@ class History:
             if kind == "step":
                 self.step = event
                 for name, column in self._columns.items():
-                    column.append(_number(event.get(name)))
+                    column.append(to_float(event.get(name)))
             elif kind == "evaluation":
                 self.evaluations.append(event)
             elif kind == "status":
@@ -95,7 +95,7 @@ class History:
     def evaluated(self, name: str, *, most: int = MOST_POINTS) -> Curve:
         """Return steps and values of validation: `loss`, or a metric."""
         values = [
-            _number(event["loss"] if name == "loss" else event["metrics"].get(name)) for event in self.evaluations
+            to_float(event["loss"] if name == "loss" else event["metrics"].get(name)) for event in self.evaluations
         ]
         return thin(np.array([float(event["step"]) for event in self.evaluations]), np.array(values), most)
 
@@ -148,5 +148,6 @@ def thin(steps: Array, values: Array, most: int) -> Curve:
     return means[0], means[1]
 
 
-def _number(value: Any) -> float:
+def to_float(value: float | None) -> float:
+    """Return a number of the log; nan where it has none."""
     return math.nan if value is None else float(value)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftkit.words import describe_duration
+from ftkit.words import describe_duration, describe_number
 
 if TYPE_CHECKING:
     from ftkit.stages.training.stage import TrainingRun
@@ -41,13 +41,13 @@ def format_progress(event: Mapping[str, Any]) -> str:
     if event["kind"] == "step":
         return (
             f"step {event['step']}/{event['steps_total']}  epoch {event['epoch']:.2f}  "
-            f"loss {_number(event['loss'])}  lr {_number(event['learning_rate'])}  "
+            f"loss {describe_number(event['loss'], '.4g')}  lr {describe_number(event['learning_rate'], '.4g')}  "
             f"{event['examples_per_second']:.1f} examples/s  {describe_duration(event['seconds_left'])} left"
             + (f"  {event['slow']}" if event.get("slow") else "")
         )
     if event["kind"] == "evaluation":
-        scores = "  ".join(f"{name} {_number(value)}" for name, value in event["metrics"].items())
-        said = f"step {event['step']}  validation loss {_number(event['loss'])}  {scores}"
+        scores = "  ".join(f"{name} {describe_number(value, '.4g')}" for name, value in event["metrics"].items())
+        said = f"step {event['step']}  validation loss {describe_number(event['loss'], '.4g')}  {scores}"
         return said + ("  (kept so far)" if event["best"] else "")
     if event["kind"] == "status":
         return f"{event['state']} {event.get('detail', '')}".strip()
@@ -79,10 +79,6 @@ def describe_outcome(summary: Mapping[str, Any]) -> str:
     how = "stopped by hand" if summary.get("reason") == "hand" else summary["status"]
     return (
         f"{how} after {summary['steps']}{cut} steps: kept is step {summary['best_step']}, "
-        f"{summary['metric']} {_number(summary['best'])} on validation, "
+        f"{summary['metric']} {describe_number(summary['best'], '.4g')} on validation, "
         f"{summary['examples_per_second']:.1f} examples/s"
     )
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"

@@ -10,6 +10,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_text
 from ftkit.scoring.decoding import find_decoder
 from ftkit.stages.evaluation.verdict import name_baseline
+from ftkit.words import describe_number
 
 if TYPE_CHECKING:
     from ftkit.data.types import Splits
@@ -110,10 +111,6 @@ def _describe_decoding(recipe: Recipe, splits: Splits) -> str:
 
 
 def _row(name: str, item: Mapping[str, float | None], baselines: Mapping[str, Any]) -> str:
-    others = [_number(scores.get(name, {}).get("value")) for scores in baselines.values()] or ["–"]
-    interval = f"{_number(item['low'])} – {_number(item['high'])}"
-    return f"| {name} | {_number(item['value'])} | {interval} | {' | '.join(others)} |"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    others = [describe_number(scores.get(name, {}).get("value")) for scores in baselines.values()] or ["–"]
+    interval = f"{describe_number(item['low'])} – {describe_number(item['high'])}"
+    return f"| {name} | {describe_number(item['value'])} | {interval} | {' | '.join(others)} |"
