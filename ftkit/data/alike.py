@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["fold_text", "hash_alike", "hash_letters", "hash_texts", "join_text", "mix", "normalise_text"]
+__all__ = ["fold_texts", "hash_alike", "hash_letters", "hash_texts", "join_text", "mix", "normalise_text"]
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -43,15 +44,17 @@ def normalise_text(text: Any) -> Any:
     return _whole(pc.utf8_trim_whitespace(pc.replace_substring_regex(alike, r"[\s\pZ]+", " ")))
 
 
-def fold_text(text: str) -> str:
-    """Return one text as `normalise_text` returns many.
+def fold_texts(texts: Iterable[str]) -> list[str]:
+    """Return texts as `normalise_text` does; half of a surrogate pair becomes a question mark.
 
-    >>> fold_text(" A\u00a0Film "), fold_text("ﬁlm")
-    ('a film', 'film')
+    >>> fold_texts([" A\u00a0Film ", "ﬁlm"])
+    ['a film', 'film']
     """
     import pyarrow as pa
 
-    return str(normalise_text(pa.array([text], pa.string()))[0])
+    whole = [text.encode("utf-8", "replace") for text in texts]
+    folded: list[str] = normalise_text(pa.array(whole, pa.binary()).cast(pa.string())).to_pylist()
+    return folded
 
 
 def hash_texts(texts: npt.NDArray[Any]) -> Hashes:

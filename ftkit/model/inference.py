@@ -22,7 +22,6 @@ from ftkit.speed.attention import choose_attention, using_attention
 from ftkit.speed.devices import describe_full, device_of, is_out_of_memory, release_memory
 from ftkit.speed.packing import packed_layers
 from ftkit.speed.precision import rounded_states
-from ftkit.speed.switch import is_plain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -91,7 +90,7 @@ def predict_chunks(
 
 def _hurrying(model: PreTrainedModel, data: Rows, batch_size: int, precision: str) -> Any:
     """Use the faster attention, packed weights and small states; a head that reads states has nothing to gain."""
-    if is_plain() or not len(data) or "states" in data.column_names:
+    if not len(data) or "states" in data.column_names:
         return nullcontext()
     stack = ExitStack()
     stack.enter_context(fast_inference(model, read_column(data, "length"), precision=precision, batch_size=batch_size))
@@ -111,9 +110,6 @@ def fast_inference(
         precision: `fp32` or `bf16`.
         batch_size: rows of a forward pass; 0: as many as the device scores at its full speed.
     """
-    if is_plain():
-        yield
-        return
     length = max(1, int(np.median(lengths)))
     rows = batch_size or max(1, scored_tokens(device_of(model)) // length)
     attention = choose_attention(model, batch_size=rows, length=length, precision=precision, training=False)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ftkit.speed.devices import device_of, is_accelerator
 from ftkit.speed.dropout import LaneDropout
+from ftkit.speed.switch import is_plain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -111,6 +112,8 @@ def choose_attention(
         training: time the backward pass too.
     """
     own = _own(model)
+    if is_plain():
+        return AttentionChoice(own, "as transformers chooses, as set (training.speed)")
     if is_accelerator(device_of(model)):
         return AttentionChoice(UNREAD if own == FUSED else own, "not on the processor: as transformers chooses")
     config, backend = getattr(model, "config", None), bool(getattr(model, "_supports_attention_backend", False))

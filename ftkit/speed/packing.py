@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ftkit.speed.precision import pass_probe, rounded_weights
+from ftkit.speed.switch import is_plain
 
 __all__ = ["packed_layers"]
 
@@ -41,6 +42,9 @@ def packed_layers(model: nn.Module, precision: str) -> Iterator[None]:
         model: in eval mode; its parameters stay as they are.
         precision: `fp32` or `bf16`; the latter is for use under autocast.
     """
+    if is_plain():
+        yield
+        return
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if any(parameter.device.type != "cpu" for parameter in model.parameters()) or not _can_pack(dtype):
         with rounded_weights(model, precision):

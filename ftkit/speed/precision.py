@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ftkit.speed.devices import device_of, is_accelerator, wait_for
+from ftkit.speed.switch import is_plain
 
 __all__ = [
     "Precision",
@@ -124,7 +125,7 @@ def rounded_states(model: nn.Module, precision: str) -> Iterator[None]:
         precision: with `fp32` nothing is done.
     """
     embeddings = next((module for name, module in model.named_modules() if name.split(".")[-1] == "embeddings"), None)
-    if precision != "bf16" or embeddings is None:
+    if is_plain() or precision != "bf16" or embeddings is None:
         yield
         return
     with embeddings.register_forward_hook(lambda _, __, states: states.bfloat16()) as handle:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import RunError
 from ftkit.run import Run, read_json
+from ftkit.spreadsheets import read_table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
 __all__ = [
     "BASELINES",
@@ -22,6 +24,7 @@ __all__ = [
     "Finding",
     "find_baselines",
     "find_blockers",
+    "load_baselines",
     "make_finding",
     "read_findings",
     "sort_findings",
@@ -152,3 +155,14 @@ def find_baselines(folder: Path) -> Path:
     """Return the baselines that an inspection wrote; older runs have `floors.csv` with a column `floor`."""
     path, older = folder / "baselines.csv", folder / "floors.csv"
     return older if older.is_file() and not path.is_file() else path
+
+
+def load_baselines(folder: Path, **options: Any) -> pd.DataFrame:
+    """Read the baselines that an inspection wrote, with columns `BASELINES`.
+
+    Args:
+        folder: of the inspection.
+        options: of `read_table`.
+    """
+    table = read_table(find_baselines(folder), text=("baseline", "floor", "reads", "split", "metric"), **options)
+    return table.rename(columns={"floor": "baseline"})

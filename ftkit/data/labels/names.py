@@ -15,7 +15,15 @@ from ftkit.data.types import MOST_ROWS, Notes
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["LabelNames", "LabelStats", "check_labels", "collect_labels", "is_unlabelled", "name_labels"]
+__all__ = [
+    "LabelNames",
+    "LabelStats",
+    "accept_unlabelled",
+    "check_labels",
+    "collect_labels",
+    "is_unlabelled",
+    "name_labels",
+]
 
 SEPARATORS = "|;,"
 LIST_CELL = "[]"  # stands for a separator where cells hold lists such as ["joy", "fear"]
@@ -142,6 +150,18 @@ def name_labels(
     _check_names(names, stats, staged, problem_type, chosen=bool(asked or settings.label_column))
     names |= {name for one in others for packed in one.counts for name in plan.names(packed)}
     return LabelNames(problem_type=problem_type, labels=_order(names, order), separator=plan.separator)
+
+
+def accept_unlabelled(part: Staged, notes: Notes) -> None:
+    """Note that a split can be predicted and not scored.
+
+    Raises:
+        DataError: it isn't a test split.
+    """
+    if not part.part.split.startswith("test"):
+        remedy = "Add the labels, or take the file away: then validation is made from train."
+        raise DataError(str(part.part.path), expected=f"labels in {part.part.split}", found="none", remedy=remedy)
+    notes.add(f"{part.part.path.name}: {part.part.split} has no labels; it can be predicted, not scored.")
 
 
 def check_labels(stats: LabelStats, plan: LabelNames, staged: Staged) -> None:

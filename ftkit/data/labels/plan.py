@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from ftkit.data.labels.ids import LabelPlan, make_encoder
-from ftkit.data.labels.names import LabelStats, check_labels, collect_labels, is_unlabelled, name_labels
+from ftkit.data.labels.names import (
+    LabelStats,
+    accept_unlabelled,
+    check_labels,
+    collect_labels,
+    is_unlabelled,
+    name_labels,
+)
 from ftkit.data.labels.tags import plan_tags
 from ftkit.data.staging import Staged
 from ftkit.data.types import Notes, Reading
-from ftkit.errors import DataError
 from ftkit.recipe import Data
 from ftkit.words import plural
 
@@ -30,7 +35,7 @@ def plan_labels(staged: Mapping[str, Staged], reading: Reading, settings: Data, 
         DataError: labels are missing, too few, or not of the kind that they should be.
     """
     if reading.task == "token-classification":
-        return plan_tags(staged, partial(_accept_unlabelled, notes=notes), notes)
+        return plan_tags(staged, notes)
     return _plan_names(staged, reading, settings, notes)
 
 
@@ -44,7 +49,7 @@ def _plan_names(staged: Mapping[str, Staged], reading: Reading, settings: Data, 
     )
     for split, part in staged.items():
         if split in unlabelled:
-            _accept_unlabelled(part, notes)
+            accept_unlabelled(part, notes)
             continue
         _note_missing(part, stats[split], notes, several=found.problem_type == "multi_label")
         check_labels(stats[split], found, part)
@@ -58,13 +63,6 @@ def _plan_names(staged: Mapping[str, Staged], reading: Reading, settings: Data, 
         unlabelled=frozenset(unlabelled),
         how="" if found.problem_type == "regression" else how,
     )
-
-
-def _accept_unlabelled(part: Staged, notes: Notes) -> None:
-    if not part.part.split.startswith("test"):
-        remedy = "Add the labels, or take the file away: then validation is made from train."
-        raise DataError(str(part.part.path), expected=f"labels in {part.part.split}", found="none", remedy=remedy)
-    notes.add(f"{part.part.path.name}: {part.part.split} has no labels; it can be predicted, not scored.")
 
 
 def _note_missing(part: Staged, stats: LabelStats, notes: Notes, *, several: bool) -> None:

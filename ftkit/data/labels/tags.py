@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ftkit.data.labels.ids import LabelPlan, TagEncoder
+from ftkit.data.labels.names import accept_unlabelled
 from ftkit.data.labels.schemes import TagStats, find_scheme, order_tags
 from ftkit.data.staging import Staged, read_staged, unpack_label
 from ftkit.data.types import MOST_ROWS, Notes
@@ -15,12 +16,11 @@ from ftkit.words import plural
 __all__ = ["plan_tags"]
 
 
-def plan_tags(staged: Mapping[str, Staged], accept: Callable[[Staged], None], notes: Notes) -> LabelPlan:
+def plan_tags(staged: Mapping[str, Staged], notes: Notes) -> LabelPlan:
     """Decide which tags there are, and in which scheme.
 
     Args:
         staged: split to its rows.
-        accept: told of a split without tags, or raises.
         notes: told what was decided and mended.
 
     Raises:
@@ -29,7 +29,7 @@ def plan_tags(staged: Mapping[str, Staged], accept: Callable[[Staged], None], no
     stats = {split: _collect_tags(part, notes) for split, part in staged.items()}
     unlabelled = {split for split, found in stats.items() if not found.tags}
     for split in unlabelled - {"train"}:
-        accept(staged[split])
+        accept_unlabelled(staged[split], notes)
     train = stats["train"]
     if "train" in unlabelled:
         remedy = "Name the column of tags in data.label_column."

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.alike import fold_text
+from ftkit.data.alike import fold_texts
 from ftkit.errors import DataError
 from ftkit.run import Run
 
@@ -114,26 +114,27 @@ def doubt_prediction(prediction: Mapping[str, Any]) -> float:
 def _known_texts(run: Run) -> set[bytes]:
     from ftkit.stages.chain import read_splits
 
-    known = set()
+    known: set[bytes] = set()
     for data in read_splits(run).datasets.values():
         if "words" in data.column_names:
-            known |= {_mark(words) for words in data["words"]}
+            known |= _mark(data["words"])
         elif "text_pair" in data.column_names:
-            known |= {_mark(pair) for pair in zip(data["text"], data["text_pair"], strict=True)}
+            known |= _mark(zip(data["text"], data["text_pair"], strict=True))
         else:
-            known |= {_mark(text) for text in data["text"]}
+            known |= _mark(data["text"])
     return known
 
 
-def _mark(example: Any) -> bytes:
-    text = example if isinstance(example, str) else " ".join(part or "" for part in example)
-    return hashlib.blake2b(fold_text(text).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+def _mark(examples: Iterable[Any]) -> set[bytes]:
+    """Return what examples are known by: hashes of their texts."""
+    texts = (example if isinstance(example, str) else " ".join(part or "" for part in example) for example in examples)
+    return {hashlib.blake2b(text.encode(), digest_size=12).digest() for text in fold_texts(texts)}
 
 
 def _pass_known(pool: Iterable[Any], known: set[bytes]) -> Iterator[tuple[int, Any]]:
     """Yield rows and examples that are new; blank texts are passed over too."""
     for row, example in enumerate(pool):
-        mark = _mark(example)
+        (mark,) = _mark([example])
         if mark not in known and (example if not isinstance(example, str) else example.strip()):
             known.add(mark)
             yield row, example

@@ -9,8 +9,7 @@ from typing import Any
 from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe
 from ftkit.run import Run
-from ftkit.spreadsheets import read_table
-from ftkit.stages.findings import find_baselines
+from ftkit.stages.findings import find_baselines, load_baselines
 
 __all__ = ["BASELINE_NAMES", "describe_verdict", "name_baseline", "read_baselines"]
 
@@ -36,11 +35,11 @@ def read_baselines(run: Run, split: str) -> dict[str, dict[str, Any]]:
     """
     from ftkit.stages.chain import is_current
 
-    path = find_baselines(run.path / "inspection")
+    folder = run.path / "inspection"
     try:
-        if not path.is_file() or not is_current(run, "inspection"):
+        if not find_baselines(folder).is_file() or not is_current(run, "inspection"):
             return {}
-        table = read_table(path, text=("baseline", "floor", "split", "metric"))
+        rows = load_baselines(folder).to_dict("records")
     except (FtkitError, OSError, ValueError):
         return {}
     return {
@@ -48,7 +47,7 @@ def read_baselines(run: Run, split: str) -> dict[str, dict[str, Any]]:
             str(row["metric"]): {name: row[name] for name in ("value", "low", "high")},
             "examples": int(row["examples"]),
         }
-        for row in table.rename(columns={"floor": "baseline"}).to_dict("records")
+        for row in rows
         if row["split"] == split and math.isfinite(row["value"])
     }
 

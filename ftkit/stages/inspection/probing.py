@@ -15,7 +15,7 @@ from ftkit.recipe import Recipe
 from ftkit.run import read_json, write_json
 from ftkit.scoring.spans import entity_type
 from ftkit.spreadsheets import read_table, write_table
-from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS, Finding, find_baselines, make_finding
+from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS, Finding, find_baselines, load_baselines, make_finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,13 +134,15 @@ def load_probing(folder: Path) -> Probing:
             f"{folder / absent[0]}.csv: there is no such file", remedy="Run the inspection again, with --again."
         )
     text = ("split", "label", "text", "given", "suggested", "reads", "metric")
-    tables = {name: read_table(paths[name], text=text, na_values={"low": "", "high": ""}) for name in TABLES}
+    missing = {"low": "", "high": ""}
+    kept = [name for name in TABLES if name != "baselines"]
+    tables = {name: read_table(paths[name], text=text, na_values=missing) for name in kept}
     saved = read_json(folder / "neighbours.json")
     neighbours = {(item["split"], item["row"]): item["nearest"] for item in saved}
     return Probing(
         neighbours=neighbours,
         suspects=tables["suspects"],
-        baselines=tables["baselines"].rename(columns={"floor": "baseline"}),
+        baselines=load_baselines(folder, na_values=missing),
         map=tables["map"],
         cuts=tables["cuts"],
         curve=tables["curve"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.alike import fold_text
+from ftkit.data.alike import fold_texts
 from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.labels.schemes import to_bio
 from ftkit.data.splitting.groups import join_groups
@@ -201,9 +201,8 @@ def _strata(targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 def _groups(embedded: Embedded) -> npt.NDArray[np.int64]:
     """Return (N,) the same number for copies of a text and for one group, or (W,) for the words of such sentences."""
     known: dict[str, int] = {}
-    texts = np.array(
-        [known.setdefault(fold_text(text), len(known)) for text in embedded.texts["train"]], dtype=np.int64
-    )
+    folded = fold_texts(embedded.texts["train"])
+    texts = np.array([known.setdefault(text, len(known)) for text in folded], dtype=np.int64)
     data = embedded.splits.datasets["train"]
     if "group" in data.column_names:
         texts = join_groups(texts + 1, number_groups(data["group"]) + 1)

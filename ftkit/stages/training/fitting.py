@@ -97,6 +97,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
     solution = None if started else _solve(run, model, encoded, precision, log)
     lengths = read_column(encoded.datasets["train"], "length")
     phases = plan_phases(run, lengths, solved=solution is not None, pace=_find_pace(run, resume=resume))
+    new = head.new_parameters(run)
     done, steering, held = 0, None, solution.held if solution else ()
     for number, phase in enumerate(phases):
         if number < started:
@@ -108,12 +109,11 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         steering.stale = _count_stale(events, after=done)
         if number:
             set_seed(recipe.training.seed)  # the same whether the phase before ended now or before a resume
-        model = head.freeze(model, recipe.head, head.new_parameters(run), tune=phase.tune)
+        model = head.freeze(model, recipe.head, new, tune=phase.tune)
         if phase.tune == "full":
             for name in held:
                 model.get_parameter(name).requires_grad_(False)
         checkpoint = newest_checkpoint(phase.folder) if resume else None
-        new = head.new_parameters(run)
         if solution and phase.tune == "head":
             reading = reading_solution(model, solution)
         else:
@@ -121,16 +121,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             reading = reading_states(model, encoded, names, recipe, phase.tune, new, precision, log)
         with reading as seen:
             run.write_environment(**speed_up(model, recipe, seen.encoded, precision, known))
-            trainer = make_trainer(
-                recipe,
-                seen.encoded,
-                phase,
-                model,
-                steering,
-                meter,
-                seen.precision,
-                report=report,
-            )
+            trainer = make_trainer(recipe, seen.encoded, phase, model, steering, meter, seen.precision, report)
             if checkpoint:
                 log.append("status", state="resumed", step=done + int(checkpoint.name.rpartition("-")[2]))
             if checkpoint and take_whole_phase(trainer, checkpoint):

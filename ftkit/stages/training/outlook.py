@@ -15,8 +15,9 @@ from ftkit.model.batching import count_steps
 from ftkit.model.optimizers import schedule_curve
 from ftkit.recipe import Recipe, read_recipe
 from ftkit.run import Run, read_json
-from ftkit.speed.devices import choose_device, describe_device
+from ftkit.speed.devices import describe_device
 from ftkit.stages import chain, head, preprocessing
+from ftkit.stages.machine import find_device
 from ftkit.stages.training.phases import choose_epochs
 from ftkit.words import describe_duration, plural
 
@@ -201,7 +202,7 @@ class Forecast:
         same = recipe.head.encoder == self.run.recipe.head.encoder
         if not each or not same or self.encoded is None:
             return {}
-        whole = int(describe_device(choose_device(recipe.training.device)).get("device_memory_bytes", 0))
+        whole = int(describe_device(find_device(recipe)).get("device_memory_bytes", 0))
         return describe_room(self._count_bytes(recipe, each), whole)
 
     def _count_bytes(self, recipe: Recipe, each: float) -> float:

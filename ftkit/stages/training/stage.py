@@ -20,10 +20,10 @@ from ftkit.errors import RunError, Suspended
 from ftkit.model.control import Mailbox, check_command, post_command
 from ftkit.model.events import EventLog, EventReader, read_events
 from ftkit.run import Run, StageStatus, read_json, write_json, write_text
-from ftkit.speed.devices import choose_device, is_accelerator
+from ftkit.speed.devices import is_accelerator
 from ftkit.speed.process import freed_memory_kept, release_threads
 from ftkit.stages import chain
-from ftkit.stages.machine import lent_machine, recall_choices
+from ftkit.stages.machine import find_device, lent_machine, recall_choices
 
 __all__ = [
     "Fitted",
@@ -159,7 +159,7 @@ class TrainingRun:
         return self._result()
 
     def _begin(self, fingerprint: str, resume: bool) -> TrainingRun:
-        self._kept, self._device = ExitStack(), choose_device(self.run.recipe.training.device)
+        self._kept, self._device = ExitStack(), find_device(self.run.recipe)
         if not is_accelerator(self._device) and self.run.recipe.training.speed != "plain":
             self._kept.enter_context(freed_memory_kept())  # before the thread has memory of its own
             release_threads()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.alike import fold_text
+from ftkit.data.alike import fold_texts
 from ftkit.frozen.probes import judge_out_of_fold, make_folds
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.curve import describe_curve
@@ -79,6 +79,7 @@ def check_more_labels(_: Embedded, judged: ProbeResults) -> Iterable[Finding]:
 def check_similar(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     """Tell which texts are nearly the same as another: in other words, or with a word more or less."""
     units, names = embedded.units, list(embedded.units)
+    folded = {split: fold_texts(embedded.texts[split]) for split in names}
     for place, split in enumerate(names):
         for source in names[: place + 1]:
             same = source == split
@@ -91,11 +92,7 @@ def check_similar(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
                 share=SHARE,
                 same=same,
             )
-            kept = [
-                at
-                for at, other, _ in pairs
-                if fold_text(embedded.texts[split][at]) != fold_text(embedded.texts[source][other])
-            ]
+            kept = [at for at, other, _ in pairs if folded[split][at] != folded[source][other]]
             found = np.unique(np.array(kept, dtype=np.int64))
             if not len(found):
                 continue
