@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ftkit.errors import RunError
 from ftkit.recipe import SECTIONS, Recipe, describe_settings, read_recipe, write_recipe
 from ftkit.resources import shipped_recipes
 from ftkit.run import Run, StageStatus, write_text
+from ftkit.stages import chain
 
 ROOT = Path(ftkit.__file__).parents[1]
 HEAVY = {
@@ -468,45 +470,9 @@ def test_jupyterlab_is_started_on_the_folder(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_from_a_file_to_predictions(here: Path, tiny_encoder_dir: Path, cache: Path) -> None:
-    words = {"pos": ("very good film", "a great story"), "neg": ("very bad film", "a poor story")}
-    rows = [f"{words[label][number % 2]} {number},{label}" for number in range(30) for label in words]
-    write_text(here / "reviews.csv", "text,label\n" + "\n".join(rows) + "\n")
-    program, environment = [sys.executable, "-m", "ftkit.cli"], {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def do(*arguments: str) -> str:
-        done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    asked = ["run", "--data", "reviews.csv", "-p", f"head.encoder={tiny_encoder_dir}", "-p", "training.epochs=1"]
-    out = do(*asked)
-    assert "[5/5] evaluation: done" in out
-    assert "test accuracy" in out
-    again = do(*asked)
-    assert again.count("unchanged") == 5
-    changed = do("run", "runs/reviews/recipe.toml", "-p", "evaluation.resamples=200")
-    assert [line.split(": ")[1].split(",")[0] for line in changed.splitlines() if line.startswith("[")][-2:] == [
-        "running",
-        "done",
-    ]
-    assert changed.count("unchanged") == 4
-    assert read_recipe(here / "runs/reviews/recipe.toml").data.source == "../../reviews.csv"
-    predicted = do("predict", "reviews", "--text", "very good film")
-    assert json.loads(predicted)["label"] in words
-    assert "evaluation     done" in do("status", "reviews")
-    metrics = json.loads((here / "runs/reviews/evaluation/metrics.json").read_text())
-    assert f"{metrics['metrics']['accuracy']['value']:.4f}" in out
-
-
-@pytest.mark.slow
-@pytest.mark.slow
 def test_a_training_that_was_replaced_comes_back_and_one_stopped_by_hand_goes_on(
-    here: Path, tiny_encoder_dir: Path, cache: Path
+    here: Path, make_run: Callable[..., Run]
 ) -> None:
-    words = {"pos": ("very good film", "a great story"), "neg": ("very bad film", "a poor story")}
-    rows = [f"{words[label][number % 2]} {number},{label}" for number in range(30) for label in words]
-    write_text(here / "reviews.csv", "text,label\n" + "\n".join(rows) + "\n")
     program, environment = [sys.executable, "-m", "ftkit.cli"], {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def do(*arguments: str) -> str:
@@ -514,19 +480,19 @@ def test_a_training_that_was_replaced_comes_back_and_one_stopped_by_hand_goes_on
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    asked = ["run", "--data", "reviews.csv", "-p", f"head.encoder={tiny_encoder_dir}"]
-    do(*asked, "-p", "training.epochs=1")
-    weights = here / "runs" / "reviews" / "model" / "model.safetensors"
+    run = make_run(name="runs/reviews", training={"epochs": 1.0})
+    chain.make(run, "evaluation")
+    weights = run.path / "model" / "model.safetensors"
     first = weights.read_bytes()
-    do(*asked, "-p", "training.epochs=2")
+    run = make_run(name="runs/reviews", training={"epochs": 2.0})
+    chain.make(run, "evaluation")
     assert weights.read_bytes() != first
     assert "test accuracy" in do("restore", "reviews", "--list")
     assert "stale" not in do("restore", "reviews")
     assert weights.read_bytes() == first
-    assert "stale:" in do(*asked, "--until", "head")
+    assert "stale:" in do("run", "runs/reviews/recipe.toml", "-p", "training.epochs=0", "--until", "head")
     assert "stale: training.epochs was 1.0, is 0.0" in do("status", "reviews")
 
-    run = Run.open("reviews")
     training = run.status()["training"]
     Run.create(run.path, run.recipe.replace({"training": {"epochs": 1.0}}))
     run.set_status("training", replace(training, cut="step 3 of 9"))

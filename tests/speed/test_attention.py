@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from ftkit.speed.attention import PLAIN, attend, choose_attention, set_attention, using_attention
+from ftkit.speed.attention import CLEARLY, PLAIN, attend, choose_attention, set_attention, using_attention
 
 WITH_BACKEND = ["bert", "distilbert", "roberta", "electra", "modernbert"]
 
@@ -84,7 +84,8 @@ def test_the_faster_one_is_chosen_and_the_times_are_told(make_tiny_encoder, prec
     assert choice.name in ("ftkit", "sdpa")
     assert "at 64 tokens" in choice.reason
     times = dict(part.strip().split(" ", 1) for part in choice.reason.partition(":")[2].split(","))
-    assert float(times[choice.name].split()[0]) == min(float(text.split()[0]) for text in times.values())
+    told = {name: float(text.split()[0]) for name, text in times.items()}
+    assert CLEARLY * (told[choice.name] - 0.1) <= min(told.values())  # a tie falls to the usual one; told in 0.1 ms
 
 
 def test_a_model_with_an_attention_of_its_own_keeps_it(make_tiny_encoder):
