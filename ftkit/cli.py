@@ -175,7 +175,7 @@ def samples(
     for name in wanted:
         typer.echo(f"{name}: {fetch_sample(name)}")
     if not wanted:
-        from ftkit.batch.report import print_table, sample_table
+        from ftkit.console import print_table, sample_table
 
         print_table(sample_table())
         typer.echo("Fetch with: ftkit samples NAME. The size is that of the download until a sample is fetched.")
@@ -189,7 +189,7 @@ def cache(
 
     Samples, data sets that were read, and the states of frozen encoders; the last two can be computed again.
     """
-    from ftkit.batch.report import cache_table, clear_cache, print_table
+    from ftkit.console import cache_table, clear_cache, print_table
 
     if clear:
         typer.echo(f"Freed {clear_cache()}.")
@@ -351,7 +351,7 @@ def recipe(
             first = path.read_text(encoding="utf-8").partition("\n")[0]
             typer.echo(f"{shipped:20} {first.removeprefix('#').strip() if first.startswith('#') else ''}".rstrip())
     elif table:
-        from ftkit.batch.report import print_table, settings_table
+        from ftkit.console import print_table, settings_table
 
         print_table(settings_table())
     else:
@@ -392,7 +392,8 @@ def _go_on(opened: Run) -> None:
 
 
 def _report_runs(outcomes: Sequence[Outcome]) -> None:
-    from ftkit.batch.report import describe_forced, describe_next, print_table, score_table
+    from ftkit.batch.report import describe_forced, describe_next, score_table
+    from ftkit.console import print_table
 
     if outcomes:
         print_table(score_table([outcome.run for outcome in outcomes]))

@@ -34,6 +34,11 @@ class FtkitError(Exception):
         message = f"{where}: {', '.join(parts)}" if parts else where
         super().__init__(f"{message.rstrip('.')}. {remedy}".strip())
 
+    def replace(self, old: str, new: str) -> Self:
+        """Return the same error with another name for a place."""
+        parts = {name: getattr(self, name).replace(old, new) for name in ("expected", "found", "remedy")}
+        return type(self)(self.where.replace(old, new), **parts)
+
     def add(self, remedy: str) -> Self:
         """Return the same error with another sentence of remedy."""
         both = f"{self.remedy} {remedy}".strip()

@@ -17,6 +17,7 @@ __all__ = [
     "last_run",
     "locate_run",
     "loosen_paths",
+    "match_files",
     "name_source",
     "pin_revision",
     "remember_run",
@@ -50,7 +51,7 @@ def anchor_paths(recipe: Recipe, folder: Path, *others: Path) -> Recipe:
     changed: dict[str, dict[str, object]] = {}
     for section, name in FIELDS:
         value = getattr(getattr(recipe, section), name)
-        found = next((place for place in (folder, *others) if _exists(place, value)), None)
+        found = next((place for place in (folder, *others) if _exists(place, value) or match_files(value, place)), None)
         if found is None and value.startswith(("./", "../")):
             found = folder
         if found is not None:
@@ -76,6 +77,17 @@ def loosen_paths(recipe: Recipe, folder: Path) -> Recipe:
             relative = Path(os.path.relpath(value, folder)).as_posix()
             changed.setdefault(section, {})[name] = relative if relative.startswith("../") else f"./{relative}"
     return recipe.replace(changed)
+
+
+def match_files(pattern: str, folder: Path = Path()) -> list[Path]:
+    """Return the files that a pattern such as `data/*.jsonl` means, by name; [] for what is no pattern."""
+    if not any(sign in pattern for sign in "*?["):
+        return []
+    with suppress(OSError, ValueError, RuntimeError, NotImplementedError):
+        path = Path(pattern).expanduser()
+        home, below = (Path(path.anchor), path.relative_to(path.anchor)) if path.is_absolute() else (folder, path)
+        return sorted(found for found in home.glob(str(below)) if found.is_file())
+    return []
 
 
 def locate_run(name: str | Path) -> Path | None:

@@ -156,6 +156,14 @@ class Data(Section):
         "", "column of what examples belong to (patient, author, thread), kept on one side of splits; empty: none"
     )
     encoding: str = setting("", "character encoding, such as utf-8 or cp1252; empty: detected")
+    overlaps: str = setting(
+        "longest",
+        "which of overlapping spans of characters is kept",
+        choices=("longest", "outer", "inner", "first"),
+    )
+    annotator: str = setting(
+        "", "whose answer holds where several people annotated a text; empty: what most of them say"
+    )
     corrections: str = setting("", "file of label corrections, applied on reading; empty: none")
     validation_fraction: float = setting(
         0.1, "share of train set aside where no validation split is given", low=0.01, high=0.5

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ftkit.archive import list_entries
 from ftkit.batch.messages import notebook_name
 from ftkit.batch.pipeline import Outcome
 from ftkit.batch.progress import TrainingWatch
-from ftkit.data.samples.catalogue import cache_dir, read_catalogue, sample_state
-from ftkit.recipe import SECTIONS, STAGES, describe_settings
+from ftkit.console import add_row, open_table
+from ftkit.recipe import STAGES
 from ftkit.run import Run, read_json
 from ftkit.stages.chain import find_stale
 from ftkit.stages.findings import SEVERITIES, read_findings
-from ftkit.words import describe_duration, describe_number, describe_size
+from ftkit.words import describe_duration, describe_number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
-    "cache_table",
-    "clear_cache",
     "describe_forced",
     "describe_next",
     "describe_outcome",
     "describe_status",
-    "print_table",
-    "sample_table",
     "score_table",
-    "settings_table",
 ]
 
 SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
@@ -43,7 +37,6 @@ BASELINES = {
     "words_linear": "words, linear",
     "frozen_linear": "frozen, linear",
 }
-PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
 
 
 def score_table(runs: Sequence[Run]) -> Table:
@@ -53,7 +46,7 @@ def score_table(runs: Sequence[Run]) -> Table:
     """
     notes = {run.path: _note(run) for run in runs}
     columns = ["run", "metric", "score", "interval", *BASELINES.values(), "examples", "seconds of each stage"]
-    table = _open_table(*columns, *(["note"] if any(notes.values()) else []))
+    table = open_table(*columns, *(["note"] if any(notes.values()) else []))
     table.title, table.title_justify = "Scores", "left"
     for column in table.columns[2 : 5 + len(BASELINES)]:
         column.justify = "right"
@@ -62,7 +55,7 @@ def score_table(runs: Sequence[Run]) -> Table:
         seconds = ", ".join(f"{stage} {status[stage].seconds:.1f}" for stage in STAGES if status[stage].state == "done")
         for number, row in enumerate(_score_rows(run)):
             cells = (run.name, *row, seconds, notes[run.path]) if not number else ("", *row, "", "")
-            _add_row(table, *cells[: len(table.columns)])
+            add_row(table, *cells[: len(table.columns)])
     return table
 
 
@@ -144,79 +137,6 @@ def describe_status(run: Run) -> str:
         lines.append(f"  training was stopped by hand at {cut}; to go on: ftkit control {run.path} resume")
     lines += [f"  history: {item.name}, {item.result} (ftkit restore {run.path})" for item in list_entries(run)[:1]]
     return "\n".join(lines)
-
-
-def sample_table() -> Table:
-    """Return all samples: what they are, where they come from, their licence, and whether they are in the cache."""
-    table = _open_table("name", "kind", "what", "package", "licence", "fetched", "size")
-    for name, sample in read_catalogue().items():
-        state = sample_state(name)
-        package, fetched = f"{sample.package}=={sample.version}", "yes" if state.cached else "no"
-        _add_row(table, name, sample.kind, sample.meaning, package, sample.licence, fetched, describe_size(state.size))
-    return table
-
-
-def cache_table() -> Table:
-    """Return what lies in the cache, with size and, where it is known, the time since it was used last."""
-    from ftkit.frozen.store import features_dir, list_stores
-
-    table = _open_table("what", "where", "size", "used")
-    for name in read_catalogue():
-        if (state := sample_state(name)).cached:
-            _add_row(table, f"sample {name}", str(state.folder), describe_size(state.size), "")
-    if read := list((cache_dir() / "data").glob("*/")):
-        size = sum(path.stat().st_size for folder in read for path in folder.iterdir())
-        _add_row(table, f"data sets that were read ({len(read)})", str(cache_dir() / "data"), describe_size(size), "")
-    for store in list_stores():
-        used = f"{describe_duration(max(0.0, time.time() - store.used))} ago"
-        where = str(features_dir() / store.folder.name)
-        _add_row(table, f"states of {store.meaning}", where, describe_size(store.size), used)
-    return table
-
-
-def clear_cache() -> str:
-    """Remove what can be computed again, and return in words how much that was."""
-    import shutil
-
-    from ftkit.frozen.store import clear_features
-
-    folder = cache_dir() / "data"
-    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    shutil.rmtree(folder, ignore_errors=True)
-    return describe_size(freed + clear_features())
-
-
-def settings_table() -> Table:
-    """Return all settings: default, what is allowed, and meaning."""
-    table = _open_table("setting", "default", "allowed", "meaning")
-    for section in SECTIONS.values():
-        for item in describe_settings(section):
-            meaning = f"{item.meaning}, {item.unit}" if item.unit else item.meaning
-            _add_row(table, item.path, repr(item.default), item.allowed, meaning)
-    return table
-
-
-def print_table(table: Table, stream: TextIO | None = None) -> None:
-    """Print a table as wide as the terminal, or wide enough where there is none."""
-    from rich.console import Console
-
-    stream = stream or sys.stdout
-    Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False).print(table)
-
-
-def _open_table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table()
-    for number, name in enumerate(columns):
-        table.add_column(name, no_wrap=not number)
-    return table
-
-
-def _add_row(table: Table, *cells: str) -> None:
-    from rich.text import Text
-
-    table.add_row(*(Text(cell) for cell in cells))  # as text: brackets are no markup
 
 
 def _describe_block(outcome: Outcome) -> str:

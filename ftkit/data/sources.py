@@ -13,11 +13,12 @@ from ftkit.data.readers.textfiles import unreadable
 from ftkit.data.samples.catalogue import fetch_sample, find_sample, read_catalogue
 from ftkit.data.types import Source
 from ftkit.errors import DataError, SampleError, show
+from ftkit.paths import match_files
 from ftkit.recipe import Data
 
 __all__ = ["fingerprint_source", "resolve_source"]
 
-READER_VERSION = 4  # raised when the same files would be read differently: older cached splits are then not used
+READER_VERSION = 5  # raised when the same files would be read differently: older cached splits are then not used
 BLOCK = 1 << 20
 
 
@@ -34,6 +35,8 @@ def resolve_source(settings: Data, *, progress: Callable[[str], None] | None = N
         return Source(settings=settings, hub=source if source.startswith("hub:") else f"hub:{source}")
     if not source.startswith("sample:") and _exists(source):
         return Source(settings=settings, path=Path(source).expanduser())
+    if files := match_files(source):
+        return Source(settings=settings, files=tuple(files))
     hinted = _with_hints(settings)
 
     if progress:
@@ -54,6 +57,9 @@ def fingerprint_source(settings: Data) -> str:
         digest.update(source.encode())
     elif not source.startswith("sample:") and _exists(source):
         _hash_path(path, digest)
+    elif files := match_files(source):
+        for file in files:
+            _hash_path(file, digest)
     else:
         settings = _with_hints(settings)
 

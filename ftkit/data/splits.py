@@ -18,12 +18,13 @@ from filelock import FileLock
 from ftkit.data.corrections.apply import open_corrections
 from ftkit.data.labels.plan import plan_labels
 from ftkit.data.readers.formats import open_source
+from ftkit.data.readers.packed import unpacking
 from ftkit.data.samples.catalogue import cache_dir
 from ftkit.data.sources import fingerprint_source, resolve_source
 from ftkit.data.splitting.partition import assign_splits, made_splits
 from ftkit.data.splitting.writing import write_splits
 from ftkit.data.staging import Progress, stage_reading
-from ftkit.data.types import Notes, Reading, Repair, Splits
+from ftkit.data.types import Notes, Reading, Repair, Source, Splits
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
@@ -130,7 +131,7 @@ def _make(settings: Data, folder: Path, progress: Progress | None) -> None:
 
 
 def _read_source(settings: Data, folder: Path, progress: Progress | None) -> SplitsInfo:
-    """Go the way of the data: source, reader, staged rows, decisions, splits on the disk.
+    """Go the way of the data: source, unpacked, reader, staged rows, decisions, splits on the disk.
 
     Corrections of labels are applied last: what goes to which split, and which labels there are, the source decides.
 
@@ -140,7 +141,12 @@ def _read_source(settings: Data, folder: Path, progress: Progress | None) -> Spl
     notes = Notes()
     source = resolve_source(settings, progress=progress)
     settings = source.settings
-    reading = open_source(source, notes)
+    with unpacking(source, folder, notes) as unpacked:
+        return _read_unpacked(unpacked, folder, notes, progress)
+
+
+def _read_unpacked(source: Source, folder: Path, notes: Notes, progress: Progress | None) -> SplitsInfo:
+    settings, reading = source.settings, open_source(source, notes)
     _check_reading(reading, settings)
     made = made_splits([part.split for part in reading.parts], settings)
     try:
@@ -150,7 +156,7 @@ def _read_source(settings: Data, folder: Path, progress: Progress | None) -> Spl
         raise (error.add(reading.guess) if reading.guess else error) from error
     corrector = open_corrections(settings, plan)
     assignments = assign_splits(staged, plan, made, settings, notes)
-    sizes = write_splits(staged, plan, assignments, corrector, folder, pairs=reading.pairs, progress=progress)
+    sizes = write_splits(staged, plan, assignments, corrector, folder, reading=reading, progress=progress)
     if corrector:
         corrector.summarize(notes)
     names = (*ORDER, *(name for name in sizes if name not in ORDER))

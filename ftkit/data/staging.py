@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.types import Example, Label, Notes, Part, Reading, name_place
+from ftkit.data.types import Example, Label, Notes, Part, Reading
 from ftkit.errors import DataError, show
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "Progress",
     "Staged",
     "Ticker",
+    "extra_columns",
     "pack_label",
     "read_staged",
     "stage_part",
@@ -96,9 +97,7 @@ def stage_reading(reading: Reading, folder: Path, notes: Notes, progress: Progre
         part.split: stage_part(
             part,
             folder / f"{part.split}.staged",
-            tagging=reading.task == "token-classification",
-            pairs=reading.pairs,
-            grouped=reading.grouped,
+            reading=reading,
             notes=notes,
             progress=progress,
         )
@@ -106,9 +105,7 @@ def stage_reading(reading: Reading, folder: Path, notes: Notes, progress: Progre
     }
 
 
-def stage_part(
-    part: Part, path: Path, *, tagging: bool, pairs: bool, grouped: bool, notes: Notes, progress: Progress | None
-) -> Staged:
+def stage_part(part: Part, path: Path, *, reading: Reading, notes: Notes, progress: Progress | None) -> Staged:
     """Stream a part to an Arrow file, holding one batch at a time.
 
     Raises:
@@ -116,7 +113,7 @@ def stage_part(
     """
     import pyarrow as pa
 
-    schema = _schema(tagging=tagging, pairs=pairs, grouped=grouped)
+    schema, tagging = _schema(reading), reading.task == "token-classification"
     count, blank, lists = 0, 0, False
     tick = Ticker(progress or (lambda _: None))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
@@ -132,7 +129,7 @@ def stage_part(
     if blank == count:
         remedy = "Name the right column in data.text_column."
         raise DataError(str(part.path), expected="texts", found=f"{count:,} empty ones", remedy=remedy)
-    return Staged(part=part, path=path, count=count, lists=lists, grouped=grouped)
+    return Staged(part=part, path=path, count=count, lists=lists, grouped=reading.grouped)
 
 
 def read_staged(staged: Staged) -> Iterator[pa.RecordBatch]:
@@ -143,12 +140,23 @@ def read_staged(staged: Staged) -> Iterator[pa.RecordBatch]:
         yield from reader
 
 
-def _schema(*, tagging: bool, pairs: bool, grouped: bool) -> pa.Schema:
+def extra_columns(reading: Reading) -> dict[str, str]:
+    """Return the columns that only some sources have, with their Arrow types."""
+    return {
+        **({"text_pair": "string"} if reading.pairs else {}),
+        **({"group": "string"} if reading.grouped else {}),
+        **({"source_text": "string", "starts": "list<int32>"} if reading.spans else {}),
+        **({"other": "string"} if reading.disputed else {}),
+    }
+
+
+def _schema(reading: Reading) -> pa.Schema:
     import pyarrow as pa
 
+    tagging = reading.task == "token-classification"
     text: dict[str, Any] = {"words": pa.list_(pa.string())} if tagging else {"text": pa.string()}
-    text |= {"text_pair": pa.string()} if pairs else {}
-    text |= {"group": pa.string()} if grouped else {}
+    kinds = {"string": pa.string(), "list<int32>": pa.list_(pa.int32())}
+    text |= {name: kinds[kind] for name, kind in extra_columns(reading).items()}
     return pa.schema({"row": pa.int64(), "line": pa.int64(), **text, "label": pa.string()})
 
 
@@ -168,7 +176,7 @@ def _batches(part: Part) -> Iterator[list[Example]]:
 def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.RecordBatch:
     import pyarrow as pa
 
-    rows, lines, texts, pairs, labels, groups = zip(*batch, strict=True)
+    rows, lines, texts, pairs, labels, groups, sources, starts, others = zip(*batch, strict=True)
     first = "words" if "words" in schema.names else "text"
     columns: dict[str, Any] = {
         "row": rows,
@@ -176,6 +184,9 @@ def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.Rec
         first: texts,
         "text_pair": pairs,
         "group": groups,
+        "source_text": sources,
+        "starts": starts,
+        "other": [pack_label(label) for label in others],
         "label": [pack_label(label) for label in labels],
     }
     try:
@@ -207,6 +218,6 @@ def _count_blank(batch: list[Example], part: Part, notes: Notes) -> int:
             blank += 1
             if example.label is None or not pack_label(example.label):
                 continue  # neither text nor label: told as unlabelled, or an unlabelled split
-            place = name_place(part.path.name, part.unit, example.line)
+            place = part.place(example.line, short=True)
             notes.count("text(s) empty or only blanks, kept", place)
     return blank

@@ -34,6 +34,12 @@ class Example(NamedTuple):
     """Label, labels, or the tags of the words; None where there is none."""
     group: str | None = None
     """What it belongs to (a patient, an author, a document), where the settings name a column for it."""
+    source_text: str | None = None
+    """For tagging, the text that the words were found in; None where the file has words."""
+    starts: Sequence[int] | None = None
+    """Where each word begins in that text, in characters."""
+    other: Label = None
+    """What another annotator says; None where there is one, or all agree."""
 
 
 def name_place(path: Path | str, unit: str, number: int) -> str:
@@ -56,6 +62,8 @@ class Source:
 
     settings: Data
     path: Path | None = None
+    files: tuple[Path, ...] = ()
+    """Where the source is a pattern such as `data/*.jsonl`."""
     hub: str = ""
     sample: str = ""
 
@@ -68,10 +76,14 @@ class Part:
     path: Path
     examples: Callable[[], Iterator[Example]]
     unit: str = "line"
+    locate: Callable[..., str] | None = None
+    """Names a place where a split is in several files."""
 
-    def place(self, line: int) -> str:
-        """Return where an example is, as errors name it."""
-        return name_place(self.path, self.unit, line)
+    def place(self, line: int, *, short: bool = False) -> str:
+        """Return where an example is, as errors name it; short: with the name of the file alone, as notes have it."""
+        if self.locate:
+            return self.locate(line, short=short)
+        return name_place(self.path.name if short else self.path, self.unit, line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +103,10 @@ class Reading:
     """Whether the examples say what they belong to."""
     label_order: tuple[str, ...] = ()
     """Names by id where the source defines them; empty: sorted."""
+    spans: bool = False
+    """Whether tags are of spans of characters, so that each example has the text that its words were found in."""
+    disputed: bool = False
+    """Whether several annotators may have said something of one example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +114,7 @@ class Repair:
     """What a reader mended or left out, because the file was not as it should be."""
 
     check: str
-    """Name of the finding that it becomes: row_left_out, tags_mended, encoding_guessed."""
+    """Name of the finding that it becomes: row_left_out, tags_mended, spans_mended, annotators_disagree, …"""
     split: str
     """Where; empty where the file was split further."""
     what: str
@@ -160,7 +176,10 @@ class Splits:
 
     Columns of a classification split: `row` int64, `text`, `text_pair` (only for pairs), `label`: int64, -1 if
     unlabelled; for multi_label a sorted list of int64; for regression float64, NaN if unlabelled.
-    Columns of a tagging split: `row` int64, `words` list of string, `tags` list of int64, -1 if unlabelled.
+    Columns of a tagging split: `row` int64, `words` list of string, `tags` list of int64, -1 if unlabelled; where the
+    source marks characters also `source_text` and `starts`, list of int32: where in it each word begins.
+    Where several annotators said something, `other` string, the label of one who says otherwise as a file would have
+    it; null where all agree.
     """
 
     datasets: Mapping[str, datasets.Dataset]

@@ -13,9 +13,9 @@ from ftkit.batch.report import (
     describe_next,
     describe_outcome,
     describe_status,
-    print_table,
     score_table,
 )
+from ftkit.console import print_table
 from ftkit.model.events import EventLog
 from ftkit.recipe import STAGES, Recipe
 from ftkit.run import Run, StageStatus, write_json, write_text

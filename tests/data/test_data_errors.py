@@ -220,18 +220,6 @@ FILES = [
         {},
         "x.conll, line 25, word 1 of the sentence: expected a tag such as B-x or O, got 'PERSON'. Correct the tag",
     ),
-    (
-        "x.conll",
-        TAGGED + "Oslo U-loc\n\nBonn S-loc\n",
-        {},
-        "x.conll, line 25, word 1 of the sentence: expected tags of one scheme, got 'U-loc' and 'S-loc' (x.conll, line 27, word 1 of the sentence). Convert the file to one scheme",
-    ),
-    (
-        "x.conll",
-        "Ada B-per\nL. I-per\nwon O\n\nOslo U-loc\n\nNew B-loc\nYork L-loc\n",
-        {},
-        "x.conll, line 1, word 2 of the sentence: expected BILOU tags (an entity ends in L-x), got 1 of 3 entities written otherwise: BILOU mixed with BIO.",
-    ),
     ("x.conll", "Rome O\nis O\n\nIt O\n", {}, "x.conll: expected two tags or more, got only 'O'."),
     (
         "x.conll",

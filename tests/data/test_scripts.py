@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from ftkit.stages.inspection.scripts import find_tokens, find_words, is_unspaced, space_out, split_words
+from ftkit.data.scripts import find_tokens, find_words, is_unspaced, space_out, split_words
 
 WRITTEN = [
     pytest.param("a good book", ["a", "good", "book"], id="Latin"),

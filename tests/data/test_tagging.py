@@ -7,6 +7,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, Entities
 
 from ftkit.data.labels.schemes import TagStats, find_scheme, order_tags, to_bio
+from ftkit.data.splits import load_splits
+from ftkit.recipe import Data
 
 from .conftest import all_rows
 
@@ -152,3 +154,80 @@ def test_loose_i_tags_in_bio_are_mended_and_said(load):
 def test_tags_are_ordered_with_both_parts_of_each_type():
     assert order_tags({"I-x", "B-a", "O"}, bio=True) == ("O", "B-a", "I-a", "B-x", "I-x")
     assert order_tags({"VERB", "NOUN"}, bio=False) == ("NOUN", "VERB")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Oslo U-loc", "", "Bonn S-loc", "", "Kiel B-loc", "", "New B-loc", "York L-loc"],
+        ["Ada B-per", "L. I-per", "won O", "", "Oslo U-loc", "", "New B-loc", "York I-loc"],
+        ["one B-x", "two O", "", "Prom S-y", "", "a B-x", "b I-x", "", "c B-x"],
+    ],
+    ids=["BILOU and BIOES", "BIO and BILOU", "BIO and one S"],
+)
+def test_tags_of_several_schemes_are_read_as_what_each_can_mean(load, lines):
+    splits = load("x.conll", "\n".join([*lines, ""]))
+    read = [[splits.labels[tag] for tag in row["tags"]] for row in all_rows(splits)]
+    given = [[line.split()[1] for line in block.split("\n")] for block in "\n".join(lines).split("\n\n")]
+    assert read == [to_bio(tags) for tags in given]
+    assert any("entity tags of several schemes" in told for told in splits.decisions)
+    assert [repair.check for repair in splits.repairs] == ["tags_mended"]
+
+
+SPACE_AFTER = "It O +\nis O +\nGerman B-LOC -\n- O -\nowned O +\n. O +\n\nNo O +\nBern B-LOC -\n! O +\n\nOslo B-LOC +\n"
+
+
+def test_a_column_of_blanks_that_follow_is_no_tag(load):
+    splits = load("x.conll", SPACE_AFTER)
+    assert splits.labels == ("O", "B-LOC", "I-LOC")
+    assert all_rows(splits)[0]["words"] == ["It", "is", "German", "-", "owned", "."]
+
+
+def test_words_with_blanks_are_kept_where_a_header_names_the_columns(load):
+    splits = load("x.tsv", "WORD\tTAG\nThis\tO\nis\tO\nNew Berlin\tLOC\n\nThat\tO\nBern\tLOC\n\nKiel\tLOC\n")
+    assert all_rows(splits)[0]["words"] == ["This", "is", "New Berlin"]
+    assert splits.labels == ("LOC", "O")
+
+
+def test_germevals_outer_entities_are_taken_and_the_inner_ones_by_their_column(tiny):
+    outer = load_splits(Data(source=str(tiny / "germeval.tsv")))
+    assert outer.labels == ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
+    assert all_rows(outer)[0]["words"] == ["Die", "Universität", "Bern", "feiert", "."]
+    inner = load_splits(Data(source=str(tiny / "germeval.tsv"), label_column="3"))
+    assert [inner.labels[tag] for tag in all_rows(inner)[0]["tags"]] == ["O", "O", "B-LOC", "O", "O"]
+
+
+CONLLU = (
+    "1\tBooks\tbook\tNOUN\tNNS\tNumber=Plur\t2\tnsubj\t2:nsubj\tNER=B-X{more}\n"
+    "2\tsell\tsell\tVERB\tVBP\tNumber=Plur|Person=3\t0\troot\t0:root\t_{more}\n\n"
+)
+CONLLUP = (
+    "# global.columns = ID FORM UPOS NER\n"
+    "1\tRome\tPROPN\tB-LOC\n2\tis\tAUX\tO\n\n1\tNo\tINTJ\tO\n\n1\tBern\tPROPN\tB-LOC\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "tags"),
+    [
+        ("", ["NOUN", "VERB"]),
+        ("xpos", ["NNS", "VBP"]),
+        ("feats:Person", ["_", "3"]),
+        ("misc:NER", ["B-X", "O"]),
+        ("10", ["_", "sell.01"]),
+    ],
+)
+def test_any_column_and_any_key_of_conllu_can_be_the_tags(load, column, tags):
+    content = CONLLU.replace("{more}", "\t_", 1).replace("{more}", "\tsell.01") * 4
+    splits = load("x.conllu", content, label_column=column)
+    assert [splits.labels[tag] for tag in all_rows(splits)[0]["tags"]] == tags
+
+
+def test_conllu_that_was_laid_out_with_blanks_is_read(load):
+    content = CONLLU.replace("{more}", "").replace("\t", "    ") * 4
+    assert load("x.conllu", content).labels == ("NOUN", "VERB")
+
+
+def test_of_conllu_and_conllup_the_one_that_names_its_columns_is_read(load_folder):
+    splits = load_folder({"train.conllup": CONLLUP, "train.conllu": CONLLU.replace("{more}", "") * 3})
+    assert splits.labels == ("O", "B-LOC", "I-LOC")

@@ -366,9 +366,10 @@ def evaluations(run):
     return [(event["step"], event["metrics"], event["best"]) for event in events if event["kind"] == "evaluation"]
 
 
-@pytest.mark.parametrize("tune", ["full", "head_then_full"])
-def test_suspending_at_any_step_gives_the_same_model_best_and_evaluations(make_run, monkeypatch, tune):
-    straight = make_run(name="straight", head={"tune": tune}, training=FEW)
+@pytest.mark.parametrize(("tune", "epochs"), [("full", 3.0), ("head_then_full", 2.0)])
+def test_suspending_at_any_step_gives_the_same_model_best_and_evaluations(make_run, monkeypatch, tune, epochs):
+    settings = {**FEW, "epochs": epochs, "head_epochs": 1.0}
+    straight = make_run(name="straight", head={"tune": tune}, training=settings)
     chain.make_upstream(straight, "training")
     prepared = shutil.copytree(straight.path, straight.path.with_name("prepared"))
     fitted = chain.make(straight, "training")

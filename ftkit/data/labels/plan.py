@@ -72,7 +72,7 @@ def _note_missing(part: Staged, stats: LabelStats, notes: Notes, *, several: boo
         )
         stats.missing -= stats.blank
     if stats.missing:
-        place = f"{part.part.path.name}, {part.part.unit} {stats.first_missing}"
+        place = part.part.place(stats.first_missing, short=True)
         notes.mend(
             "row_left_out",
             "example(s) without a label left out",

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from ftkit.data.types import MOST_ROWS
 from ftkit.errors import DataError, show
 
-__all__ = ["OUTSIDE", "SCHEMES", "Scheme", "TagStats", "find_scheme", "order_tags", "tag_type", "to_bio"]
+__all__ = ["MIXED", "OUTSIDE", "SCHEMES", "Scheme", "TagStats", "find_scheme", "order_tags", "tag_type", "to_bio"]
 
 OUTSIDE = "O"
 SPAN = re.compile(r"([BIMESLU])-(.+)", re.DOTALL)
 TOLERATED = 0.05  # share of entities that break their scheme and are mended; above it two schemes are mixed
+MIXED = "of several schemes"
 BEGINS, INSIDES, ENDS, SINGLES = "B", "IM", "EL", "SU"
 
 
@@ -85,14 +86,14 @@ class TagStats:
 
 
 def find_scheme(stats: TagStats, place: Callable[[int], str]) -> str:
-    """Return the scheme of entity tags, or "" for plain tags such as parts of speech.
+    """Return the scheme of entity tags, MIXED where there are several, or "" for plain tags such as parts of speech.
 
     Args:
         stats: of one split.
         place: names a line of the file, for errors.
 
     Raises:
-        DataError: entity tags beside other tags, or two schemes in one split.
+        DataError: entity tags beside other tags.
     """
     spans = [tag for tag in stats.tags if SPAN.fullmatch(tag)]
     plain = [tag for tag in stats.tags if tag != OUTSIDE and tag not in spans]
@@ -105,12 +106,10 @@ def find_scheme(stats: TagStats, place: Callable[[int], str]) -> str:
     letters = {tag[0] for tag in spans}
     scheme = next((scheme for scheme in SCHEMES if letters <= set(scheme.letters)), None)
     if scheme is None:
-        raise _mixed_letters_error(stats, place)
+        return MIXED
     if scheme.name == "BIO":
         return "IOB1" if stats.loose_starts and not stats.needless_begins else "BIO"
-    if stats.unclosed + stats.loose_starts > TOLERATED * stats.entities:
-        raise _mixed_error(stats, scheme, place)
-    return scheme.name
+    return MIXED if stats.unclosed + stats.loose_starts > TOLERATED * stats.entities else scheme.name
 
 
 def to_bio(tags: Sequence[str]) -> list[str]:
@@ -156,29 +155,3 @@ def order_tags(tags: Iterable[str], *, bio: bool) -> tuple[str, ...]:
 def _where(found: tuple[int, int], place: Callable[[int], str]) -> str:
     line, position = found
     return f"{place(line)}, word {position + 1} of the sentence"
-
-
-def _mixed_letters_error(stats: TagStats, place: Callable[[int], str]) -> DataError:
-    """Name one tag of each of two schemes that exclude each other."""
-    firsts = {tag[0]: (tag, found) for tag, found in reversed(stats.first.items()) if SPAN.fullmatch(tag)}
-    groups = [
-        next((firsts[letter] for letter in letters if letter in firsts), None) for letters in ("LU", "ES", "M", "I")
-    ]
-    (tag, found), (other, elsewhere) = [group for group in groups if group][:2]
-    told = f"{show(tag)} and {show(other)} ({_where(elsewhere, place)})"
-    names = ", ".join(("IOB1", *(scheme.name for scheme in SCHEMES)))
-    remedy = f"Convert the file to one scheme ({names})."
-    return DataError(_where(found, place), expected="tags of one scheme", found=told, remedy=remedy)
-
-
-def _mixed_error(stats: TagStats, scheme: Scheme, place: Callable[[int], str]) -> DataError:
-    ends = next(letter for letter in scheme.letters if letter in ENDS)
-    first = min(found for found in (stats.first_unclosed, stats.first_loose) if found)
-    broken = stats.unclosed + stats.loose_starts
-    told = f"{broken:,} of {stats.entities:,} entities written otherwise: {scheme.name} mixed with BIO"
-    return DataError(
-        _where(first, place),
-        expected=f"{scheme.name} tags (an entity ends in {ends}-x)",
-        found=told,
-        remedy="Convert the file to one scheme.",
-    )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ftkit.data.labels.ids import LabelPlan, TagEncoder
 from ftkit.data.labels.names import accept_unlabelled
-from ftkit.data.labels.schemes import TagStats, find_scheme, order_tags
+from ftkit.data.labels.schemes import MIXED, TagStats, find_scheme, order_tags
 from ftkit.data.staging import Staged, read_staged, unpack_label
 from ftkit.data.types import MOST_ROWS, Notes
 from ftkit.errors import DataError, show
@@ -82,7 +82,7 @@ def _collect_tags(part: Staged, notes: Notes) -> TagStats:
         notes.mend(
             "row_left_out",
             "sentence(s) without tags left out",
-            f"{part.part.path.name}, {part.part.unit} {first}",
+            part.part.place(first, short=True),
             missing,
             split=part.part.split,
             rows=gone,
@@ -95,9 +95,12 @@ def _note_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> No
     if not scheme:
         notes.add(f"{name}: {plural(len(stats.tags), 'plain tag')}, no entity scheme.")
         return
+    if scheme == MIXED:
+        _note_mixed(part, stats, notes)
+        return
     notes.add(f"{name}: entity tags in the scheme {scheme}{'' if scheme == 'BIO' else ', converted to BIO'}.")
     if scheme == "BIO" and stats.loose_starts and stats.first_loose:
-        place = f"{name}, {part.part.unit} {stats.first_loose[0]}, word {stats.first_loose[1] + 1}"
+        place = f"{part.part.place(stats.first_loose[0], short=True)}, word {stats.first_loose[1] + 1}"
         notes.mend(
             "tags_mended",
             "I tag(s) that continued no entity made B",
@@ -108,7 +111,7 @@ def _note_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> No
         )
     elif scheme not in ("BIO", "IOB1") and stats.unclosed + stats.loose_starts:
         first = min(found for found in (stats.first_unclosed, stats.first_loose) if found)
-        place = f"{name}, {part.part.unit} {first[0]}, word {first[1] + 1}"
+        place = f"{part.part.place(first[0], short=True)}, word {first[1] + 1}"
         rows = sorted({*stats.unclosed_rows, *stats.loose_rows})
         notes.mend(
             "tags_mended",
@@ -118,6 +121,29 @@ def _note_scheme(part: Staged, stats: TagStats, scheme: str, notes: Notes) -> No
             split=part.part.split,
             rows=rows,
         )
+
+
+def _note_mixed(part: Staged, stats: TagStats, notes: Notes) -> None:
+    """Tell that tags of several schemes were read as what each can mean: those of the rarer one count as mended."""
+    letters = {letter: sum(count for tag, count in stats.tags.items() if tag[0] == letter) for letter in "ESLUM"}
+    others, broken = sum(letters.values()), stats.unclosed + stats.loose_starts
+    found = ", ".join(f"{letter} {count:,}" for letter, count in letters.items() if count)
+    name = part.part.path.name
+    notes.add(
+        f"{name}: entity tags of several schemes (beside B and I: {found}), each read as what it can mean, and "
+        "converted to BIO."
+    )
+    tag = next(tag for tag in stats.first if tag[0] in letters and letters[tag[0]])
+    firsts = [found for found in (stats.first_unclosed, stats.first_loose) if found]
+    line, position = stats.first[tag] if others <= broken or not firsts else min(firsts)
+    notes.mend(
+        "tags_mended",
+        "tag(s) of another scheme than the others read as what they can mean",
+        f"{part.part.place(line, short=True)}, word {position + 1}",
+        min(others, broken) or others,
+        split=part.part.split,
+        rows=sorted({*stats.unclosed_rows, *stats.loose_rows}),
+    )
 
 
 def _scheme_error(part: Staged, stats: TagStats, *, bio: bool) -> DataError:

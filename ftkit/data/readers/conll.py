@@ -16,7 +16,7 @@ from ftkit.data.types import Example, Notes, Part, Reading
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["CONLLU_COLUMNS", "open_conll", "open_conllu", "split_cells"]
+__all__ = ["CONLLU_COLUMNS", "conllu_cells", "is_note", "open_conll", "open_conllu", "split_cells"]
 
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 DOCSTART = "-DOCSTART-"
@@ -71,26 +71,34 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
 
 
 def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
-    """Open CoNLL-U files: tags are UPOS unless `label_column` names another column; ranges and empty nodes skipped.
+    """Open CoNLL-U files: tags are UPOS unless `label_column` names another; ranges and empty nodes are skipped.
+
+    Another column is named as the standard has it (xpos, deprel), by its number where a file has more than ten, or
+    with a key (feats:Number, misc:NER), whose value is the tag.
 
     Raises:
-        DataError: there is no such column, or (while streaming) a line has other than ten columns.
+        DataError: there is no such column, or (while streaming) a line has fewer than ten columns.
     """
     parts = []
     grouped = _has_documents(files, NEWDOC, notes)
+    wanted, _, key = (settings.label_column or "upos").partition(":")
     for split, file in files.items():
         where = str(file.path)
-        word = find_column(settings.text_column or "form", CONLLU_COLUMNS, where=where, setting="text_column")
-        tag = find_column(settings.label_column or "upos", CONLLU_COLUMNS, where=where, setting="label_column")
+        names = [*CONLLU_COLUMNS, *map(str, range(len(CONLLU_COLUMNS), _conllu_width(file)))]
+        word = find_column(settings.text_column or "form", names, where=where, setting="text_column")
+        tag = find_column(wanted, names, where=where, setting="label_column")
         assert word is not None
         assert tag is not None
-        notes.add(f"{file.path.name}: CoNLL-U, words in {CONLLU_COLUMNS[word]}, tags in {CONLLU_COLUMNS[tag]}.")
+        named = f"{names[tag]}, the value of {key}" if key else names[tag]
+        notes.add(f"{file.path.name}: CoNLL-U, words in {names[word]}, tags in {named}.")
         stream = partial(
             _examples,
             partial(_conllu_sentences, file, notes),
             word,
             tag,
-            missing="_",
+            missing="_" if tag < len(CONLLU_COLUMNS) and not key else "",
+            key=key,
+            nothing="O" if names[tag] == "misc" else "_",
             document=split if grouped else "",
         )
         parts.append(Part(split=split, path=file.path, examples=stream))
@@ -106,6 +114,16 @@ def split_cells(line: str, *, tabs: bool) -> list[str]:
     if tabs:
         return [cell.strip(" ") for cell in line.rstrip("\r\n").split("\t")]
     return BLANKS.split(line.strip(" \t\r\n"))
+
+
+def is_note(line: str) -> bool:
+    r"""Tell whether a line says where its sentence is from, as GermEval has it: `#`, and cells behind tabs.
+
+    >>> is_note("#\thttp://x.org\t[2009]"), is_note("#\tO")
+    (True, False)
+    """
+    cells = line.rstrip("\r\n").split("\t")
+    return cells[0] == "#" and len(cells) > 1 and ("://" in cells[1] or cells[-1].startswith("["))
 
 
 def _has_documents(files: Mapping[str, TextFile], mark: str, notes: Notes) -> bool:
@@ -162,7 +180,12 @@ def _comments(file: TextFile) -> Iterator[str]:
 def _word_lines(file: TextFile) -> Iterator[tuple[int, str]]:
     """Yield the lines that hold words, as far as they can be told before the layout is known."""
     for number, line in enumerate(file.lines(), 1):
-        if line.strip() and not line.startswith(DOCSTART) and not re.match(r"#( |$)[^\t]*$", line):
+        if (
+            line.strip()
+            and not line.startswith(DOCSTART)
+            and not re.match(r"#( |$)[^\t]*$", line)
+            and not is_note(line)
+        ):
             yield number, line
 
 
@@ -186,11 +209,20 @@ def _word_column(rows: list[list[str]]) -> int:
 
 
 def _examples(
-    sentences: Callable[[], Iterator[Sentence]], word: int, tag: int | None, *, missing: str = "", document: str = ""
+    sentences: Callable[[], Iterator[Sentence]],
+    word: int,
+    tag: int | None,
+    *,
+    missing: str = "",
+    key: str = "",
+    nothing: str = "_",
+    document: str = "",
 ) -> Iterator[Example]:
     for row, (number, sentence) in enumerate(sentences()):
         words = [cells[word] for _, cells in sentence]
-        tags = None if tag is None else [cells[tag] for _, cells in sentence]
+        tags = None if tag is None else [cells[tag] if tag < len(cells) else "_" for _, cells in sentence]
+        if tags is not None and key:
+            tags = [_value_of(key, cell) or nothing for cell in tags]
         if tags is not None and missing and all(name == missing for name in tags):
             tags = None
         yield Example(row, sentence[0][0], words, None, tags, f"{document} document {number}" if document else None)
@@ -204,6 +236,9 @@ def _conll_sentences(file: TextFile, layout: Layout, notes: Notes) -> Iterator[S
             if sentence:
                 yield document, sentence
                 sentence = []
+            continue
+        if layout.tabs and is_note(line):
+            notes.count("comment line(s) skipped", f"{file.path.name}, line {number}")
             continue
         if line.startswith(DOCSTART):
             document += 1
@@ -238,6 +273,26 @@ def _width_error(file: TextFile, number: int, line: str, found: int, width: int)
     )
 
 
+def _value_of(key: str, cell: str) -> str:
+    """Return the value of a key in a cell such as Case=Nom|Number=Plur; empty where it is not there.
+
+    >>> _value_of("Number", "Case=Nom|Number=Plur"), _value_of("Person", "_")
+    ('Plur', '')
+    """
+    return next((item.partition("=")[2] for item in cell.split("|") if item.startswith(f"{key}=")), "")
+
+
+def _conllu_width(file: TextFile) -> int:
+    """Return the most columns of the first sentences; a further one stands there for each predicate, say."""
+    return max((len(conllu_cells(line)) for line in file.head(200) if line.strip() and line[0] != "#"), default=0)
+
+
+def conllu_cells(line: str) -> list[str]:
+    """Return the cells of a line: apart by tabs, or in files that were laid out for people by runs of blanks."""
+    cells = line.rstrip("\r\n").split("\t")
+    return cells if len(cells) >= len(CONLLU_COLUMNS) else line.split()
+
+
 def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[Sentence]:
     sentence: list[Cells] = []
     document = 0
@@ -250,8 +305,8 @@ def _conllu_sentences(file: TextFile, notes: Notes) -> Iterator[Sentence]:
         if line.startswith("#"):
             document += line.startswith(NEWDOC)
             continue
-        cells = line.rstrip("\r\n").split("\t")
-        if len(cells) != len(CONLLU_COLUMNS):
+        cells = conllu_cells(line)
+        if len(cells) < len(CONLLU_COLUMNS):
             raise _width_error(file, number, line, len(cells), len(CONLLU_COLUMNS))
         if "-" in cells[0] or "." in cells[0]:
             notes.count("multiword range(s) and empty node(s) skipped", f"{file.path.name}, line {number}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftkit.data.readers.columns import normalise
 
-__all__ = ["find_names", "named_tag", "named_word", "tag_like"]
+__all__ = ["find_names", "named_tag", "named_word", "span_columns", "tag_like"]
 
 WORDS = ("word", "words", "token", "tokens", "form", "text", "surface")
 TAGS = (
@@ -19,8 +19,9 @@ OTHERS = (
     "spaceafter", "sentence", "doc",
 )  # fmt: skip
 GLOBAL = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
-NOTHING = re.compile(r"[_\-]?|\w+=.*")  # no tag: a dash, or what a column of features holds
+NOTHING = re.compile(r"[_+\-]?|\w+=.*")  # no tag: a dash, whether a blank follows, or what a column of features holds
 NEARLY_ALWAYS = 0.8
+SPANS = 0.9
 SPAN = re.compile(r"O|[BIMESLU]-\S+")
 
 
@@ -53,8 +54,26 @@ def named_tag(names: Sequence[str]) -> int | None:
     return next((list(names).index(name) for name in TAGS if name in names), None)
 
 
+def span_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the columns that hold entity tags such as B-x and O in nearly all rows.
+
+    >>> span_columns([["Rome", "B-loc", "+"], ["is", "O", "+"]])
+    [1]
+    """
+    width = len(rows[0])
+    whole = [cells for cells in rows if len(cells) == width]
+    return [
+        at
+        for at in range(width)
+        if sum(SPAN.fullmatch(cells[at]) is not None for cells in whole) > SPANS * max(len(whole), 1)
+    ]
+
+
 def tag_like(rows: Sequence[Sequence[str]], word: int) -> int:
-    """Return the column that holds tags: the last, unless it nearly always holds nothing and another doesn't.
+    """Return the column that holds tags.
+
+    Columns of entity tags come first, of several the last, unless it marks only what lies inside of entities of
+    another: then that one. Else it is the last column, unless that nearly always holds nothing and another doesn't.
 
     Args:
         rows: cells of the first lines of words, all of one width.
@@ -62,13 +81,16 @@ def tag_like(rows: Sequence[Sequence[str]], word: int) -> int:
     """
     width = len(rows[0])
     columns = {at: [cells[at] for cells in rows if len(cells) == width] for at in range(width) if at != word}
+    types = {at: {cell[2:] for cell in columns[at] if cell != "O"} for at in span_columns(rows) if at != word}
+    if types:
+        last = max(types)
+        return next((at for at in types if at != last and types[last] < types[at]), last)
     empty = {
         at: sum(NOTHING.fullmatch(cell) is not None for cell in cells) / max(len(cells), 1)
         for at, cells in columns.items()
     }
     if not columns or empty[max(columns)] < NEARLY_ALWAYS:
         return width - 1
-    spans = [at for at, cells in columns.items() if all(SPAN.fullmatch(cell) for cell in cells)]
     kept = [
         at
         for at, cells in columns.items()
@@ -76,4 +98,4 @@ def tag_like(rows: Sequence[Sequence[str]], word: int) -> int:
         and not all(cell.isdecimal() for cell in cells)
         and len(set(cells)) <= max(2, len(cells) // 2)
     ]
-    return max(spans or kept or [width - 1])
+    return max(kept or [width - 1])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ftkit.data.labels.codec import is_number
 from ftkit.data.readers.classfiles import class_files, open_class_files
-from ftkit.data.readers.conll import CONLLU_COLUMNS, open_conll, open_conllu, split_cells
-from ftkit.data.readers.conllnames import find_names
+from ftkit.data.readers.conll import CONLLU_COLUMNS, conllu_cells, is_note, open_conll, open_conllu, split_cells
+from ftkit.data.readers.conllnames import find_names, span_columns
 from ftkit.data.readers.folders import class_folders, open_folders
 from ftkit.data.readers.glue import find_glue_task, open_glue
 from ftkit.data.readers.hub import open_hub
@@ -25,7 +25,8 @@ from ftkit.data.readers.lines import (
     open_tab,
 )
 from ftkit.data.readers.records import open_jsonl, open_parquet
-from ftkit.data.readers.splitfiles import NOT_DATA, find_split_files, split_of_name, visible
+from ftkit.data.readers.shards import join_readings, name_shard
+from ftkit.data.readers.splitfiles import NOT_DATA, find_shards, find_split_files, split_of_name, visible
 from ftkit.data.readers.tables import DELIMITERS, open_tables, sniff_dialect
 from ftkit.data.readers.textfiles import TextFile, open_text
 from ftkit.data.types import Example, Notes, Part, Reading, Source
@@ -69,10 +70,13 @@ def open_source(source: Source, notes: Notes) -> Reading:
     """
     if source.hub:
         return open_hub(source.hub, source.settings, notes)
+    if source.files:
+        named = find_split_files(source.files, source.settings.source, notes)
+        return _open_files(named or {"train": list(source.files)}, source.settings, notes)
     assert source.path is not None
     if source.path.is_dir():
         return _open_folder(source.path, source.settings, notes)
-    return _open_files({"train": source.path}, source.settings, notes)
+    return _open_files({"train": [source.path]}, source.settings, notes)
 
 
 def detect_format(file: TextFile) -> tuple[str, str]:
@@ -108,7 +112,8 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
     if settings.format == "glue" or (settings.format == "auto" and _reads_as_glue(folder, settings, notes)):
         return open_glue(folder, settings, notes)
     if settings.format not in BY_CLASS:
-        files = find_split_files(folder, notes)
+        direct = [path for path in visible(folder) if path.is_file()]
+        files = find_split_files(direct, folder.name, notes)
         if files:
             return _open_files(files, settings, notes)
     below = [path for path in visible(folder) if path.is_dir()]
@@ -133,8 +138,9 @@ def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
     if settings.format == "class_files" or (settings.format == "auto" and _reads_as_class_files(folder)):
         return open_class_files({"train": folder}, settings, notes)
     single = [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA]
-    if len(single) == 1:
-        return _open_files({"train": single[0]}, settings, notes)
+    single = single if len(single) == 1 else find_shards(single)
+    if single:
+        return _open_files({"train": single}, settings, notes)
     raise _no_data_error(folder)
 
 
@@ -160,10 +166,10 @@ def _open_split_folders(splits: Mapping[str, Path], settings: Data, notes: Notes
     files = {}
     for split, folder in ordered.items():
         below = [path for path in visible(folder) if path.is_file() and path.suffix not in NOT_DATA]
-        if len(below) != 1:
+        files[split] = below if len(below) == 1 else find_shards(below)
+        if not files[split]:
             found = f"{len(below)} files"
             raise DataError(str(folder), expected=f"one file for {split}, or a folder for each class", found=found)
-        files[split] = below[0]
     return _open_files(files, settings, notes)
 
 
@@ -197,7 +203,21 @@ def _no_data_error(folder: Path) -> DataError:
     )
 
 
-def _open_files(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
+def _open_files(paths: Mapping[str, Sequence[Path]], settings: Data, notes: Notes) -> Reading:
+    """Open the files of each split: what the first of train is decides how all are read."""
+    first = {split: files[0] for split, files in paths.items()}
+    reading = _open_each(first, settings, notes)
+    further = {name_shard(split, at): file for split, files in paths.items() for at, file in enumerate(files) if at}
+    if not further:
+        return reading
+    for split, files in paths.items():
+        if len(files) > 1:
+            notes.add(f"{split}: {len(files):,} files, {files[0].name} to {files[-1].name}, read as the first is.")
+    quiet = Notes(counted=notes.counted, repairs=notes.repairs)  # each file would tell the same
+    return join_readings(reading, _open_each({"train": first["train"], **further}, settings, quiet))
+
+
+def _open_each(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
     name = settings.format
     if name == "parquet" or (name == "auto" and _is_parquet(paths["train"])):
         return open_parquet(paths, settings, notes)
@@ -262,9 +282,9 @@ def _looks_fasttext(full: list[str], _: list[str]) -> str:
 
 
 def _looks_conllu(full: list[str], lines: list[str]) -> str:
-    rows = [line.split("\t") for line in full if not line.startswith("#")]
+    rows = [conllu_cells(line) for line in full if not line.startswith("#")]
     fits = rows and all(
-        len(cells) == len(CONLLU_COLUMNS) and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) for cells in rows
+        len(cells) >= len(CONLLU_COLUMNS) and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) for cells in rows
     )
     if not fits:
         return ""
@@ -273,7 +293,7 @@ def _looks_conllu(full: list[str], lines: list[str]) -> str:
     heads = all(cells[6] == "_" or cells[6].isdecimal() for cells in rows)
     upper = all(re.fullmatch(r"[A-Z]+|_", cells[3]) for cells in rows)
     apart = any(not line.strip() for line in lines) or len(rows) < len(full)
-    return "ten columns of CoNLL-U" if counted and heads and (upper or apart) else ""
+    return "the columns of CoNLL-U" if counted and heads and (upper or apart) else ""
 
 
 def _looks_ground_truth(full: list[str], _: list[str]) -> str:
@@ -284,19 +304,22 @@ def _looks_ground_truth(full: list[str], _: list[str]) -> str:
 
 
 def _looks_conll(full: list[str], lines: list[str]) -> str:
-    words = [line for line in full if not line.startswith(("-DOCSTART-", "# "))] or full
+    words = [line for line in full if not line.startswith(("-DOCSTART-", "# ")) and not is_note(line)] or full
     if words and re.match(r"# ?[^\t]*$", words[0]):
         words = [line for line in words if not line.startswith("#")] or words
     tabs = any("\t" in line for line in words)
     rows = [split_cells(line, tabs=tabs) for line in words]
-    rows = rows[1:] if rows and find_names([], rows[0])[1] and len(rows) > 1 else rows
+    names = find_names([], rows[0]) if len(rows) > 1 else ((), False)
+    rows = rows[1:] if names[1] else rows
     if not rows or len(rows[0]) < 2:
         return ""
     same = sum(len(cells) == len(rows[0]) for cells in rows) > 0.95 * len(rows)
     single = sum(" " in cells[0] for cells in rows) <= 0.01 * len(rows)
-    spans = sum(re.fullmatch(r"O|[BIMESLU]-\S+", cells[-1]) is not None for cells in rows) > 0.9 * len(rows)
+    spans = any(at for at in span_columns(rows))
     apart = any(not line.strip() for line in lines[:-1]) and len(rows) > 3
     short = sum(len(cell) for cells in rows for cell in cells) < 40 * len(rows)
+    if names[1] and tabs and same and short and not {"word", "token", "form"}.isdisjoint(names[0]):
+        return "a header line that names a word and its tag"
     if not (same and single and short):
         return ""
     if spans:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ftkit.data.readers.annotated import adapt_label_studio, adapt_prodigy, open_annotated
 from ftkit.data.readers.columns import (
     SENTENCE_WORDS,
     choose_columns,
@@ -19,6 +20,8 @@ from ftkit.data.readers.columns import (
     read_marks,
     tell_group_like,
 )
+from ftkit.data.readers.shards import base_split
+from ftkit.data.readers.spans import SpanTagger, holds_spans, read_spans
 from ftkit.data.readers.textfiles import TextFile, unreadable
 from ftkit.data.types import Example, Notes, Part, Reading, name_place
 from ftkit.errors import DataError, show
@@ -28,6 +31,7 @@ __all__ = ["Records", "open_jsonl", "open_parquet", "open_records"]
 
 Row: TypeAlias = Mapping[str, Any]
 SAMPLED = 1000
+SPAN_FIELDS = ("label", "labels", "spans", "entities", "ner", "annotations")
 BLOCK = 1 << 20
 
 
@@ -55,6 +59,10 @@ def open_jsonl(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
         rows = partial(_list_rows, file) if start == "[" else partial(_line_rows, file)
         notes.add(f"{file.path.name}: {'a JSON list' if start == '[' else 'one JSON object a line'}.")
         tables[split] = Records(path=file.path, rows=rows)
+    for adapt in (adapt_label_studio, adapt_prodigy):
+        annotated = {split: adapt(table.path, table.rows, settings) for split, table in tables.items()}
+        if all(annotated.values()):
+            return open_annotated({split: table for split, table in annotated.items() if table}, settings, notes)
     return open_records(tables, settings, notes)
 
 
@@ -87,7 +95,7 @@ def open_records(
         DataError: an empty table, or a column can't be made out.
     """
     parts: list[Part] = []
-    task, pairs, chosen = "text-classification", False, settings
+    task, pairs, chosen, spans = "text-classification", False, settings, ""
     for split, table in tables.items():
         sample = [row for _, row in islice(table.rows(), SAMPLED)]
         names = table.names or tuple(dict.fromkeys(name for row in sample for name in row))
@@ -98,23 +106,39 @@ def open_records(
         need = not split.startswith("test")
         values = [[row.get(name) for name in names] for row in sample]
         wanted = chosen if parts else _prefer_words(names, values, settings)
-        told = "as in train" if parts else "as set"
+        if not parts and (spans := _find_spans(names, values, wanted)):
+            wanted = replace(wanted, label_column=spans)
+        told = "as in train" if parts else "spans of characters" if spans and not settings.label_column else "as set"
         columns = choose_columns(names, values, wanted, where=str(table.path), need_label=need, set_by=told)
         if not parts:
             pairs = columns.pair is not None
-            task = "token-classification" if _holds_lists(values, columns.text) else task
+            task = "token-classification" if spans or _holds_lists(values, columns.text) else task
             chosen = name_columns(settings, names, columns)
             if task == "text-classification":
                 tell_group_like(names, values, columns, str(table.path), notes)
         notes.add(f"{table.path.name}: {columns.why}.")
         used = (columns.text, columns.pair, columns.label, columns.group)
         named = [None if index is None else names[index] for index in used]
-        stream = partial(
-            _examples, table, named, [name for _, name in columns.marks], tagging=task == "token-classification"
+        tagger = SpanTagger(
+            rule=settings.overlaps, notes=notes, split=base_split(split), name=table.path.name, unit=table.unit
+        )
+        stream = (
+            partial(_span_examples, table, named, tagger)
+            if spans
+            else partial(
+                _examples, table, named, [name for _, name in columns.marks], tagging=task == "token-classification"
+            )
         )
         parts.append(Part(split=split, path=table.path, examples=stream, unit=table.unit))
     order = (orders or {}).get(chosen.label_column, ())
-    return Reading(parts=tuple(parts), task=task, pairs=pairs, grouped=bool(settings.group_column), label_order=order)
+    return Reading(
+        parts=tuple(parts),
+        task=task,
+        pairs=pairs,
+        grouped=bool(settings.group_column),
+        label_order=order,
+        spans=bool(spans),
+    )
 
 
 def _prefer_words(names: tuple[str, ...], values: list[list[Any]], settings: Data) -> Data:
@@ -126,6 +150,19 @@ def _prefer_words(names: tuple[str, ...], values: list[list[Any]], settings: Dat
     tags = sorted((name for name in lists if name != words[0] and "tag" in name), key=lambda name: "ner" not in name)
     label = settings.label_column or (tags[0] if tags else "")
     return replace(settings, text_column=words[0], label_column=label)
+
+
+def _find_spans(names: tuple[str, ...], values: list[list[Any]], settings: Data) -> str:
+    """Return the field that holds spans of characters, if these are the labels; empty where none does."""
+    if settings.task == "text-classification" or (
+        settings.text_column in names and _holds_lists(values, names.index(settings.text_column))
+    ):
+        return ""
+    found = [name for at, name in enumerate(names) if holds_spans([row[at] for row in values])]
+    if settings.label_column:
+        return settings.label_column if settings.label_column in found else ""
+    usual = sorted(found, key=lambda name: (normalise(name) not in SPAN_FIELDS, names.index(name)))
+    return usual[0] if usual else ""
 
 
 def _holds_lists(values: list[list[Any]], index: int) -> bool:
@@ -148,6 +185,18 @@ def _examples(table: Records, named: list[str | None], marks: list[str], *, tagg
         tags = read_marks({name: fields.get(name) for name in marks}, place) if marks else tags
         belongs = None if group is None or fields.get(group) is None else str(fields[group])
         yield Example(row, line, words, second, tags, belongs)
+
+
+def _span_examples(table: Records, named: list[str | None], tagger: SpanTagger) -> Iterator[Example]:
+    text, _, label, group = named
+    for row, (line, fields) in enumerate(table.rows()):
+        place = name_place(str(table.path), table.unit, line)
+        source = _to_text(fields.get(text or ""), place, text)
+        given = fields.get(label) if label else None
+        spans = [] if given is None else read_spans(given, f"{place}, field {label!r}")
+        words, tags, starts = tagger.tag(source, spans, row=row, line=line)
+        belongs = None if group is None or fields.get(group) is None else str(fields[group])
+        yield Example(row, line, words, None, None if given is None else tags, belongs, source, starts)
 
 
 def _to_text(value: Any, place: str, name: str | None) -> str:

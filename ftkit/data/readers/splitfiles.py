@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from ftkit.data.readers.shards import check_shards, shard_key
 from ftkit.data.readers.textfiles import unreadable
 from ftkit.data.types import Notes
 from ftkit.errors import DataError, show
 
-__all__ = ["NOT_DATA", "find_split_files", "split_of_name", "visible"]
+__all__ = ["NOT_DATA", "find_shards", "find_split_files", "split_of_name", "visible"]
 
 SPLIT_WORDS = {
     "train": "train", "training": "train", "trn": "train",
@@ -23,14 +25,18 @@ NOT_DATA = frozenset({
 })  # fmt: skip
 
 
-def find_split_files(folder: Path, notes: Notes) -> dict[str, Path]:
-    """Return the files of a folder that are named like splits, train first; {} if none is train.
+def find_split_files(files: Sequence[Path], where: str, notes: Notes) -> dict[str, list[Path]]:
+    """Return the files that are named like splits, train first; of each split one, or its shards; {} without train.
+
+    Args:
+        files: to choose from.
+        where: they lie, in a word.
+        notes: told what is not used.
 
     Raises:
-        DataError: two files claim one split.
+        DataError: two files claim one split, or a shard is missing.
     """
     found: dict[str, list[Path]] = {}
-    files = [path for path in visible(folder) if path.is_file()]
     for path in files:
         split = split_of_name(path.name)
         if split and path.suffix not in NOT_DATA:
@@ -38,9 +44,9 @@ def find_split_files(folder: Path, notes: Notes) -> dict[str, Path]:
     chosen = {split: _pick(split, paths) for split, paths in found.items()}
     if "train" not in chosen:
         return {}
-    unused = [path.name for path in files if path not in chosen.values()]
+    unused = [path.name for path in files if not any(path in taken for taken in chosen.values())]
     if unused:
-        notes.add(f"{folder.name}: not used: {show(', '.join(unused), 200)[1:-1]}.")
+        notes.add(f"{where}: not used: {show(', '.join(unused), 200)[1:-1]}.")
     known = ("train", "validation", "test", "validation_mismatched", "test_mismatched")
     return {split: chosen[split] for split in known if split in chosen}
 
@@ -70,12 +76,30 @@ def visible(folder: Path) -> list[Path]:
         raise unreadable(folder, error) from error
 
 
-def _pick(split: str, paths: list[Path]) -> Path:
-    """Choose among the files of a split: one that is named by the split alone comes first."""
+def find_shards(files: Sequence[Path]) -> list[Path]:
+    """Return files that are all shards of one data set; [] where they are something else.
+
+    Raises:
+        DataError: a shard is missing.
+    """
+    data = [path for path in files if path.suffix not in NOT_DATA]
+    keys = {shard_key(path) for path in data}
+    if len(data) < 2 or len(keys) != 1 or None in keys:
+        return []
+    check_shards(data)
+    return data
+
+
+def _pick(split: str, paths: list[Path]) -> list[Path]:
+    """Choose among the files of a split: one that is named by the split alone comes first; shards are all taken."""
+    if shards := find_shards(paths):
+        return shards
     exact = [path for path in paths if path.name.split(".")[0].lower() in SPLIT_WORDS]
     best = exact or paths
+    named = [path for path in best if path.suffix == ".conllup"]  # says what its columns are, beside a .conllu
+    best = named if len(named) == 1 and {path.stem for path in best} == {named[0].stem} else best
     if len(best) > 1:
         found = ", ".join(path.name for path in best)
         remedy = "Join them, or move the others out of the folder."
         raise DataError(str(best[0].parent), expected=f"one file for {split}", found=found, remedy=remedy)
-    return best[0]
+    return best

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.corrections.apply import DROP, Corrector
 from ftkit.data.labels.ids import LabelEncoder, LabelPlan
 from ftkit.data.splitting.partition import DROPPED, Assignment
-from ftkit.data.staging import Progress, Staged, read_staged
+from ftkit.data.staging import Progress, Staged, extra_columns, read_staged
+from ftkit.data.types import Reading
 from ftkit.words import plural
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def write_splits(
     corrector: Corrector | None,
     folder: Path,
     *,
-    pairs: bool,
+    reading: Reading,
     progress: Progress | None,
 ) -> dict[str, int]:
     """Write `<split>.arrow` for every split into a folder, and remove the staged rows.
@@ -38,7 +39,7 @@ def write_splits(
         assignments: which row goes where.
         corrector: changes labels of labelled splits.
         folder: of the files.
-        pairs: whether the examples are pairs of texts.
+        reading: how the source was opened.
         progress: told in words.
 
     Returns:
@@ -51,7 +52,7 @@ def write_splits(
     for split, part in staged.items():
         labelled = split not in plan.unlabelled
         applied = corrector if labelled else None
-        sizes |= _write(part, assignments[split], folder, plan, applied, pairs=pairs, labelled=labelled)
+        sizes |= _write(part, assignments[split], folder, plan, applied, reading=reading, labelled=labelled)
         part.path.unlink()
         if progress:
             progress(f"{part.part.path.name}: {plural(part.count, 'example')} written")
@@ -65,15 +66,14 @@ def _write(
     plan: LabelPlan,
     corrector: Corrector | None,
     *,
-    pairs: bool,
+    reading: Reading,
     labelled: bool,
 ) -> dict[str, int]:
     """Write the splits of one part; return their sizes."""
     import numpy as np
     import pyarrow as pa
 
-    grouped = "group" in next(iter(read_staged(part))).schema.names
-    features = _features(plan.encoder, pairs=pairs, grouped=grouped)
+    features = _features(plan.encoder, reading)
     schema, sizes, start = features.arrow_schema, Counter(dict.fromkeys(assignment.names, 0)), 0
     dropped: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -100,15 +100,15 @@ def _write(
     return dict(sizes)
 
 
-def _features(encoder: LabelEncoder, *, pairs: bool, grouped: bool) -> datasets.Features:
+def _features(encoder: LabelEncoder, reading: Reading) -> datasets.Features:
     import datasets
 
     tagging = encoder.column == "tags"
     text: dict[str, Any] = (
         {"words": datasets.List(datasets.Value("string"))} if tagging else {"text": datasets.Value("string")}
     )
-    text |= {"text_pair": datasets.Value("string")} if pairs else {}
-    text |= {"group": datasets.Value("string")} if grouped else {}
+    kinds = {"string": datasets.Value("string"), "list<int32>": datasets.List(datasets.Value("int32"))}
+    text |= {name: kinds[kind] for name, kind in extra_columns(reading).items()}
     return datasets.Features({"row": datasets.Value("int64"), **text, encoder.column: encoder.feature()})
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.stages.inspection.scripts import split_words
+from ftkit.data.scripts import split_words
 
 __all__ = ["find_neighbours", "find_similar", "overlap", "to_unit"]
 

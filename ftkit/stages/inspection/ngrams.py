@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.scripts import find_words, is_unspaced
 from ftkit.frozen.probes import judge_out_of_fold
-from ftkit.stages.inspection.scripts import find_words, is_unspaced
 
 __all__ = ["READINGS", "choose_reading", "text_features"]
 

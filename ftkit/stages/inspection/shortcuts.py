@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.stages.inspection.scripts import find_tokens
+from ftkit.data.scripts import find_tokens
 
 __all__ = ["Shortcut", "find_shortcuts"]
 

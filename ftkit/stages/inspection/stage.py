@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ftkit.data.scripts import is_unspaced
 from ftkit.data.staging import Progress
 from ftkit.data.types import join_texts
 from ftkit.recipe import Inspection
@@ -20,7 +21,6 @@ from ftkit.stages.inspection.checks.amount import measure_adequacy
 from ftkit.stages.inspection.checks.table import run_checks
 from ftkit.stages.inspection.facts.split import Facts, SplitFacts, measure_splits
 from ftkit.stages.inspection.probing import Probing, load_probing, probe_splits, save_probing
-from ftkit.stages.inspection.scripts import is_unspaced
 
 if TYPE_CHECKING:
     import pandas as pd

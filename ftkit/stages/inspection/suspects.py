@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,8 @@ from ftkit.data.alike import fold_texts
 from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.labels.schemes import to_bio
 from ftkit.data.splitting.groups import join_groups
-from ftkit.errors import shorten
+from ftkit.data.staging import unpack_label
+from ftkit.errors import DataError, shorten
 from ftkit.frozen.probes import (
     fit_probe,
     judge_out_of_fold,
@@ -49,7 +52,8 @@ class ProbeResults:
     """What two linear probes say of the labels.
 
     Attributes:
-        suspects: columns `SUSPECTS`, the most suspect first: score is the pooled probability of the given label. For
+        suspects: columns `SUSPECTS`, the most suspect first: score is the pooled probability of the given label, and
+            0 where annotators disagree. For
             tagging one row a sentence, with all its tags; the score of its worst word is r / (1 + r), r the probability
             of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
@@ -111,9 +115,11 @@ def probe_labels(
         for split in labelled[1:]:
             opinions[split].append(probe(features[split]))
     withheld = _doubt_probes(targets["train"], _pool(embedded, opinions["train"]), resampling)
+    disputed = {row[:2]: row for split in labelled for row in _find_disputed(embedded, split)}
     found = [
         row for split in labelled if not withheld for row in _find(embedded, split, targets[split], opinions[split])
     ]
+    found = [*disputed.values(), *(row for row in found if row[:2] not in disputed)]
     suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
     return ProbeResults(
@@ -241,6 +247,24 @@ def _find(embedded: Embedded, split: str, targets: Any, opinions: list[Any]) -> 
         )
         for at in _wrong(targets, pooled, sure=True)
     ]
+
+
+def _find_disputed(embedded: Embedded, split: str) -> list[tuple[Any, ...]]:
+    """Return the examples on which annotators disagree, most suspect of all, with what another of them says."""
+    data, codec = embedded.splits.datasets[split], LabelCodec.of(embedded.splits)
+    if "other" not in data.column_names:
+        return []
+    rows, found = embedded.rows(split).tolist(), []
+    given = data["tags" if embedded.tagging else "label"]
+    for at, other in enumerate(data["other"]):
+        if other is None:
+            continue
+        names = unpack_label(other)
+        said = names[0] if codec.problem_type != "multi_label" and not codec.tagging else json.dumps(names)
+        with suppress(DataError):  # a label that nobody else uses is none of the data
+            suggested = codec.write(codec.read(said, ""))
+            found.append((split, rows[at], codec.write(given[at]), suggested, 0.0))
+    return found
 
 
 def _wrong(targets: npt.NDArray[np.int64], judged: npt.NDArray[np.float64], *, sure: bool) -> npt.NDArray[np.int64]:

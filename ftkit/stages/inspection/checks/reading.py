@@ -12,6 +12,9 @@ __all__ = ["check_repairs"]
 REMEDIES = {
     "row_left_out": "Look at these rows in the source: add what is missing, or take them out.",
     "tags_mended": "Look at these sentences in the source: an entity may begin one word too late, or be cut in two.",
+    "spans_mended": "Look at these rows in the source: a span that was widened, moved or left out is learned otherwise "
+    "than it was marked. data.overlaps says which of overlapping ones is kept.",
+    "annotators_disagree": "Look at these rows first, they head the suspects; data.annotator says who decides.",
     "group_like": "If examples of one value belong together (an author, a patient, a document), name the column in "
     "data.group_column: else a model is scored on authors that it has met.",
     "encoding_guessed": "Save the source as UTF-8; characters that were guessed wrong change the words.",

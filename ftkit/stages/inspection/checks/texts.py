@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ftkit.data.scripts import split_words
 from ftkit.data.types import join_texts
 from ftkit.errors import show
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.facts.split import Facts, SplitFacts
 from ftkit.stages.inspection.facts.texts import CONTROL, DOUBLE_ENCODED, EDGE_WORDS, MARKUP, REPLACED
-from ftkit.stages.inspection.scripts import split_words
 from ftkit.words import plural
 
 __all__ = [

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.alike import hash_letters, hash_texts, join_text, mix, normalise_text
+from ftkit.data.scripts import space_out
 from ftkit.stages.inspection.mojibake import SUSPICIOUS, is_double_encoded
-from ftkit.stages.inspection.scripts import space_out
 
 if TYPE_CHECKING:
     import pyarrow as pa

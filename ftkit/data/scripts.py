@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import regex
 
-__all__ = ["find_tokens", "find_words", "is_unspaced", "space_out", "split_words"]
+__all__ = ["find_tokens", "find_words", "is_unspaced", "place_words", "space_out", "split_words"]
 
 # Blocks of the Unicode standard, as classes of regular expressions have them: Thai and Lao, Burmese, Khmer, the
 # Japanese syllables, and the Han characters.
@@ -29,6 +29,9 @@ MOSTLY = 0.3  # share of the letters
 UNIT = rf"[{UNSPACED}]\p{{M}}*"
 CHARACTER = regex.compile(rf"({UNIT})")
 TOKEN = regex.compile(rf"(?V1){UNIT}|[[{LETTERS}]--[{UNSPACED}]]+|[^{LETTERS}\s]+")
+RUN = rf"[[{LETTERS}]--[{UNSPACED}_]]+"
+# what joins letters unseen (a soft hyphen, the joiners of Persian) is part of their word
+PLACED = regex.compile(rf"(?V1){EMOJI}|{UNIT}|{RUN}(?:\p{{Cf}}+{RUN})*|[^\s\p{{Cc}}\p{{Cf}}\p{{Zl}}\p{{Zp}}]")
 WORD = regex.compile(rf"(?V1)[{LETTERS}]{{2,}}|{EMOJI}")
 
 
@@ -39,6 +42,19 @@ def find_tokens(text: str) -> list[str]:
     ['don', "'", 't', ':-)', '好', 'book']
     """
     return cast(list[str], TOKEN.findall(text))
+
+
+def place_words(text: str) -> list[tuple[int, int]]:
+    """Return where the words of a text begin and end: runs of letters and digits, and each sign for itself.
+
+    So do the tokenizers of BERT part a text before they look at their vocabulary: no piece of a word that the encoder
+    reads lies in two of these.
+
+    >>> text = "She (Ada) visited U.S.-based 好书 🙂"
+    >>> [text[begin:end] for begin, end in place_words(text)]
+    ['She', '(', 'Ada', ')', 'visited', 'U', '.', 'S', '.', '-', 'based', '好', '书', '🙂']
+    """
+    return [match.span() for match in PLACED.finditer(text)]
 
 
 def find_words(text: str) -> list[str]:
