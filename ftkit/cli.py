@@ -5,6 +5,8 @@ Nothing heavy is imported before a command needs it: help must answer at once.
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +19,17 @@ from ftkit import __version__, archive
 from ftkit.batch.planning import Plan, describe_versions, find_run, plan_runs
 from ftkit.batch.progress import open_progress
 from ftkit.batch.watching import follow_run, steer_training
+from ftkit.data.exports import TOOLS, annotate_prediction, write_annotations
 from ftkit.data.samples.catalogue import fetch_sample, find_sample
 from ftkit.data.texts import FORMATS, open_output, read_texts, write_predictions
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
 from ftkit.lab import choose_folder, lay_out, lay_out_run, start_lab
-from ftkit.paths import RUNS, last_run, locate_run
-from ftkit.recipe import STAGES, Recipe, read_recipe, write_recipe
+from ftkit.paths import RUNS, anchor_paths, last_run, locate_run
+from ftkit.recipe import STAGES, Recipe, parse_assignment, read_recipe, write_recipe
 from ftkit.resources import find_recipe, shipped_recipes
 from ftkit.spreadsheets import write_table
 from ftkit.stages.machine import find_device, lent_machine
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     from ftkit.batch.pipeline import Outcome
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+ANNOTATORS = tuple(tool for tool in TOOLS if tool != "conll")  # from a conll file nobody's answer could be told apart
+FORMS = (*FORMATS, *(tool for tool in TOOLS if tool not in FORMATS))
 USAGE_EXIT = 2
 STOPPED_EXIT = 130
 
@@ -204,18 +210,23 @@ def predict(
         str, typer.Argument(metavar="FILE|-", help="Texts one a line, or a CSV, JSON Lines or Parquet file.")
     ] = "",
     text: Annotated[list[str] | None, typer.Option(help="A text; repeat for more.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="jsonl|csv", help="How predictions are written.")] = "jsonl",
+    form: Annotated[
+        str,
+        typer.Option("--to", "--format", metavar="FORM", help=f"How predictions are written: {', '.join(FORMS)}."),
+    ] = "jsonl",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; else standard output.")] = None,
     column: Annotated[str, typer.Option(help="Column of the texts in a table; else it is found.")] = "",
 ) -> None:
     """Predict texts with the model of a run.
 
-    For tagging the words of a text stand apart by blanks.
+    For tagging a text is split into words as those of train were: by Unicode's rules where annotators had marked spans
+    of characters, else at blanks. doccano, label-studio and prodigy are the forms in which these tools import
+    annotations, for people to look at.
     """
     import dataclasses
 
-    if form not in FORMATS:
-        raise RecipeError("--format", expected=" or ".join(FORMATS), found=repr(form))
+    if form not in FORMS:
+        raise RecipeError("--to", found=repr(form), remedy=nearest(form, FORMS))
     if text and file:
         raise RecipeError("ftkit predict", expected="FILE or --text", found="both", remedy="Leave one out.")
     if not text and not file and sys.stdin.isatty():
@@ -231,10 +242,83 @@ def predict(
 
     texts = text or read_texts(path, settings, report=_complain)
     predictor = Predictor(opened)
+    if form == "conll" and predictor.task != "token-classification":
+        raise RecipeError("--to conll", expected="a run that tags words", found=predictor.task)
     with open_output(output) as stream, lent_machine(predictor.device, speed=predictor.speed):
-        count = write_predictions(predictor.predict(texts), stream, form)
+        predicted = predictor.predict(texts)
+        if form in FORMATS:
+            count = write_predictions(predicted, stream, form)
+        else:
+            count = write_annotations(map(annotate_prediction, predicted), stream, form, version=opened.name)
     if output:
         _complain(f"{count} predictions in {output}")
+
+
+@app.command()
+def look(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, folder, pattern, sample or hub:id.")],
+    parameters: Annotated[
+        list[str] | None, typer.Option("-p", metavar="data.FIELD=VALUE", help="A setting; repeat for more.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Examples of each split.", min=1)] = 3,
+) -> None:
+    """Tell what data would be read as, why, and which settings would change that; nothing is kept."""
+    from ftkit.console import look_tables, print_table
+    from ftkit.data.look import look_at
+
+    wanted = anchor_paths(Recipe().replace({"data": {"source": source}}), Path.cwd())
+    for assignment in parameters or ():
+        wanted = wanted.replace(parse_assignment(assignment))
+    for table in look_tables(look_at(wanted.data, rows=rows)):
+        print_table(table)
+
+
+@app.command()
+def corrections(
+    run: RunName,
+    to: Annotated[
+        str, typer.Option("--to", metavar="TOOL", help=f"Write what is suspect, for {', '.join(ANNOTATORS)}.")
+    ] = "",
+    answers: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Read what annotators made of it, as decisions.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; else standard output.")] = None,
+    most: Annotated[int, typer.Option(help="How many at most; 0: all.", min=0)] = 0,
+    annotator: Annotated[str, typer.Option(help="Whose answers hold where there are several.")] = "",
+) -> None:
+    """Send labels that look wrong to annotators, and take their answers.
+
+    What is suspect comes from the inspection, with the label that is suggested filled in. Answers are found again by
+    their text, and are saved as decisions in corrections.csv of the run, which its next training learns from.
+    """
+    if bool(to) == bool(answers):
+        raise RecipeError("ftkit corrections", expected="--to TOOL or --from FILE", found="both" if to else "neither")
+    if to and to not in ANNOTATORS:
+        raise RecipeError("--to", found=repr(to), remedy=nearest(to, ANNOTATORS))
+    if answers is not None and not answers.is_file():
+        raise DataError(f"{answers}: there is no such file", remedy="Give the export of the annotation tool.")
+    opened = find_run(run)
+    from ftkit.stages import chain
+    from ftkit.stages.inspection.exchange import read_answers, suspects_to_annotate
+
+    with contextlib.redirect_stdout(sys.stderr):  # what goes to standard output is for a tool
+        report = chain.make(opened, "inspection")
+    if to:
+        with open_output(output) as stream:
+            count = write_annotations(suspects_to_annotate(opened, report, most=most), stream, to, version="suggested")
+        _complain(f"{plural(count, 'suspect')}{f' in {output}' if output else ''}, each with what is suggested for it")
+        return
+    assert answers is not None
+    done = read_answers(opened, report, answers, annotator=annotator)
+    typer.echo(
+        f"{plural(done.counts['relabel'], 'label')} changed, {done.counts['keep']:,} kept: "
+        f"{opened.path / 'corrections.csv'}"
+    )
+    if done.unknown:
+        _complain(f"{plural(done.unknown, 'answer')} left out: the text is none of the data.")
+    if done.refused:
+        _complain(f"{plural(done.refused, 'answer')} left out, the first: {done.reason}")
+    typer.echo(f"Train with them: ftkit run {shlex.quote(str(opened.path / 'recipe.toml'))}")
 
 
 @app.command()

@@ -8,22 +8,27 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from ftkit.data.samples.catalogue import cache_dir, read_catalogue, sample_state
+from ftkit.errors import shorten
 from ftkit.recipe import SECTIONS, describe_settings
 from ftkit.words import describe_duration, describe_size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ftkit.data.look import Look
+
 __all__ = [
     "add_row",
     "cache_table",
     "clear_cache",
+    "look_tables",
     "open_table",
     "print_table",
     "sample_table",
     "settings_table",
 ]
 
+LONGEST_TEXT = 300  # characters of a row
 PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
 
 
@@ -63,6 +68,27 @@ def clear_cache() -> str:
     freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)
     return describe_size(freed + clear_features())
+
+
+def look_tables(look: Look) -> list[Table]:
+    """Return what a source would be read as, its first rows, and the settings that would change it."""
+    shown = []
+    table = open_table("read as", look.task.replace("-", " "))
+    for sentence in look.why:
+        add_row(table, "decided", sentence)
+    for name, why, chosen in look.formats:
+        add_row(table, f"format {name}", f"{'taken' if chosen else 'fits too'}: {why}")
+    shown.append(table)
+    labels = ["label"] if any(row.label for row in look.rows) else []
+    table = open_table("split", "place", "text as it is read", *labels)
+    for row in look.rows:
+        cells = (row.split, row.place, shorten(" ".join(row.text.split()), LONGEST_TEXT), row.label)
+        add_row(table, *cells[: len(table.columns)])
+    shown.append(table)
+    table = open_table("setting", "now", "could be")
+    for path, now, other in look.settings:
+        add_row(table, path, now, other)
+    return [*shown, table]
 
 
 def settings_table() -> Table:

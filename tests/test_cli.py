@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from ftkit.resources import shipped_recipes
 from ftkit.run import Run, StageStatus, write_text
 from ftkit.stages import chain
 
+FORMS = "jsonl, csv, doccano, label-studio, prodigy, conll"
 ROOT = Path(ftkit.__file__).parents[1]
 HEAVY = {
     "torch",
@@ -398,7 +400,11 @@ def test_predictions_go_to_a_file_as_csv(model: str, here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--text", "a", "--format", "xml"], 2, "--format: expected jsonl or csv, got 'xml'."),
+        (
+            ["--text", "a", "--format", "xml"],
+            2,
+            f"--to: got 'xml'. Allowed: {FORMS}.",
+        ),
         (["--text", "a", "x.txt"], 2, "ftkit predict: expected FILE or --text, got both. Leave one out."),
         (["x.txt"], 1, "x.txt: there is no such file. Give a file of texts, or - for standard input."),
     ],
@@ -535,3 +541,64 @@ def test_a_pool_is_looked_at_before_anything_is_run(stub: Any, tmp_path: Path) -
     code, error = refuse("run", "few_labels", "--unlabelled", str(tmp_path / "pool.txt"), "--until", "head")
     assert (code, made.calls) == (2, [])
     assert "the trained model says what it is unsure of" in error
+
+
+# --- data and annotators ---------------------------------------------------------------------------------------
+
+
+def test_a_look_tells_format_evidence_rows_and_what_would_change_it(cache: Path) -> None:
+    code, out, error = call("look", str(ROOT / "data" / "tiny" / "germeval.tsv"), "--rows", "2")
+    assert (code, error) == (0, "")
+    assert "taken: a word and a tag such as B-x or O on each line" in out
+    assert "fits too: by its name" in out
+    assert "Die Universität[B-ORG] Bern[I-ORG] feiert ." in out
+    assert "Niemand" not in out
+    other = call("look", str(ROOT / "data" / "tiny" / "germeval.tsv"), "-p", "data.label_column=3")[1]
+    assert "Bern[B-LOC]" in other
+    assert call("look", "nothing.csv")[0] == 1
+
+
+def test_a_look_at_a_pattern_and_at_an_archive_keeps_nothing(here: Path, cache: Path) -> None:
+    rows = "".join(f"text number {at},{'ab'[at % 2]}\n" for at in range(9))
+    for name in ("one", "two"):
+        (here / f"day-{name}.csv").write_text("text,label\n" + rows)
+    with zipfile.ZipFile(here / "days.zip", "w") as archive:
+        archive.write(here / "day-one.csv", "train.csv")
+    assert "text classification" in call("look", "day-*.csv")[1]
+    assert "days.zip: 1 file(s) unpacked." in call("look", "days.zip")[1]
+    assert sorted(path.name for path in here.iterdir()) == ["day-one.csv", "day-two.csv", "days.zip"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "ftkit corrections: expected --to TOOL or --from FILE, got neither."),
+        (["--to", "csv", "--from", "x"], "ftkit corrections: expected --to TOOL or --from FILE, got both."),
+        (["--to", "conll"], "--to: got 'conll'. Allowed: doccano, label-studio, prodigy, csv."),
+        (["--from", "x.json"], "x.json: there is no such file. Give the export of the annotation tool."),
+    ],
+)
+def test_an_exchange_with_annotators_that_cannot_be_is_refused(arguments: list[str], message: str) -> None:
+    assert refuse("corrections", "mine", *arguments)[1].startswith(message)
+
+
+@pytest.mark.slow
+def test_suspects_go_to_a_tool_and_its_answers_are_learned_from(here: Path, make_run: Callable[..., Run]) -> None:
+    lines = [
+        f"the {'good' if at % 2 else 'bad'} film {at},{'pos' if (at % 2) != (at == 7) else 'neg'}" for at in range(60)
+    ]
+    (here / "reviews.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    run = make_run(str(here / "reviews.csv"), name="runs/reviews")
+    code, out, error = call("corrections", "reviews", "--to", "doccano")
+    assert code == 0
+    assert "suspect" in error
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows[0]["text"] == "the good film 7"
+    assert (rows[0]["label"], rows[0]["given"]) == (["pos"], "neg")
+    (here / "answers.jsonl").write_text(out)
+    code, out, error = call("corrections", "reviews", "--from", "answers.jsonl")
+    assert code == 0, error
+    assert f"{len(rows)} label" in out
+    assert "Train with them: ftkit run runs/reviews/recipe.toml" in out
+    assert Run.open(run.path).recipe.data.corrections.endswith("corrections.csv")
+    assert "0 suspects" in call("corrections", "reviews", "--to", "csv")[2]

@@ -105,6 +105,8 @@ class Reading:
     """Names by id where the source defines them; empty: sorted."""
     spans: bool = False
     """Whether tags are of spans of characters, so that each example has the text that its words were found in."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of train, where it has any."""
     disputed: bool = False
     """Whether several annotators may have said something of one example."""
 

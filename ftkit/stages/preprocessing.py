@@ -114,7 +114,13 @@ def compute(run: Run) -> Encoded:
     temporary.rename(folder / "arrow")
     write_text(folder / "ledger.csv", encoded.ledger.to_csv(index=False))
     write_json(
-        folder / "summary.json", {"max_length": encoded.max_length, "reason": encoded.reason, "pairs": encoded.pairs}
+        folder / "summary.json",
+        {
+            "max_length": encoded.max_length,
+            "reason": encoded.reason,
+            "pairs": encoded.pairs,
+            "spans": "starts" in encoded.splits.datasets["train"].column_names,
+        },
     )
     _save_arrays(folder / "lengths.npz", encoded.lengths)
     _save_arrays(folder / "entities.npz", encoded.entities)

@@ -104,7 +104,8 @@ def test_predicting_the_test_split_again_repeats_the_stored_predictions(make_run
         ("multi.jsonl", "shares and rain", {"text", "labels", "probabilities"}),
         ("ratings.csv", "a good film", {"text", "value"}),
         ("pairs.tsv", ("a film", "a story"), {"text", "text_pair", "label", "probability", "probabilities"}),
-        ("entities.conll", "apple is in london", {"words", "tags", "probabilities", "entities"}),
+        ("entities.conll", ["apple", "is"], {"words", "tags", "probabilities", "entities"}),
+        ("entities.conll", "apple is", {"text", "words", "tags", "probabilities", "entities", "starts"}),
     ],
 )
 def test_each_kind_of_prediction_has_its_keys(make_run, source, example, keys):

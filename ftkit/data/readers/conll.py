@@ -67,7 +67,8 @@ def open_conll(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
             document=split if grouped else "",
         )
         parts.append(Part(split=split, path=file.path, examples=stream))
-    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
+    columns = tuple(map(str, range(model.width))) if model else ()
+    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped, columns=columns)
 
 
 def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:
@@ -82,6 +83,7 @@ def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> 
     parts = []
     grouped = _has_documents(files, NEWDOC, notes)
     wanted, _, key = (settings.label_column or "upos").partition(":")
+    names: list[str] = []
     for split, file in files.items():
         where = str(file.path)
         names = [*CONLLU_COLUMNS, *map(str, range(len(CONLLU_COLUMNS), _conllu_width(file)))]
@@ -102,7 +104,7 @@ def open_conllu(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> 
             document=split if grouped else "",
         )
         parts.append(Part(split=split, path=file.path, examples=stream))
-    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped)
+    return Reading(parts=tuple(parts), task="token-classification", grouped=grouped, columns=tuple(names))
 
 
 def split_cells(line: str, *, tabs: bool) -> list[str]:

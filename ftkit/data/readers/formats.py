@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,7 +34,17 @@ from ftkit.data.types import Example, Notes, Part, Reading, Source
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["TEXT_FORMATS", "Example", "Notes", "Part", "Reading", "detect_format", "open_source"]
+__all__ = [
+    "FORMATS",
+    "TEXT_FORMATS",
+    "Example",
+    "Notes",
+    "Part",
+    "Reading",
+    "detect_format",
+    "find_candidates",
+    "open_source",
+]
 
 Opener: TypeAlias = Callable[[Mapping[str, TextFile], Data, Notes], Reading]
 
@@ -62,6 +73,9 @@ TEXT_FORMATS: dict[str, Opener] = {
 }
 
 
+FORMATS = (*TEXT_FORMATS, "parquet", "glue", *BY_CLASS, "hub")
+
+
 def open_source(source: Source, notes: Notes) -> Reading:
     """Open a source by the format that is set or found.
 
@@ -85,17 +99,28 @@ def detect_format(file: TextFile) -> tuple[str, str]:
     Raises:
         DataError: no format fits.
     """
+    return next(find_candidates(file))
+
+
+def find_candidates(file: TextFile) -> Iterator[tuple[str, str]]:
+    """Yield the formats that fit a text file, with the evidence, the best first.
+
+    Raises:
+        DataError: no format fits.
+    """
     lines = [line.rstrip("\r\n") for line in file.head()]
     full = [line for line in lines if line.strip()]
     if not full:
         raise DataError(str(file.path), expected="data", found="only blank lines")
     if all(line.strip() for line in lines) and _has_blocks(file):
         lines = [*lines, "", full[0]]  # the first block is longer than the head: the detectors see that there are more
+    found = 0
     for name, looks in DETECTORS:
-        why = looks(full, lines)
-        if why:
-            return name, why
-    return _detect_table(file, full)
+        if why := looks(full, lines):
+            found += 1
+            yield name, why
+    with suppress(DataError) if found else nullcontext():
+        yield _detect_table(file, full)
 
 
 def _has_blocks(file: TextFile) -> bool:

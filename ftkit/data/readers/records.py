@@ -95,6 +95,7 @@ def open_records(
         DataError: an empty table, or a column can't be made out.
     """
     parts: list[Part] = []
+    fields: tuple[str, ...] = ()
     task, pairs, chosen, spans = "text-classification", False, settings, ""
     for split, table in tables.items():
         sample = [row for _, row in islice(table.rows(), SAMPLED)]
@@ -111,7 +112,7 @@ def open_records(
         told = "as in train" if parts else "spans of characters" if spans and not settings.label_column else "as set"
         columns = choose_columns(names, values, wanted, where=str(table.path), need_label=need, set_by=told)
         if not parts:
-            pairs = columns.pair is not None
+            pairs, fields = columns.pair is not None, names
             task = "token-classification" if spans or _holds_lists(values, columns.text) else task
             chosen = name_columns(settings, names, columns)
             if task == "text-classification":
@@ -138,13 +139,14 @@ def open_records(
         grouped=bool(settings.group_column),
         label_order=order,
         spans=bool(spans),
+        columns=fields,
     )
 
 
 def _prefer_words(names: tuple[str, ...], values: list[list[Any]], settings: Data) -> Data:
     """A list of words beside tags means tagging, even if the sentence is also there as text."""
     lists = [name for index, name in enumerate(names) if _holds_lists(values, index)]
-    words = [name for name in lists if normalise(name) in SENTENCE_WORDS]
+    words = [name for name in lists if normalise(name) in SENTENCE_WORDS and _holds_words(values, names.index(name))]
     if settings.text_column or settings.task == "text-classification" or not words or len(lists) < 2:
         return settings
     tags = sorted((name for name in lists if name != words[0] and "tag" in name), key=lambda name: "ner" not in name)
@@ -168,6 +170,11 @@ def _find_spans(names: tuple[str, ...], values: list[list[Any]], settings: Data)
 def _holds_lists(values: list[list[Any]], index: int) -> bool:
     held = [row[index] for row in values if row[index] is not None]
     return bool(held) and all(isinstance(value, (list, tuple)) for value in held)
+
+
+def _holds_words(values: list[list[Any]], index: int) -> bool:
+    """Tell whether lists hold words; Prodigy's tokens are objects."""
+    return all(isinstance(word, str) for row in values if row[index] is not None for word in row[index])
 
 
 def _examples(table: Records, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:

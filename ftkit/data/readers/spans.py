@@ -12,7 +12,17 @@ from ftkit.data.scripts import place_words
 from ftkit.data.types import Notes, name_place
 from ftkit.errors import DataError, show
 
-__all__ = ["Span", "SpanTagger", "TaggedText", "holds_spans", "read_spans", "tag_text", "word_places"]
+__all__ = [
+    "Span",
+    "SpanTagger",
+    "TaggedText",
+    "WordSpan",
+    "holds_spans",
+    "mark_words",
+    "read_spans",
+    "tag_text",
+    "word_places",
+]
 
 STARTS = ("start", "start_offset", "begin", "start_char", "from", "begin_offset")
 ENDS = ("end", "end_offset", "end_char", "to", "stop")

@@ -68,7 +68,8 @@ def open_tables(files: Mapping[str, TextFile], settings: Data, notes: Notes, *, 
         notes.add(f"{file.path.name}: {_describe(dialect)}; {columns.why}.")
         parts.append(table_part(file, split, dialect, columns, notes))
     pairs = model is not None and model[1].pair is not None
-    return Reading(parts=tuple(parts), pairs=pairs, grouped=bool(settings.group_column))
+    names = model[0].names if model else ()
+    return Reading(parts=tuple(parts), pairs=pairs, grouped=bool(settings.group_column), columns=names)
 
 
 def table_part(

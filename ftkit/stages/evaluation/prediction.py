@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.data.scripts import place_words
 from ftkit.errors import DataError, ModelError
 from ftkit.model.batching import Collator
 from ftkit.model.encoders import load_tokenizer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor"]
 
+BETWEEN_BLANKS = re.compile(r"\S+")
 TOGETHER = 2048  # texts that are sorted by length together
 TOGETHER_ON_DEVICE = 4096  # the same on a GPU, which is through with them in a third of a second
 
@@ -79,6 +82,7 @@ class Predictor:
         self.precision = recall_precision(run, self.device)
         summary = read_json(run.path / "preprocessing" / "summary.json")
         self.pairs = bool(summary.get("pairs"))
+        self.spans = bool(summary.get("spans"))
         settings: Preprocessing = run.recipe.preprocessing
         self.encoder = Encoder(
             tokenizer=tokenizer, settings=settings, task=self.task, labels=self.labels, max_length=summary["max_length"]
@@ -88,11 +92,14 @@ class Predictor:
         """Yield one prediction a text, in order.
 
         Args:
-            examples: texts, pairs of texts, or for tagging lists of words (a text is split at blanks).
+            examples: texts, pairs of texts, or for tagging lists of words. A text is split into words as those of
+                train were: by Unicode's rules where spans of characters were marked, else at blanks.
 
         Yields:
             Classification: text, label (labels with many), probability, probabilities. Regression: text, value.
-            Tagging: words, tags, probabilities, entities with type, start, end (exclusive), words and probability.
+            Tagging: words, tags, probabilities, entities with type, start, end (exclusive), words and probability;
+            of a text also the text, where each word begins (starts), and of each entity the first character and one
+            behind the last (span).
 
         Raises:
             DataError: an example is of another form.
@@ -136,8 +143,9 @@ class Predictor:
     def _encode(self, columns: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """Return the windows of each example; examples with the same columns are encoded together."""
         made: list[list[dict[str, Any]]] = [[] for _ in columns]
-        for names in {tuple(column) for column in columns}:
-            at = [place for place, column in enumerate(columns) if tuple(column) == names]
+        read = [tuple(name for name in column if name not in ("source_text", "starts")) for column in columns]
+        for names in set(read):
+            at = [place for place, given in enumerate(read) if given == names]
             found = self.encoder.encode_batch({name: [columns[place][name] for place in at] for name in names})[0]
             for place, windows in zip(at, found, strict=True):
                 made[place] = windows if "words" in names else [{**item, "labels": self._unknown} for item in windows]
@@ -150,8 +158,13 @@ class Predictor:
 
     def _columns(self, example: Any) -> dict[str, Any]:
         if self.task == "token-classification":
-            words = example.split() if isinstance(example, str) else list(example)
-            return {"words": words or [""]}
+            if not isinstance(example, str):
+                return {"words": list(example) or [""]}
+            places = (
+                place_words(example) if self.spans else [match.span() for match in BETWEEN_BLANKS.finditer(example)]
+            )
+            words = [example[begin:end] for begin, end in places]
+            return {"words": words or [""], "source_text": example, "starts": [begin for begin, _ in places] or [0]}
         if isinstance(example, str):
             return {"text": example}
         if isinstance(example, tuple | list) and len(example) == 2 and all(isinstance(item, str) for item in example):
@@ -161,7 +174,7 @@ class Predictor:
     def _describe(self, column: dict[str, Any], chunk: Chunk, at: int, rounded: Any) -> dict[str, Any]:
         if self.task == "token-classification":
             assert chunk.tags is not None
-            return self._describe_tags(column["words"], chunk.tags[at])
+            return self._describe_tags(column, chunk.tags[at])
         assert chunk.probabilities is not None
         assert rounded is not None
         scores = chunk.probabilities[at]
@@ -174,10 +187,18 @@ class Predictor:
         best = self.labels[int(scores.argmax())]
         return {**column, "label": best, "probability": probabilities[best], "probabilities": probabilities}
 
-    def _describe_tags(self, words: list[str], found: dict[int, tuple[int, float]]) -> dict[str, Any]:
+    def _describe_tags(self, column: dict[str, Any], found: dict[int, tuple[int, float]]) -> dict[str, Any]:
+        words, starts = column["words"], column.get("starts")
         tags, exact = word_tags(found, len(words), self.labels)
         sure = [round(probability, 6) for probability in exact]
-        return {"words": words, "tags": tags, "probabilities": sure, "entities": self._entities(words, tags, sure)}
+        entities = self._entities(words, tags, sure)
+        said = {"words": words, "tags": tags, "probabilities": sure, "entities": entities}
+        if starts is None:
+            return said
+        for entity in entities:
+            last = entity["end"] - 1
+            entity["span"] = [starts[entity["start"]], starts[last] + len(words[last])]
+        return {"text": column["source_text"], **said, "starts": starts}
 
     def _entities(self, words: list[str], tags: list[str], sure: list[float]) -> list[dict[str, Any]]:
         if "O" not in self.labels:
