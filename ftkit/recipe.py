@@ -145,6 +145,11 @@ class Data(Section):
             "ground_truth",
             "conll",
             "conllu",
+            "brat",
+            "webanno",
+            "conll2012",
+            "spreadsheet",
+            "sqlite",
             "hub",
         ),
     )
@@ -154,6 +159,9 @@ class Data(Section):
     label_separator: str = setting("", "what stands between the labels of a multi-label cell; empty: detected")
     group_column: str = setting(
         "", "column of what examples belong to (patient, author, thread), kept on one side of splits; empty: none"
+    )
+    table: str = setting(
+        "", "sheet of a spreadsheet, or table or SELECT of a database; empty: the only one, or those named like splits"
     )
     encoding: str = setting("", "character encoding, such as utf-8 or cp1252; empty: detected")
     overlaps: str = setting(

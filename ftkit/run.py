@@ -16,6 +16,7 @@ from pathlib import Path
 from ftkit.cells import Cell, Origins, read_cell
 from ftkit.errors import FtkitError, RunError, Suspended, show
 from ftkit.files import json_ready, read_json, write_bytes, write_json, write_text
+from ftkit.frames import keep_table
 from ftkit.paths import (
     RUNS,
     anchor_paths,
@@ -203,12 +204,19 @@ def open_run(run_dir: str, sections: str, namespace: Mapping[str, object]) -> Ru
     Args:
         run_dir: folder of the run; empty: the one this kernel opened before, else the last of this folder.
         sections: recipe sections that the cell holds, separated by blanks.
-        namespace: the notebook's `globals()`.
+        namespace: the notebook's `globals()`. Its `source` may also be a DataFrame or a Dataset, or one of either for
+            each split; the run keeps a copy, and its recipe names that. Without `run_dir` the run is called `table`.
 
     Raises:
+        DataError: `source` is no table.
         RecipeError: a value is invalid, a line was removed, or papermill injected a name that isn't there.
         RunError: the folder can't be used, or no run is named and there is none.
     """
+    if "data" in sections.split() and not isinstance(namespace.get("source", ""), str):
+        named = Path(run_dir).expanduser() if run_dir else RUNS / "table"
+        home = locate_run(named) or work_folder() / named
+        namespace = {**namespace, "source": keep_table(namespace["source"], home)}
+        run_dir = str(home)
     cell = read_cell(run_dir, sections, namespace)
     path, why = _choose_folder(cell)
     before = read_run_recipe(path) if (path / "recipe.toml").is_file() else None

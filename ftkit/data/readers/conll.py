@@ -16,7 +16,7 @@ from ftkit.data.types import Example, Notes, Part, Reading
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["CONLLU_COLUMNS", "conllu_cells", "is_note", "open_conll", "open_conllu", "split_cells"]
+__all__ = ["CONLLU_COLUMNS", "FEWEST_DOCUMENTS", "conllu_cells", "is_note", "open_conll", "open_conllu", "split_cells"]
 
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 DOCSTART = "-DOCSTART-"

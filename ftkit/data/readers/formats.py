@@ -14,6 +14,7 @@ from ftkit.data.labels.codec import is_number
 from ftkit.data.readers.classfiles import class_files, open_class_files
 from ftkit.data.readers.conll import CONLLU_COLUMNS, conllu_cells, is_note, open_conll, open_conllu, split_cells
 from ftkit.data.readers.conllnames import find_names, span_columns
+from ftkit.data.readers.documents import OPENERS, find_annotated, single_format
 from ftkit.data.readers.folders import class_folders, open_folders
 from ftkit.data.readers.glue import find_glue_task, open_glue
 from ftkit.data.readers.hub import open_hub
@@ -27,6 +28,7 @@ from ftkit.data.readers.lines import (
 )
 from ftkit.data.readers.records import open_jsonl, open_parquet
 from ftkit.data.readers.shards import join_readings, name_shard
+from ftkit.data.readers.sheets import SHEETS, is_database, open_sheets, open_sqlite
 from ftkit.data.readers.splitfiles import NOT_DATA, find_shards, find_split_files, split_of_name, visible
 from ftkit.data.readers.tables import DELIMITERS, open_tables, sniff_dialect
 from ftkit.data.readers.textfiles import TextFile, open_text
@@ -73,7 +75,7 @@ TEXT_FORMATS: dict[str, Opener] = {
 }
 
 
-FORMATS = (*TEXT_FORMATS, "parquet", "glue", *BY_CLASS, "hub")
+FORMATS = (*TEXT_FORMATS, "parquet", "spreadsheet", "sqlite", *OPENERS, "glue", *BY_CLASS, "hub")
 
 
 def open_source(source: Source, notes: Notes) -> Reading:
@@ -134,6 +136,10 @@ def _has_blocks(file: TextFile) -> bool:
 
 
 def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
+    if settings.format == "auto" or settings.format in OPENERS:
+        name, documents = find_annotated(folder)
+        if documents and settings.format in ("auto", name):
+            return OPENERS[name](documents, settings, notes)
     if settings.format == "glue" or (settings.format == "auto" and _reads_as_glue(folder, settings, notes)):
         return open_glue(folder, settings, notes)
     if settings.format not in BY_CLASS:
@@ -244,6 +250,13 @@ def _open_files(paths: Mapping[str, Sequence[Path]], settings: Data, notes: Note
 
 def _open_each(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Reading:
     name = settings.format
+    if name in OPENERS or (name == "auto" and (annotated := single_format(paths["train"]))):
+        name = name if name in OPENERS else annotated
+        return OPENERS[name]({split: [path] for split, path in paths.items()}, settings, notes)
+    if name == "spreadsheet" or (name == "auto" and paths["train"].suffix.lower() in SHEETS):
+        return open_sheets(_alone(paths), settings, notes)
+    if name == "sqlite" or (name == "auto" and is_database(paths["train"])):
+        return open_sqlite(_alone(paths), settings, notes)
     if name == "parquet" or (name == "auto" and _is_parquet(paths["train"])):
         return open_parquet(paths, settings, notes)
     if name not in TEXT_FORMATS and name != "auto":
@@ -255,6 +268,19 @@ def _open_each(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Readi
         notes.add(f"{paths['train'].name}: format {name} ({why}).")
         return _open_guessed(name, why, files, settings, notes)
     return TEXT_FORMATS[name](files, settings, notes)
+
+
+def _alone(paths: Mapping[str, Path]) -> Path:
+    """Return the file that holds all splits; of several files of tables each would need a choice of its own.
+
+    Raises:
+        DataError: there are several.
+    """
+    if len(paths) > 1:
+        found = ", ".join(path.name for path in paths.values())
+        remedy = "Put the splits into one file as tables named train, validation and test, or save them as CSV."
+        raise DataError(str(paths["train"].parent), expected="one file with tables", found=found, remedy=remedy)
+    return paths["train"]
 
 
 def _open_guessed(name: str, why: str, files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Reading:

@@ -13,6 +13,7 @@ from ftkit.data.types import Notes, name_place
 from ftkit.errors import DataError, show
 
 __all__ = [
+    "WIDENED",
     "Span",
     "SpanTagger",
     "TaggedText",
@@ -27,6 +28,7 @@ __all__ = [
 STARTS = ("start", "start_offset", "begin", "start_char", "from", "begin_offset")
 ENDS = ("end", "end_offset", "end_char", "to", "stop")
 LABELS = ("label", "labels", "type", "entity_type", "entity", "tag", "category", "entity_group", "class")
+WIDENED = "span(s) that began or ended inside a word widened to whole words"
 FLAT = 3  # numbers and label of a span written as a list
 
 
@@ -121,7 +123,7 @@ class SpanTagger:
                 continue
             first, last = touched
             if places[first][0] < fitted[0] or places[last][1] > fitted[1]:
-                self._count("span(s) that began or ended inside a word widened to whole words", row, line)
+                self._count(WIDENED, row, line)
             found.setdefault((first, last, span.label), WordSpan(first, last, span.label, order))
         if len(found) < 2 or _are_apart(found.values()):
             return list(found.values())

@@ -16,7 +16,7 @@ __all__ = ["NOT_DATA", "find_shards", "find_split_files", "split_of_name", "visi
 SPLIT_WORDS = {
     "train": "train", "training": "train", "trn": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "devel": "validation", "testa": "validation",
+    "devel": "validation", "development": "validation", "testa": "validation",
     "test": "test", "testing": "test", "tst": "test", "testb": "test",
 }  # fmt: skip
 NOT_DATA = frozenset({
