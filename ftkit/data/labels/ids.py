@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ftkit.data.labels.names import LabelNames
@@ -24,6 +25,7 @@ __all__ = [
     "make_encoder",
 ]
 
+KNOWN = 8192  # sequences of tags whose ids are kept
 UNLABELLED = -1
 
 
@@ -135,6 +137,8 @@ class TagEncoder:
         for tag, count in counts.items():
             self.frequency[self._kind(tag)] += count
         self.kinds = {kind: number for number, kind in enumerate(sorted(self.frequency))}
+        # many sentences have the same tags: none, or one name at their head
+        self._ids, self._rarest = lru_cache(KNOWN)(self._find_ids), lru_cache(KNOWN)(self._find_rarest)
 
     def feature(self) -> datasets.List:
         """Return list of int64."""
@@ -144,13 +148,17 @@ class TagEncoder:
 
     def encode(self, packed: str | None, words: int) -> list[int]:
         """Return the ids, -1 for each word if unlabelled."""
-        if packed is None:
-            return [UNLABELLED] * words
-        tags = unpack_label(packed)
-        return [self.ids[tag] for tag in (to_bio(tags) if self.bio else tags)]
+        return [UNLABELLED] * words if packed is None else self._ids(packed)
 
     def stratum(self, packed: str) -> int:
         """Return the number of the rarest kind of tag in the sentence."""
+        return self._rarest(packed)
+
+    def _find_ids(self, packed: str) -> list[int]:
+        tags = unpack_label(packed)
+        return [self.ids[tag] for tag in (to_bio(tags) if self.bio else tags)]
+
+    def _find_rarest(self, packed: str) -> int:
         kinds = {self._kind(tag) for tag in unpack_label(packed)}
         return self.kinds[min(kinds, key=lambda kind: (self.frequency[kind], kind))]
 

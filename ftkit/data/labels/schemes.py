@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ftkit.data.types import MOST_ROWS
 from ftkit.errors import DataError, show
@@ -58,13 +59,16 @@ class TagStats:
         """Take in one sentence that starts at a line."""
         loose, unclosed = self.loose_starts, self.unclosed
         self.tags.update(tags)
+        if len(self.first) < len(self.tags):
+            for position, tag in enumerate(tags):
+                self.first.setdefault(tag, (line, position))
         before, opened = "", ""  # type of the word before; type of the entity that is still open
         for position, tag in enumerate((*tags, OUTSIDE)):
-            if position < len(tags) and tag not in self.first:
-                self.first[tag] = (line, position)
-            match = SPAN.fullmatch(tag)
-            letter, kind = match.groups() if match else ("", "")
-            continued = letter in INSIDES + ENDS and bool(letter) and kind == opened
+            letter, kind = _parse(tag)
+            if not letter and not opened:
+                before = ""
+                continue
+            continued = letter != "" and letter in INSIDES + ENDS and kind == opened
             if opened and not continued:
                 self.unclosed += 1
                 self.first_unclosed = self.first_unclosed or (line, position - 1)
@@ -83,6 +87,13 @@ class TagStats:
         ):
             if found and len(rows) < MOST_ROWS:
                 rows.append(row)
+
+
+@lru_cache(maxsize=4096)
+def _parse(tag: str) -> tuple[str, str]:
+    """Return letter and type of an entity tag; both empty for others."""
+    match = SPAN.fullmatch(tag)
+    return (match[1], match[2]) if match else ("", "")
 
 
 def find_scheme(stats: TagStats, place: Callable[[int], str]) -> str:

@@ -22,6 +22,7 @@ GLOBAL = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
 NOTHING = re.compile(r"[_+\-]?|\w+=.*")  # no tag: a dash, whether a blank follows, or what a column of features holds
 NEARLY_ALWAYS = 0.8
 SPANS = 0.9
+CHUNKS = {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"}  # of CoNLL-2000
 SPAN = re.compile(r"O|[BIMESLU]-\S+")
 
 
@@ -69,6 +70,13 @@ def span_columns(rows: Sequence[Sequence[str]]) -> list[int]:
     ]
 
 
+def _lies_inside(inner: Sequence[str], outer: Sequence[str]) -> bool:
+    """Tell whether a column of entities marks only words that another one marks too; chunks of sentences are none."""
+    types = {tag[2:] for tag in outer if tag != "O"}
+    pairs = zip(inner, outer, strict=True)
+    return bool(types) and not types <= CHUNKS and all(tag == "O" or around != "O" for tag, around in pairs)
+
+
 def tag_like(rows: Sequence[Sequence[str]], word: int) -> int:
     """Return the column that holds tags.
 
@@ -81,10 +89,10 @@ def tag_like(rows: Sequence[Sequence[str]], word: int) -> int:
     """
     width = len(rows[0])
     columns = {at: [cells[at] for cells in rows if len(cells) == width] for at in range(width) if at != word}
-    types = {at: {cell[2:] for cell in columns[at] if cell != "O"} for at in span_columns(rows) if at != word}
-    if types:
-        last = max(types)
-        return next((at for at in types if at != last and types[last] < types[at]), last)
+    spans = [at for at in span_columns(rows) if at != word]
+    if spans:
+        last = max(spans)
+        return next((at for at in spans if at != last and _lies_inside(columns[last], columns[at])), last)
     empty = {
         at: sum(NOTHING.fullmatch(cell) is not None for cell in cells) / max(len(cells), 1)
         for at, cells in columns.items()

@@ -197,10 +197,14 @@ def _examples(table: Records, named: list[str | None], marks: list[str], *, tagg
 def _span_examples(table: Records, named: list[str | None], tagger: SpanTagger) -> Iterator[Example]:
     text, _, label, group = named
     for row, (line, fields) in enumerate(table.rows()):
-        place = name_place(str(table.path), table.unit, line)
-        source = _to_text(fields.get(text or ""), place, text)
-        given = fields.get(label) if label else None
-        spans = [] if given is None else read_spans(given, f"{place}, field {label!r}")
+        source, given = fields.get(text or ""), fields.get(label) if label else None
+        if not isinstance(source, str):
+            source = _to_text(source, name_place(str(table.path), table.unit, line), text)
+        try:
+            spans = read_spans(given, "") if given else []
+        except DataError as error:
+            place = f"{name_place(str(table.path), table.unit, line)}, field {label!r}"
+            raise DataError(place, expected=error.expected, found=error.found, remedy=error.remedy) from error
         words, tags, starts = tagger.tag(source, spans, row=row, line=line)
         belongs = None if group is None or fields.get(group) is None else str(fields[group])
         yield Example(row, line, words, None, None if given is None else tags, belongs, source, starts)

@@ -105,9 +105,11 @@ class SpanTagger:
         """
         places = place_words(text)
         words, tags = [text[begin:end] for begin, end in places], ["O"] * len(places)
-        if spans:
+        starts = [begin for begin, _ in places]
+        if spans and not _mark_plainly(tags, places, starts, spans):
+            tags = ["O"] * len(places)
             mark_words(tags, self._choose(text, places, spans, row, line))
-        return TaggedText(words, tags, [begin for begin, _ in places])
+        return TaggedText(words, tags, starts)
 
     def _choose(
         self, text: str, places: list[tuple[int, int]], spans: Sequence[Span], row: int, line: int
@@ -189,6 +191,23 @@ def tag_text(text: str, spans: Sequence[Span]) -> TaggedText:
     return SpanTagger(rule="longest", notes=Notes(), split="", name="").tag(text, spans, row=0, line=1)
 
 
+def _mark_plainly(
+    tags: list[str], places: Sequence[tuple[int, int]], starts: Sequence[int], spans: Sequence[Span]
+) -> bool:
+    """Mark spans that are whole words behind one another, as nearly all are; False where one is not, half done."""
+    behind = 0
+    for span in spans:
+        first, last = bisect_left(starts, span.start), bisect_left(starts, span.end) - 1
+        fits = behind <= first <= last and starts[first] == span.start and places[last][1] == span.end
+        if not fits or span.words is not None:
+            return False
+        tags[first] = "B-" + span.label
+        if last > first:
+            tags[first + 1 : last + 1] = ["I-" + span.label] * (last - first)
+        behind = last + 1
+    return True
+
+
 def word_places(begins: Sequence[int], ends: Sequence[int], start: int, end: int) -> tuple[int, int] | None:
     """Return the first and last word that a span of characters touches; None where it touches none.
 
@@ -261,6 +280,10 @@ def read_spans(value: Any, place: str) -> list[Span]:
 
 def _read_span(item: Any, place: str) -> list[Span]:
     """Return a span, or one for each label where a tool allows several."""
+    if type(item) is list and len(item) == FLAT:  # as most are written
+        start, end, label = item
+        if type(start) is int and type(end) is int and type(label) is str and (name := label.strip()):
+            return [Span(start, end, name)]
     words = None
     if isinstance(item, Mapping):
         start, end = (item.get(_key(item, keys) or "") for keys in (STARTS, ENDS))
