@@ -118,6 +118,7 @@ def stage_part(part: Part, path: Path, *, reading: Reading, notes: Notes, progre
     tick = Ticker(progress or (lambda _: None))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for batch in _batches(part):
+            batch = _leave_out_wordless(batch, part, notes) if tagging else batch
             writer.write_batch(_record_batch(batch, schema, part))
             count += len(batch)
             lists = lists or (not tagging and any(isinstance(example.label, list) for example in batch))
@@ -209,6 +210,19 @@ def _surrogate_error(batch: list[Example], part: Part) -> DataError:
     found = f"half of a surrogate pair in {show(example.text)}"
     remedy = "Remove the broken \\ud800-\\udfff escape."
     return DataError(part.place(example.line), expected="text", found=found, remedy=remedy)
+
+
+def _leave_out_wordless(batch: list[Example], part: Part, notes: Notes) -> list[Example]:
+    """Return the sentences that have words; there is nothing to tag in the others."""
+    if all(example.text for example in batch):
+        return batch
+    for example in batch:
+        if not example.text:
+            place = part.place(example.line, short=True)
+            notes.mend(
+                "row_left_out", "text(s) without a word left out", place, 1, split=part.split, rows=[example.row]
+            )
+    return [example for example in batch if example.text]
 
 
 def _count_blank(batch: list[Example], part: Part, notes: Notes) -> int:

@@ -184,3 +184,12 @@ def test_a_broken_span_names_its_line(load):
     ]
     with pytest.raises(DataError, match=r"x.jsonl, line 1201, field 'label': expected spans such as"):
         load("x.jsonl", "\n".join(map(json.dumps, rows)))
+
+
+def test_a_text_without_words_is_left_out_and_counted(load):
+    rows = [{"text": f"Ada in Rome {at}", "label": [[0, 3, "PER"]]} for at in range(9)]
+    splits = load(
+        "x.jsonl", "\n".join(map(json.dumps, [*rows, {"text": "  ", "label": []}, {"text": "", "label": []}]))
+    )
+    assert sum(map(len, splits.datasets.values())) == 9
+    assert [(repair.check, repair.times, repair.rows) for repair in splits.repairs] == [("row_left_out", 2, (9, 10))]

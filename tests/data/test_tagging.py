@@ -231,3 +231,8 @@ def test_conllu_that_was_laid_out_with_blanks_is_read(load):
 def test_of_conllu_and_conllup_the_one_that_names_its_columns_is_read(load_folder):
     splits = load_folder({"train.conllup": CONLLUP, "train.conllu": CONLLU.replace("{more}", "") * 3})
     assert splits.labels == ("O", "B-LOC", "I-LOC")
+
+
+def test_an_entity_type_may_be_called_o(load):
+    splits = load("x.conll", "Rome B-O\nis O\n\nBern B-O\n\nno O\nOslo B-x\n")
+    assert splits.labels == ("O", "B-O", "I-O", "B-x", "I-x")

@@ -159,7 +159,7 @@ def order_tags(tags: Iterable[str], *, bio: bool) -> tuple[str, ...]:
     """
     if not bio:
         return tuple(sorted(set(tags)))
-    kinds = sorted({tag_type(tag) for tag in tags} - {OUTSIDE})
+    kinds = sorted({tag_type(tag) for tag in tags if tag != OUTSIDE})
     return (OUTSIDE, *(f"{letter}-{kind}" for kind in kinds for letter in "BI"))
 
 

@@ -251,26 +251,27 @@ def _line_rows(file: TextFile) -> Iterator[tuple[int, Row]]:
 
 def _list_rows(file: TextFile) -> Iterator[tuple[int, Row]]:
     """Stream the objects of one JSON list, holding a block and one object at a time."""
-    decoder = json.JSONDecoder()
-    with file.path.open(encoding=file.encoding) as text:
-        buffer, line, ended = text.read(BLOCK).lstrip().removeprefix("["), 1, False
-        while True:
-            rest = buffer.lstrip(" \t\r\n,")
-            line += buffer[: len(buffer) - len(rest)].count("\n")
-            buffer = rest
-            if buffer.startswith("]"):
-                return
-            try:
-                fields, end = decoder.raw_decode(buffer)
-            except json.JSONDecodeError as error:
-                if ended:
-                    raise _json_error(file, line, show(buffer[:80]), str(error)) from error
-                more = text.read(max(BLOCK, len(buffer)))  # doubling keeps the retries of a long object linear
-                buffer, ended = buffer + more, not more
-                continue
-            yield line, _check_object(fields, file, line)
-            line += buffer.count("\n", 0, end)
-            buffer = buffer[end:]
+    decoder, blocks = json.JSONDecoder(), file.blocks(BLOCK)
+    buffer, line, ended = next(blocks, "").lstrip().removeprefix("["), 1, False
+    while True:
+        rest = buffer.lstrip(" \t\r\n,")
+        line += buffer[: len(buffer) - len(rest)].count("\n")
+        buffer = rest
+        if buffer.startswith("]"):
+            return
+        try:
+            fields, end = decoder.raw_decode(buffer)
+        except json.JSONDecodeError as error:
+            if ended:
+                raise _json_error(file, line, show(buffer[:80]), str(error)) from error
+            more = "".join(
+                islice(blocks, max(1, len(buffer) // BLOCK))
+            )  # doubling keeps the retries of long ones linear
+            buffer, ended = buffer + more, not more
+            continue
+        yield line, _check_object(fields, file, line)
+        line += buffer.count("\n", 0, end)
+        buffer = buffer[end:]
 
 
 def _json_error(file: TextFile, line: int, found: str, reason: str) -> DataError:

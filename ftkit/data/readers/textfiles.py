@@ -41,6 +41,22 @@ class TextFile:
             with self.path.open(encoding=self.encoding, newline="" if universal else "\n") as text:
                 yield from text
 
+    def blocks(self, size: int) -> Iterator[str]:
+        """Stream the text in pieces of about a size, in characters, whatever its lines are."""
+        if not self.mixed:
+            with self.path.open(encoding=self.encoding) as text:
+                while block := text.read(size):
+                    yield block
+            return
+        lines, held = [], 0
+        for line in self.lines():
+            lines.append(line)
+            held += len(line)
+            if held >= size:
+                yield "".join(lines)
+                lines, held = [], 0
+        yield "".join(lines)
+
     def head(self, count: int = 1000, characters: int = 2_000_000, *, universal: bool = False) -> list[str]:
         """Return the first lines: at least two where there are two, then until a limit is reached."""
         taken: list[str] = []
