@@ -148,6 +148,8 @@ class Data(Section):
             "brat",
             "webanno",
             "conll2012",
+            "spacy",
+            "uima",
             "spreadsheet",
             "sqlite",
             "hub",

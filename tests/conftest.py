@@ -135,6 +135,11 @@ def tiny_tokenizer(tiny_encoder_dir: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_encoder_dir)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run one process more than there are cores: kernels, browsers and programs are waited for."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a GPU where there is none."""
     import torch

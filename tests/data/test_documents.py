@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import sys
 
 import pandas as pd
 import pytest
@@ -143,3 +144,42 @@ def test_a_database_that_ends_too_early_is_refused(database):
     database.write_bytes(database.read_bytes()[:3000])
     with pytest.raises(DataError, match="expected tables that can be read"):
         load_splits(Data(source=str(database)))
+
+
+def test_uimas_spans_are_read_by_sentence_with_offsets_of_a_browser(tiny):
+    splits = load_splits(Data(source=str(tiny / "uima")))
+    found = by_words(splits)
+    assert tags_of(splits, found["🙂 Ada Lovelace flew to Rome ."]) == ["O", "B-PER", "I-PER", "O", "O", "B-LOC", "O"]
+    assert tags_of(splits, found["She moved to Linz ."])[3] == "B-LOC"
+    assert len(found) == 5
+    mood = load_splits(Data(source=str(tiny / "uima"), label_column="Mood"))
+    assert mood.labels == ("O", "B-calm", "I-calm")
+    with pytest.raises(DataError, match="expected a type of spans named 'Tone'.*got Mood, NamedEntity, Sentence"):
+        load_splits(Data(source=str(tiny / "uima"), label_column="Tone"))
+
+
+def test_a_library_that_is_not_there_is_named(tiny, load, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cassis", None)
+    with pytest.raises(DataError, match=r"one.xmi: expected dkpro-cassis, which reads such files.*pip install"):
+        load_splits(Data(source=str(tiny / "uima")))
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(DataError, match=r"x.spacy: expected spacy, which reads such files.*pip install spacy"):
+        load("x.spacy", b"anything")
+
+
+def test_spacys_documents_are_tags_of_its_words_or_labels(tmp_path):
+    spacy = pytest.importorskip("spacy")
+    tokens = pytest.importorskip("spacy.tokens")
+    nlp, entities, categories = spacy.blank("en"), tokens.DocBin(), tokens.DocBin()
+    for at in range(20):
+        doc = nlp(f"Ada Lovelace didn't fly to Rome on day {at}.")
+        doc.ents = [tokens.Span(doc, 0, 2, "PER"), tokens.Span(doc, 6, 7, "LOC")]
+        entities.add(doc)
+        doc = nlp(f"text {at}")
+        doc.cats = {"a": float(at % 2), "b": float(1 - at % 2)}
+        categories.add(doc)
+    entities.to_disk(tmp_path / "x.spacy")
+    categories.to_disk(tmp_path / "y.spacy")
+    splits = load_splits(Data(source=str(tmp_path / "x.spacy")))
+    assert tags_of(splits, all_rows(splits)[0])[:7] == ["B-PER", "I-PER", "O", "O", "O", "O", "B-LOC"]
+    assert load_splits(Data(source=str(tmp_path / "y.spacy"))).labels == ("a", "b")
