@@ -76,8 +76,8 @@ def look_tables(look: Look) -> list[Table]:
     table = open_table("read as", look.task.replace("-", " "))
     for sentence in look.why:
         add_row(table, "decided", sentence)
-    for name, why, chosen in look.formats:
-        add_row(table, f"format {name}", f"{'taken' if chosen else 'fits too'}: {why}")
+    for at, (name, why) in enumerate(look.formats):
+        add_row(table, f"format {name}", f"{'fits too' if at else 'taken'}: {why}")
     shown.append(table)
     labels = ["label"] if any(row.label for row in look.rows) else []
     table = open_table("split", "place", "text as it is read", *labels)
@@ -86,8 +86,8 @@ def look_tables(look: Look) -> list[Table]:
         add_row(table, *cells[: len(table.columns)])
     shown.append(table)
     table = open_table("setting", "now", "could be")
-    for path, now, other in look.settings:
-        add_row(table, path, now, other)
+    for option in look.options:
+        add_row(table, *option)
     return [*shown, table]
 
 

@@ -14,7 +14,7 @@ from ftkit.errors import DataError, show
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["keep_table"]
+__all__ = ["keep_table", "name_classes"]
 
 
 def keep_table(value: Any, folder: Path) -> str:
@@ -66,18 +66,37 @@ def _dataset_to_arrow(dataset: Any) -> pa.Table:
     """Return the rows that a dataset shows, with the names of its class labels."""
     import pyarrow as pa
 
-    columns = {}
-    for name, feature in dataset.features.items():
-        values = dataset.with_format("arrow")[:][name].to_pylist()
-        names = getattr(getattr(feature, "feature", feature), "names", None)
-        columns[name] = [_named(value, names) for value in values] if names else values
-    return pa.table(columns)
+    rows = dataset.with_format("arrow")[:]
+    return pa.table(
+        {
+            name: [name_classes(value, feature) for value in rows[name].to_pylist()]
+            for name, feature in dataset.features.items()
+        }
+    )
 
 
-def _named(value: Any, names: list[str]) -> Any:
-    if isinstance(value, list):
-        return [_named(item, names) for item in value]
-    return names[value] if value is not None and value >= 0 else None
+def name_classes(value: Any, feature: Any) -> Any:
+    """Return a value of a dataset with names for the ids of a ClassLabel, also inside of lists and structures.
+
+    A negative id means that there is no label; a list with one has none as a whole.
+
+    Args:
+        value: as the dataset gives it.
+        feature: of its column.
+    """
+    names = getattr(feature, "names", None)
+    if names:
+        return names[value] if value is not None and value >= 0 else None
+    if isinstance(value, dict) and isinstance(feature, dict):
+        return {name: name_classes(item, feature.get(name)) for name, item in value.items()}
+    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    if not isinstance(value, list) or inner is None:
+        return value
+    if getattr(inner, "names", None):
+        items = [name_classes(item, inner) for item in value]
+        return None if None in items else items
+    nested = isinstance(inner, dict) or hasattr(inner, "feature")
+    return [name_classes(item, inner) for item in value] if nested else value
 
 
 def _write(table: pa.Table, path: Path) -> bytes:

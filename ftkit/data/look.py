@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ftkit.data.readers.formats import FORMATS, find_candidates, open_source
+from ftkit.data.readers.formats import list_options, open_source
 from ftkit.data.readers.packed import unpacking
-from ftkit.data.readers.textfiles import open_text
 from ftkit.data.sources import resolve_source
-from ftkit.data.types import Example, Notes, Reading
-from ftkit.errors import DataError
+from ftkit.data.types import Example, Notes, Option
 from ftkit.recipe import Data
 
 __all__ = ["Look", "SeenRow", "look_at"]
@@ -38,17 +34,17 @@ class Look:
         task: what would be predicted.
         splits: that are there.
         why: decisions, as sentences.
-        formats: name, evidence, and whether it is the one, of the formats that fit a text file.
+        formats: that fit, with the evidence, the one that is taken first; () where it is set.
         rows: the first examples of each split.
-        settings: path, value now, and what else it could be.
+        options: settings that would change it.
     """
 
     task: str
     splits: tuple[str, ...]
     why: tuple[str, ...]
-    formats: tuple[tuple[str, str, bool], ...]
+    formats: tuple[tuple[str, str], ...]
     rows: tuple[SeenRow, ...]
-    settings: tuple[tuple[str, str, str], ...]
+    options: tuple[Option, ...]
 
 
 def look_at(settings: Data, *, rows: int = 3) -> Look:
@@ -69,7 +65,6 @@ def look_at(settings: Data, *, rows: int = 3) -> Look:
         unpacking(source, Path(folder), notes) as unpacked,
     ):
         reading = open_source(unpacked, notes)
-        formats = tuple(_find_formats(reading, unpacked.settings))
         seen = tuple(
             SeenRow(
                 split=part.split,
@@ -84,43 +79,10 @@ def look_at(settings: Data, *, rows: int = 3) -> Look:
         task=reading.task,
         splits=tuple(part.split for part in reading.parts),
         why=notes.sentences(),
-        formats=formats,
+        formats=reading.candidates,
         rows=seen,
-        settings=tuple(_list_settings(reading, unpacked.settings, formats)),
+        options=list_options(reading, unpacked.settings),
     )
-
-
-def _find_formats(reading: Reading, settings: Data) -> Iterator[tuple[str, str, bool]]:
-    """Yield the formats that fit the first file of train, the one that is taken first."""
-    path = reading.parts[0].path
-    with suppress(DataError):  # no text file
-        if path.is_file():
-            file = open_text(path, settings.encoding, Notes())
-            evidence: dict[str, str] = {}
-            for name, why in find_candidates(file):
-                evidence.setdefault(name, why)
-            taken = next(iter(evidence), "") if settings.format == "auto" else settings.format
-            for name, why in evidence.items():
-                yield name, why, name == taken
-
-
-def _list_settings(
-    reading: Reading, settings: Data, formats: tuple[tuple[str, str, bool], ...]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield the settings that would change how this source is read."""
-    fitting = ", ".join(name for name, _, chosen in formats if not chosen)
-    yield "data.format", settings.format, fitting or ", ".join(item for item in FORMATS if item != settings.format)
-    columns = ", ".join(reading.columns)
-    if columns:
-        yield "data.text_column", settings.text_column or "found", columns
-        yield "data.label_column", settings.label_column or "found", columns
-        yield "data.group_column", settings.group_column or "none", columns
-    if reading.spans:
-        yield "data.overlaps", settings.overlaps, "longest, outer, inner, first"
-    if reading.disputed:
-        yield "data.annotator", settings.annotator or "what most say", "the name of an annotator"
-    if reading.task == "text-classification":
-        yield "data.problem_type", settings.problem_type, "single_label, multi_label, regression"
 
 
 def _show_text(example: Example) -> str:

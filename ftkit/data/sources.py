@@ -18,7 +18,7 @@ from ftkit.recipe import Data
 
 __all__ = ["fingerprint_source", "resolve_source"]
 
-READER_VERSION = 5  # raised when the same files would be read differently: older cached splits are then not used
+READER_VERSION = 6  # raised when the same files would be read differently: older cached splits are then not used
 BLOCK = 1 << 20
 
 

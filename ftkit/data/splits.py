@@ -18,14 +18,14 @@ from filelock import FileLock
 
 from ftkit.data.corrections.apply import open_corrections
 from ftkit.data.labels.plan import plan_labels
-from ftkit.data.readers.formats import open_source
+from ftkit.data.readers.formats import list_options, open_source
 from ftkit.data.readers.packed import unpacking
 from ftkit.data.samples.catalogue import cache_dir
 from ftkit.data.sources import fingerprint_source, resolve_source
 from ftkit.data.splitting.partition import assign_splits, made_splits
 from ftkit.data.splitting.writing import write_splits
 from ftkit.data.staging import Progress, stage_reading
-from ftkit.data.types import Notes, Reading, Repair, Source, Splits
+from ftkit.data.types import Notes, Option, Reading, Repair, Source, Splits
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
@@ -49,6 +49,7 @@ class SplitsInfo:
     decisions: tuple[str, ...]
     repairs: tuple[Repair, ...]
     revision: str
+    options: tuple[Option, ...]
 
 
 def load_splits(settings: Data, *, progress: Progress | None = None) -> Splits:
@@ -184,6 +185,7 @@ def _read_unpacked(source: Source, folder: Path, notes: Notes, progress: Progres
         labelled={name: name not in plan.unlabelled for name in names},
         decisions=notes.sentences(),
         revision=reading.revision,
+        options=list_options(reading, settings),
         repairs=tuple(
             replace(repair, split="") if made and repair.split == "train" else repair
             for repair in notes.repairs.values()
@@ -215,6 +217,7 @@ def _open(folder: Path, settings: Data, fingerprint: str) -> Splits:
         fingerprint=fingerprint,
         repairs=tuple(Repair(**{**repair, "rows": tuple(repair["rows"])}) for repair in meaning["repairs"]),
         revision=meaning["revision"],
+        options=tuple(Option(*item) for item in meaning["options"]),
     )
 
 

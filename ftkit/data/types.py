@@ -12,7 +12,19 @@ from ftkit.recipe import Data
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["Example", "Label", "Notes", "Part", "Reading", "Repair", "Source", "Splits", "join_texts", "name_place"]
+__all__ = [
+    "Example",
+    "Label",
+    "Notes",
+    "Option",
+    "Part",
+    "Reading",
+    "Repair",
+    "Source",
+    "Splits",
+    "join_texts",
+    "name_place",
+]
 
 Label: TypeAlias = str | list[str] | None
 
@@ -95,6 +107,8 @@ class Reading:
     pairs: bool = False
     problem_type: str = ""
     """Where the format itself says it (STS-B is regression); empty: decided from the labels."""
+    candidates: tuple[tuple[str, str], ...] = ()
+    """Formats that fit, with the evidence, where it was guessed; the first is taken."""
     guess: str = ""
     """Says that the format was guessed, and how; empty: it was set."""
     revision: str = ""
@@ -109,6 +123,15 @@ class Reading:
     """Names of the columns of train, where it has any."""
     disputed: bool = False
     """Whether several annotators may have said something of one example."""
+
+
+class Option(NamedTuple):
+    """A setting that would change how a source is read."""
+
+    setting: str
+    now: str
+    other: str
+    """What else it could be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +229,8 @@ class Splits:
     """What the reader mended or left out."""
     revision: str = ""
     """Of a source on a hub: the commit that was read."""
+    options: tuple[Option, ...] = ()
+    """Settings that would change how it is read."""
 
 
 def join_texts(example: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from ftkit.view.style import clean
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ftkit.data.types import Option
     from ftkit.stages.findings import Finding
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ledger_table",
     "notes_table",
     "optimizers_table",
+    "options_table",
     "parameters_table",
     "predictions_table",
     "scores_table",
@@ -42,6 +44,7 @@ __all__ = [
 
 MOST_ROWS = 200
 SHOWN_CHARACTERS = 400
+OTHERS = 300  # characters of what a setting could be
 SHOWN_ROWS = 5  # of a finding
 LINE_WIDTH = 200  # characters of a line of plain text, shared by the columns
 WHOLE_LINE = 600  # characters of a sentence that is told whole
@@ -178,6 +181,12 @@ class Notice:
 def decisions_table(decisions: Iterable[str]) -> Table:
     """Return what was decided when the data were read, one sentence a row."""
     return Table([{"decided when reading": sentence} for sentence in decisions], "Nothing had to be decided.")
+
+
+def options_table(options: Iterable[Option]) -> Table:
+    """Return the settings that would change how the data are read."""
+    rows = [{"setting": item.setting, "now": item.now, "could be": shorten(item.other, OTHERS)} for item in options]
+    return Table(rows, "Nothing else fits.")
 
 
 def notes_table(notes: Iterable[str]) -> Table:

@@ -123,3 +123,20 @@ def test_without_hub_and_cache_the_error_says_what_helps(monkeypatch: pytest.Mon
         load_splits(Data(source="hub:someone/things"))
     assert str(caught.value).startswith("hub:someone/things: expected a data set that the hub gives, got \"Couldn't")
     assert "offline, give the path of downloaded files as data.source" in str(caught.value)
+
+
+def test_spans_of_the_hub_are_read_with_the_names_of_their_labels(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = datasets.ClassLabel(names=["LOC", "PER"])
+    span = {"start": datasets.Value("int32"), "end": datasets.Value("int32"), "label": kinds}
+    columns = {"start": datasets.List(span["start"]), "end": datasets.List(span["end"]), "label": datasets.List(kinds)}
+    texts = [f"Ada in Rome {at}" for at in range(9)]
+    listed = [[{"start": 0, "end": 3, "label": 1}, {"start": 7, "end": 11, "label": 0}] for _ in texts]
+    apart = [{"start": [0, 7], "end": [3, 11], "label": [1, 0]} for _ in texts]
+    for feature, values in ((datasets.List(span), listed), (columns, apart)):
+        features = datasets.Features({"text": datasets.Value("string"), "entities": feature})
+        made = datasets.Dataset.from_dict({"text": texts, "entities": values}, features=features)
+        monkeypatch.setattr(FromTheHub, "as_dataset", lambda _, made=made: datasets.DatasetDict({"train": made}))
+        splits = load_splits(Data(source=f"hub:user/spans{len(asked)}"))
+        assert [splits.labels[tag] for tag in splits.datasets["train"]["tags"][0]][:3] == ["B-PER", "O", "B-LOC"]

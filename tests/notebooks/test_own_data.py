@@ -73,9 +73,8 @@ def test_from_a_file_to_predictions(tmp_path, monkeypatch, cache, tiny_encoder_d
     [
         ("glue/MRPC", ["-p", "evaluation.split=validation"], "text-classification", "accuracy"),
         ("entities.conll", [], "token-classification", "entity_f1"),
-        ("pos.conllu", [], "token-classification", "token_accuracy"),
     ],
-    ids=["glue", "conll", "conllu"],
+    ids=["glue", "conll"],
 )
 def test_a_path_is_all_it_needs(tmp_path, monkeypatch, cache, tiny_encoder_dir, source, extra, task, metric):
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,7 @@ from ftkit.data.readers.sheets import SHEETS, is_database, open_sheets, open_sql
 from ftkit.data.readers.splitfiles import NOT_DATA, find_shards, find_split_files, split_of_name, visible
 from ftkit.data.readers.tables import DELIMITERS, open_tables, sniff_dialect
 from ftkit.data.readers.textfiles import TextFile, open_text
-from ftkit.data.types import Example, Notes, Part, Reading, Source
+from ftkit.data.types import Example, Notes, Option, Part, Reading, Source
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
@@ -45,6 +45,7 @@ __all__ = [
     "Reading",
     "detect_format",
     "find_candidates",
+    "list_options",
     "open_source",
 ]
 
@@ -93,6 +94,26 @@ def open_source(source: Source, notes: Notes) -> Reading:
     if source.path.is_dir():
         return _open_folder(source.path, source.settings, notes)
     return _open_files({"train": [source.path]}, source.settings, notes)
+
+
+def list_options(reading: Reading, settings: Data) -> tuple[Option, ...]:
+    """Return the settings that would change how a source is read."""
+    fitting = [name for name, _ in reading.candidates[1:]] or [name for name in FORMATS if name != settings.format]
+    options = [Option("data.format", settings.format, ", ".join(fitting))]
+    if reading.columns:
+        names = ", ".join(reading.columns)
+        options += [
+            Option("data.text_column", settings.text_column or "found", names),
+            Option("data.label_column", settings.label_column or "found", names),
+            Option("data.group_column", settings.group_column or "none", names),
+        ]
+    if reading.spans:
+        options.append(Option("data.overlaps", settings.overlaps, "longest, outer, inner, first"))
+    if reading.disputed:
+        options.append(Option("data.annotator", settings.annotator or "what most say", "the name of an annotator"))
+    if reading.task == "text-classification":
+        options.append(Option("data.problem_type", settings.problem_type, "single_label, multi_label, regression"))
+    return tuple(options)
 
 
 def detect_format(file: TextFile) -> tuple[str, str]:
@@ -264,9 +285,12 @@ def _open_each(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Readi
         raise DataError(str(paths["train"]), expected=f"{expected} (data.format={name})", found="a file")
     files = {split: open_text(path, settings.encoding, notes) for split, path in paths.items()}
     if name == "auto":
-        name, why = detect_format(files["train"])
+        fitting: dict[str, str] = {}
+        for candidate, why in find_candidates(files["train"]):
+            fitting.setdefault(candidate, why)
+        name, why = next(iter(fitting.items()))
         notes.add(f"{paths['train'].name}: format {name} ({why}).")
-        return _open_guessed(name, why, files, settings, notes)
+        return replace(_open_guessed(name, why, files, settings, notes), candidates=tuple(fitting.items()))
     return TEXT_FORMATS[name](files, settings, notes)
 
 

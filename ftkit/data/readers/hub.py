@@ -12,6 +12,7 @@ from typing import Any
 from ftkit.data.readers.records import Records, Row, open_records
 from ftkit.data.types import Notes, Reading
 from ftkit.errors import DataError, show
+from ftkit.frames import name_classes
 from ftkit.paths import split_revision
 from ftkit.recipe import Data
 
@@ -109,19 +110,9 @@ def _class_names(feature: Any) -> tuple[str, ...]:
 
 
 def _rows(dataset: Any) -> Iterator[tuple[int, Row]]:
-    classes = {name: _class_names(feature) for name, feature in dataset.features.items()}
     number = 0
     for batch in dataset.iter(batch_size=1000):
         for values in zip(*batch.values(), strict=True):
             number += 1
             fields = zip(batch, values, strict=True)
-            yield number, {name: _decode(value, classes[name]) for name, value in fields}
-
-
-def _decode(value: Any, names: tuple[str, ...]) -> Any:
-    """Turn ids of a ClassLabel into names; a negative id means that there is no label."""
-    if not names:
-        return value
-    if isinstance(value, list):
-        return [names[item] for item in value] if all(item >= 0 for item in value) else None
-    return names[value] if value is not None and value >= 0 else None
+            yield number, {name: name_classes(value, dataset.features[name]) for name, value in fields}

@@ -128,7 +128,7 @@ def _load_cas(path: Path) -> Any:
 
 
 def _choose_type(cas: Any, path: Path, wanted: str) -> str:
-    found = sorted({item.type.name for item in cas.select_all() if hasattr(item, "begin") and item.begin is not None})
+    found = sorted({item.type.name for item in _annotations(cas)})
     spans = [name for name in found if name.rpartition(".")[2] not in BASIC]
     if wanted:
         spans = [name for name in found if wanted in (name, name.rpartition(".")[2])]
@@ -138,6 +138,12 @@ def _choose_type(cas: Any, path: Path, wanted: str) -> str:
         told = ", ".join(sorted(name.rpartition(".")[2] for name in found)) or "none"
         raise DataError(str(path), expected=expected, found=told, remedy="Name one in data.label_column.")
     return str(usual[0])
+
+
+def _annotations(cas: Any) -> list[Any]:
+    """Return what is said of pieces of the text; older versions of cassis have one method for all there is."""
+    found = getattr(cas, "select_all_annotations", cas.select_all)()
+    return [item for item in found if getattr(item, "begin", None) is not None]
 
 
 def _value(item: Any) -> str:
@@ -153,7 +159,7 @@ def _value(item: Any) -> str:
 def _sentences(cas: Any, text: str) -> Iterator[tuple[int, int]]:
     """Yield where sentences begin and end, or lines where no sentences are marked."""
     marked = sorted(
-        {(item.begin, item.end) for item in cas.select_all() if item.type.name.rpartition(".")[2] == "Sentence"}
+        {(item.begin, item.end) for item in _annotations(cas) if item.type.name.rpartition(".")[2] == "Sentence"}
     )
     if marked:
         yield from marked
