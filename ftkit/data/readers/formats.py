@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from ftkit.data.labels.codec import is_number
 from ftkit.data.readers.classfiles import class_files, open_class_files
-from ftkit.data.readers.conll import CONLLU_COLUMNS, conllu_cells, is_note, open_conll, open_conllu, split_cells
-from ftkit.data.readers.conllnames import find_names, span_columns
+from ftkit.data.readers.conll import open_conll, open_conllu
+from ftkit.data.readers.detect import (
+    Looks,
+    has_blocks,
+    is_label_text,
+    looks_conll,
+    looks_conllu,
+    looks_fasttext,
+    looks_ground_truth,
+    looks_jsonl,
+    looks_tab,
+)
 from ftkit.data.readers.documents import OPENERS, find_annotated, single_format
 from ftkit.data.readers.folders import class_folders, open_folders
 from ftkit.data.readers.glue import find_glue_task, open_glue
 from ftkit.data.readers.hub import open_hub
 from ftkit.data.readers.lines import (
-    FASTTEXT_PREFIX,
-    ORANGE_TYPES,
     open_fasttext,
     open_ground_truth,
     open_label_text,
@@ -63,17 +68,32 @@ def _open_tsv(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> Re
 BY_CLASS = ("folders", "class_files")
 """Formats in which the names of folders or files are the labels, so that no file is a split."""
 
-TEXT_FORMATS: dict[str, Opener] = {
-    "csv": _open_csv,
-    "tsv": _open_tsv,
-    "jsonl": open_jsonl,
-    "label_text": open_label_text,
-    "fasttext": open_fasttext,
-    "tab": open_tab,
-    "ground_truth": open_ground_truth,
-    "conll": open_conll,
-    "conllu": open_conllu,
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format of text files: how it is opened, what speaks for it, and the endings that hint at it."""
+
+    open: Opener
+    looks: Looks | None = None
+    """Evidence in the lines; None where only `_detect_table` can tell."""
+    endings: tuple[str, ...] = ()
+
+
+TEXT_FORMATS = {
+    "csv": Format(open=_open_csv),
+    "tsv": Format(open=_open_tsv),
+    "jsonl": Format(open=open_jsonl, looks=looks_jsonl, endings=("jsonl", "json")),
+    "label_text": Format(open=open_label_text),
+    "tab": Format(open=open_tab, looks=looks_tab),
+    "fasttext": Format(open=open_fasttext, looks=looks_fasttext),
+    "conllu": Format(open=open_conllu, looks=looks_conllu, endings=("conllu",)),
+    "ground_truth": Format(open=open_ground_truth, looks=looks_ground_truth),
+    "conll": Format(open=open_conll, looks=looks_conll, endings=("conll", "conllup", "bio", "iob")),
 }
+"""Those with evidence are asked in this order."""
+
+ENDINGS = {ending: name for name, item in TEXT_FORMATS.items() for ending in item.endings}
+"""Formats by name, where the content does not tell, so that the reader can name the broken line."""
 
 
 FORMATS = (*TEXT_FORMATS, "parquet", "spreadsheet", "sqlite", *OPENERS, "glue", *BY_CLASS, "hub")
@@ -135,25 +155,15 @@ def find_candidates(file: TextFile) -> Iterator[tuple[str, str]]:
     full = [line for line in lines if line.strip()]
     if not full:
         raise DataError(str(file.path), expected="data", found="only blank lines")
-    if all(line.strip() for line in lines) and _has_blocks(file):
+    if all(line.strip() for line in lines) and has_blocks(file):
         lines = [*lines, "", full[0]]  # the first block is longer than the head: the detectors see that there are more
     found = 0
-    for name, looks in DETECTORS:
-        if why := looks(full, lines):
+    for name, item in TEXT_FORMATS.items():
+        if item.looks and (why := item.looks(full, lines)):
             found += 1
             yield name, why
     with suppress(DataError) if found else nullcontext():
         yield _detect_table(file, full)
-
-
-def _has_blocks(file: TextFile) -> bool:
-    """Tell whether blank lines stand between lines, anywhere in a file."""
-    blank = False
-    for line in file.lines():
-        if blank and line.strip():
-            return True
-        blank = blank or not line.strip()
-    return False
 
 
 def _open_folder(folder: Path, settings: Data, notes: Notes) -> Reading:
@@ -291,7 +301,7 @@ def _open_each(paths: Mapping[str, Path], settings: Data, notes: Notes) -> Readi
         name, why = next(iter(fitting.items()))
         notes.add(f"{paths['train'].name}: format {name} ({why}).")
         return replace(_open_guessed(name, why, files, settings, notes), candidates=tuple(fitting.items()))
-    return TEXT_FORMATS[name](files, settings, notes)
+    return TEXT_FORMATS[name].open(files, settings, notes)
 
 
 def _alone(paths: Mapping[str, Path]) -> Path:
@@ -315,7 +325,7 @@ def _open_guessed(name: str, why: str, files: Mapping[str, TextFile], settings: 
     """
     guess = f"The format {name} was guessed ({why}); if it is another one, set data.format: {', '.join(TEXT_FORMATS)}."
     try:
-        return replace(TEXT_FORMATS[name](files, settings, notes), guess=guess)
+        return replace(TEXT_FORMATS[name].open(files, settings, notes), guess=guess)
     except DataError as error:
         raise error.add(guess) from error
 
@@ -328,109 +338,13 @@ def _is_parquet(path: Path) -> bool:
         return False  # open_text tells the reason
 
 
-Looks: TypeAlias = Callable[[list[str], list[str]], str]
-"""(the lines that are not blank, all lines) of the head → why it is this format, or ""."""
-
-
-def _looks_jsonl(full: list[str], _: list[str]) -> str:
-    first = full[0].lstrip("\ufeff \t")
-    if first.startswith("{"):
-        try:
-            value: Any = json.loads(first)
-        except json.JSONDecodeError:
-            return "the first line begins with {" if re.match(r'\{\s*("|$)', first) else ""
-        return "each line is a JSON object" if isinstance(value, dict) else ""
-    begins = re.match(r"\[\s*(\{|$)", first) and (len(first) > 1 or (len(full) > 1 and full[1].lstrip()[:1] == "{"))
-    return "a JSON list" if begins else ""
-
-
-def _looks_tab(full: list[str], _: list[str]) -> str:
-    if len(full) < 3:
-        return ""
-    types = full[1].split("\t")
-    fits = len(types) > 1 and set(types) <= ORANGE_TYPES and len(types) == len(full[0].split("\t"))
-    return "three header lines of Orange" if fits else ""
-
-
-def _looks_fasttext(full: list[str], _: list[str]) -> str:
-    return f"lines begin with {FASTTEXT_PREFIX}" if any(line.startswith(FASTTEXT_PREFIX) for line in full) else ""
-
-
-def _looks_conllu(full: list[str], lines: list[str]) -> str:
-    rows = [conllu_cells(line) for line in full if not line.startswith("#")]
-    fits = rows and all(
-        len(cells) >= len(CONLLU_COLUMNS) and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) for cells in rows
-    )
-    if not fits:
-        return ""
-    numbers = [int(cells[0]) for cells in rows if cells[0].isdecimal()]  # words count from 1 in each sentence
-    counted = all(after in (before + 1, 1) for before, after in zip([0, *numbers], numbers, strict=False))
-    heads = all(cells[6] == "_" or cells[6].isdecimal() for cells in rows)
-    upper = all(re.fullmatch(r"[A-Z]+|_", cells[3]) for cells in rows)
-    apart = any(not line.strip() for line in lines) or len(rows) < len(full)
-    return "the columns of CoNLL-U" if counted and heads and (upper or apart) else ""
-
-
-def _looks_ground_truth(full: list[str], _: list[str]) -> str:
-    rows = [line.split("\t", 2) for line in full]
-    fits = all(len(cells) == 3 and is_number(cells[1]) and " " not in cells[0] for cells in rows)
-    fits = fits and any("." in cells[1] for cells in rows) and any(" " in cells[2] for cells in rows)
-    return "id, mean and text on each line" if fits else ""
-
-
-def _looks_conll(full: list[str], lines: list[str]) -> str:
-    words = [line for line in full if not line.startswith(("-DOCSTART-", "# ")) and not is_note(line)] or full
-    if words and re.match(r"# ?[^\t]*$", words[0]):
-        words = [line for line in words if not line.startswith("#")] or words
-    tabs = any("\t" in line for line in words)
-    rows = [split_cells(line, tabs=tabs) for line in words]
-    names = find_names([], rows[0]) if len(rows) > 1 else ((), False)
-    rows = rows[1:] if names[1] else rows
-    if not rows or len(rows[0]) < 2:
-        return ""
-    same = sum(len(cells) == len(rows[0]) for cells in rows) > 0.95 * len(rows)
-    single = sum(" " in cells[0] for cells in rows) <= 0.01 * len(rows)
-    spans = any(at for at in span_columns(rows))
-    apart = any(not line.strip() for line in lines[:-1]) and len(rows) > 3
-    short = sum(len(cell) for cells in rows for cell in cells) < 40 * len(rows)
-    if names[1] and tabs and same and short and not {"word", "token", "form"}.isdisjoint(names[0]):
-        return "a header line that names a word and its tag"
-    if not (same and single and short):
-        return ""
-    if spans:
-        return "a word and a tag such as B-x or O on each line"
-    return "a word on each line, blank lines between sentences" if apart and (tabs or len(rows[0]) < 8) else ""
-
-
-DETECTORS: tuple[tuple[str, Looks], ...] = (
-    ("jsonl", _looks_jsonl),
-    ("tab", _looks_tab),
-    ("fasttext", _looks_fasttext),
-    ("conllu", _looks_conllu),
-    ("ground_truth", _looks_ground_truth),
-    ("conll", _looks_conll),
-)
-
-
-SUFFIXES = {
-    "conll": "conll",
-    "conllup": "conll",
-    "bio": "conll",
-    "iob": "conll",
-    "conllu": "conllu",
-    "jsonl": "jsonl",
-    "json": "jsonl",
-}
-"""Formats by name, where the content does not tell, so that the reader can name the broken line."""
-
-
 def _detect_table(file: TextFile, full: list[str]) -> tuple[str, str]:
     """Tell csv, tsv and label-tab-text apart; what is named .csv or .tsv is a table even where rows disagree."""
     suffix = file.path.suffix.lower().removeprefix(".")
-    if suffix in SUFFIXES:
-        return SUFFIXES[suffix], "by its name"
+    if suffix in ENDINGS:
+        return ENDINGS[suffix], "by its name"
     tabbed = all("\t" in line for line in full)
-    if suffix != "csv" and tabbed and _is_label_text(full):
+    if suffix != "csv" and tabbed and is_label_text(full):
         return "label_text", "a short label before the first tab of each line"
     dialect = sniff_dialect(file, DELIMITERS["csv"], Data())
     if suffix in DELIMITERS:
@@ -444,16 +358,3 @@ def _detect_table(file: TextFile, full: list[str]) -> tuple[str, str]:
         found=f"first line {show(full[0])}",
         remedy="Set data.format.",
     )
-
-
-def _is_label_text(full: list[str]) -> bool:
-    pairs = [line.split("\t", 1) for line in full]
-    labels = {label for label, _ in pairs}
-    named = len(full) > 1 and pairs[0][0] not in {label for label, _ in pairs[1:]}
-    mean_label = sum(len(label) for label, _ in pairs) / len(pairs)
-    mean_text = sum(len(text) for _, text in pairs) / len(pairs)
-    few = len(labels) <= max(2, len(pairs) // 2)
-    quoted = any(text.startswith('"') and text.endswith('"') for _, text in pairs)
-    several = sum("\t" in text for _, text in pairs)
-    mostly_two = several < 0.5 * len(pairs)
-    return few and not named and not quoted and mostly_two and mean_label < 40 and mean_text > 2 * mean_label
