@@ -136,8 +136,8 @@ def tiny_tokenizer(tiny_encoder_dir: Path) -> Any:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run one process more than there are cores: kernels, browsers and programs are waited for."""
-    return (os.cpu_count() or 1) + 1
+    """Run one process more than there are cores where kernels, browsers and programs are waited for."""
+    return (os.cpu_count() or 1) + ("not slow" not in config.option.markexpr)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -47,6 +47,7 @@ def read(path: Path) -> str:
     return "" if sum(map(len, splits.datasets.values())) else f"{path}: nothing was read, and nothing said"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(TINY)) for path in FILES])
 def test_damage_is_read_or_refused_in_a_sentence(path, tmp_path):
     draw = random.Random(str(path.relative_to(TINY)))

@@ -288,6 +288,7 @@ class TestPairs:
 
 
 @pytest.mark.timeout(120)  # with work that grows with the square of the length they would take hours
+@pytest.mark.slow
 class TestMillionCharacters:
     @pytest.mark.parametrize(("keep", "unit"), [("windows", "the film "), ("windows", "q"), ("head_tail", "日")])
     def test_a_text_is_encoded(self, tiny_tokenizer, keep, unit):

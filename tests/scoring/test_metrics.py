@@ -64,6 +64,7 @@ class TestSingleLabel:
         assert (scores.confusion == sk.confusion_matrix(gold, predicted, labels=range(4))).all()
         assert scores.examples == len(gold)
 
+    @pytest.mark.slow
     def test_intervals_are_those_of_drawing_examples(self):
         gold, predicted = draw_labels(0)
         ours = score_single_label(gold, predicted, LABELS, resamples=4000, seed=1)
@@ -152,6 +153,7 @@ class TestMultiLabel:
         rows = [[row[key] for row in scores.per_label] for key in ("precision", "recall", "f1", "support")]
         assert np.array(rows) == pytest.approx(np.array(each))
 
+    @pytest.mark.slow
     def test_intervals_are_those_of_drawing_texts(self):
         generator = np.random.default_rng(1)
         gold = generator.random((150, 4)) < [0.5, 0.3, 0.2, 0.1]

@@ -230,6 +230,7 @@ def test_numbers_of_test_beyond_those_of_train_fall_into_the_outer_ranges():
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 5))
+@pytest.mark.slow
 def test_entities_are_counted_as_the_scores_count_them(tags, batch):
     splits = make_tagged([(["w"] * len(row), row) for row in tags])
     with pytest.MonkeyPatch.context() as patch:
@@ -245,6 +246,7 @@ def test_entities_are_counted_as_the_scores_count_them(tags, batch):
     ),
     st.integers(1, 7),
 )
+@pytest.mark.slow
 def test_copies_and_conflicts_are_those_of_a_naive_count(train, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(facts, "BATCH", batch)
@@ -351,6 +353,7 @@ def test_a_repeated_beginning_is_found_and_shown_copies_aside():
 
 
 @given(st.lists(st.text(alphabet="aB1 .!é\u00a0", max_size=4), min_size=1, max_size=12), st.integers(1, 5))
+@pytest.mark.slow
 def test_near_copies_are_those_of_a_naive_count(texts, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(facts, "BATCH", batch)

@@ -63,6 +63,7 @@ def test_nothing_is_said_where_it_is_better_or_there_is_nothing_to_compare(metri
     assert describe_verdict(metrics, SUMMARY, Recipe()) == ""
 
 
+@pytest.mark.slow
 def test_baselines_of_the_inspection_stand_among_the_baselines_and_the_verdict_in_the_card(
     make_run: Callable[..., Run],
 ) -> None:
