@@ -553,6 +553,8 @@ def test_a_look_tells_format_evidence_rows_and_what_would_change_it(cache: Path)
     assert "fits too: by its name" in out
     assert "Die Universität[B-ORG] Bern[I-ORG] feiert ." in out
     assert "Niemand" not in out
+    assert "data.label_column" in out
+    assert "data.group_column" not in out  # which such files don't have
     other = call("look", str(ROOT / "data" / "tiny" / "germeval.tsv"), "-p", "data.label_column=3")[1]
     assert "Bern[B-LOC]" in other
     assert call("look", "nothing.csv")[0] == 1

@@ -125,8 +125,10 @@ def list_options(reading: Reading, settings: Data) -> tuple[Option, ...]:
         options += [
             Option("data.text_column", settings.text_column or "found", names),
             Option("data.label_column", settings.label_column or "found", names),
-            Option("data.group_column", settings.group_column or "none", names),
         ]
+        kind = settings.format if settings.format != "auto" or not reading.candidates else reading.candidates[0][0]
+        if kind not in ("conll", "conllu"):  # a word has no group
+            options.append(Option("data.group_column", settings.group_column or "none", names))
     if reading.spans:
         options.append(Option("data.overlaps", settings.overlaps, "longest, outer, inner, first"))
     if reading.disputed:
