@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,6 @@ __all__ = ["Annotated", "Task", "adapt_label_studio", "adapt_prodigy", "open_ann
 Row = Mapping[str, Any]
 Rows = Callable[[], Iterator[tuple[int, Row]]]
 
-SAMPLED = 1000
 ANSWERS = {"accept", "reject", "ignore"}  # Prodigy
 CONTROLS = ("labels", "choices", "rating", "number", "taxonomy")  # Label Studio, of one text
 
@@ -90,13 +88,12 @@ def _examples(table: Annotated, split: str, settings: Data, notes: Notes) -> Ite
 # --- Label Studio ------------------------------------------------------------------------------------------------
 
 
-def adapt_label_studio(path: Path, rows: Rows, settings: Data) -> Annotated | None:
+def adapt_label_studio(path: Path, rows: Rows, sample: Sequence[Row], settings: Data) -> Annotated | None:
     """Return tasks of Label Studio's JSON export; None where the rows are something else.
 
     Raises:
         DataError: no control is named as the settings say, or nothing of a text is annotated.
     """
-    sample = [row for _, row in islice(rows(), SAMPLED)]
     if not sample or not all(isinstance(row.get("data"), dict) and _annotations(row) is not None for row in sample):
         return None
     counts = Counter(
@@ -200,9 +197,8 @@ def _who(annotator: Any) -> str:
 # --- Prodigy -----------------------------------------------------------------------------------------------------
 
 
-def adapt_prodigy(path: Path, rows: Rows, settings: Data) -> Annotated | None:
+def adapt_prodigy(path: Path, rows: Rows, sample: Sequence[Row], settings: Data) -> Annotated | None:
     """Return tasks of Prodigy's JSON Lines; None where the rows are something else."""
-    sample = [row for _, row in islice(rows(), SAMPLED)]
     if not sample or not all(row.get("answer") in ANSWERS and isinstance(row.get("text"), str) for row in sample):
         return None
     if settings.text_column not in ("", "text") or settings.label_column:
@@ -246,10 +242,9 @@ def _prodigy_tasks(
                 waiting[key] = answers
                 continue
         if answers:
-            belongs = row.get(group) if group else None
-            belongs = (
-                row["meta"].get(group) if group and belongs is None and isinstance(row.get("meta"), dict) else belongs
-            )
+            belongs, meta = row.get(group) if group else None, row.get("meta")
+            if group and belongs is None and isinstance(meta, dict):
+                belongs = meta.get(group)
             yield Task(line, text, answers, None if belongs is None else str(belongs))
 
 

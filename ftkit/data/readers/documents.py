@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from ftkit.data.readers.conll import FEWEST_DOCUMENTS
 from ftkit.data.readers.pipelines import open_spacy, open_uima
-from ftkit.data.readers.shards import join_parts
+from ftkit.data.readers.shards import join_documents
 from ftkit.data.readers.spans import WIDENED, Span, SpanTagger
 from ftkit.data.readers.splitfiles import split_of_name
 from ftkit.data.readers.textfiles import TextFile, open_text
@@ -63,23 +63,16 @@ def open_brat(documents: Documents, settings: Data, notes: Notes) -> Reading:
     Raises:
         DataError: a file can't be read, or (while streaming) a line is no annotation.
     """
-    parts = []
     for split, paths in documents.items():
         notes.add(f"{split}: brat, {len(paths):,} document(s), an example a line.")
-        files = [(open_text(path, settings.encoding, notes), _open_notes(path, settings, notes)) for path in paths]
-        parts.append(
-            join_parts(
-                [
-                    Part(
-                        split=split,
-                        path=text.path,
-                        examples=partial(_brat_examples, text, marks, split, settings, notes),
-                    )
-                    for text, marks in files
-                ]
-            )
-        )
-    return Reading(parts=tuple(parts), task="token-classification", spans=True, grouped=_are_many(documents))
+
+    def open_part(split: str, path: Path) -> Part:
+        text, marks = open_text(path, settings.encoding, notes), _open_notes(path, settings, notes)
+        stream = partial(_brat_examples, text, marks, split, settings, notes)
+        return Part(split=split, path=path, examples=stream)
+
+    parts = join_documents(documents, open_part)
+    return Reading(parts=parts, task="token-classification", spans=True, grouped=_are_many(documents))
 
 
 def _open_notes(path: Path, settings: Data, notes: Notes) -> TextFile | None:
@@ -141,18 +134,17 @@ def open_webanno(documents: Documents, settings: Data, notes: Notes) -> Reading:
     Raises:
         DataError: there is no such layer, or (while streaming) a line has other columns than its header says.
     """
-    parts = []
-    for split, paths in documents.items():
-        pieces: list[Part] = []
-        for path in paths:
-            file = open_text(path, settings.encoding, notes)
-            layer = _choose_layer(file, settings)
-            if not pieces:
-                notes.add(f"{split}: WebAnno TSV 3, {len(paths):,} document(s), layer {layer.layer}, {layer.feature}.")
-            stream = partial(_webanno_examples, file, layer, split, notes)
-            pieces.append(Part(split=split, path=path, examples=stream))
-        parts.append(join_parts(pieces))
-    return Reading(parts=tuple(parts), task="token-classification", grouped=_are_many(documents))
+
+    def open_part(split: str, path: Path) -> Part:
+        file = open_text(path, settings.encoding, notes)
+        layer = _choose_layer(file, settings)
+        if path == documents[split][0]:
+            count = f"{len(documents[split]):,} document(s)"
+            notes.add(f"{split}: WebAnno TSV 3, {count}, layer {layer.layer}, {layer.feature}.")
+        return Part(split=split, path=path, examples=partial(_webanno_examples, file, layer, split, notes))
+
+    parts = join_documents(documents, open_part)
+    return Reading(parts=parts, task="token-classification", grouped=_are_many(documents))
 
 
 def _choose_layer(file: TextFile, settings: Data) -> Layer:
@@ -252,17 +244,16 @@ def open_conll2012(documents: Documents, settings: Data, notes: Notes) -> Readin
         remedy = nearest(settings.label_column, ["ner", "pos"])
         raise DataError("data.label_column", expected="ner or pos", found=show(settings.label_column), remedy=remedy)
     column = kinds[settings.label_column]
-    parts = []
+    named = "entities" if column == NAMES else "parts of speech"
     for split, paths in documents.items():
-        notes.add(
-            f"{split}: CoNLL-2012, {len(paths):,} file(s), {'entities' if column == NAMES else 'parts of speech'}."
-        )
-        pieces = []
-        for path in paths:
-            file = open_text(path, settings.encoding, notes)
-            pieces.append(Part(split=split, path=path, examples=partial(_conll2012_examples, file, column)))
-        parts.append(join_parts(pieces))
-    return Reading(parts=tuple(parts), task="token-classification", grouped=_are_many(documents))
+        notes.add(f"{split}: CoNLL-2012, {len(paths):,} file(s), {named}.")
+
+    def open_part(split: str, path: Path) -> Part:
+        file = open_text(path, settings.encoding, notes)
+        return Part(split=split, path=path, examples=partial(_conll2012_examples, file, column))
+
+    parts = join_documents(documents, open_part)
+    return Reading(parts=parts, task="token-classification", grouped=_are_many(documents))
 
 
 def _conll2012_examples(file: TextFile, column: int) -> Iterator[Example]:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.readers.shards import join_parts
+from ftkit.data.readers.shards import join_documents
 from ftkit.data.readers.spans import Span, SpanTagger
 from ftkit.data.types import Example, Notes, Part, Reading
 from ftkit.errors import DataError, show
@@ -42,14 +42,14 @@ def open_spacy(documents: Mapping[str, Sequence[Path]], settings: Data, notes: N
     if not tagging and not any(doc.cats for doc in sample):
         path = next(iter(documents.values()))[0]
         raise DataError(str(path), expected="documents with entities or categories", found="neither")
-    parts = []
-    for split, paths in documents.items():
+    for split in documents:
         notes.add(f"{split}: spaCy, {'entities as tags of its words' if tagging else 'categories as labels'}.")
-        read = _spacy_tagged if tagging else _spacy_labelled
-        pieces = [Part(split=split, path=path, examples=partial(read, path), unit="row") for path in paths]
-        parts.append(join_parts(pieces))
+    read = _spacy_tagged if tagging else _spacy_labelled
+    parts = join_documents(
+        documents, lambda split, path: Part(split=split, path=path, examples=partial(read, path), unit="row")
+    )
     task = "token-classification" if tagging else "text-classification"
-    return Reading(parts=tuple(parts), task=task, spans=tagging)
+    return Reading(parts=parts, task=task, spans=tagging)
 
 
 def _docs(path: Path) -> Iterator[Any]:
@@ -84,17 +84,15 @@ def open_uima(documents: Mapping[str, Sequence[Path]], settings: Data, notes: No
     Raises:
         DataError: dkpro-cassis isn't installed, a file is damaged, or it is not clear which type is meant.
     """
-    parts = []
     for split, paths in documents.items():
         notes.add(f"{split}: UIMA XMI, {len(paths):,} document(s).")
-        pieces = [
-            Part(
-                split=split, path=path, examples=partial(_uima_examples, path, split, settings, notes), unit="sentence"
-            )
-            for path in paths
-        ]
-        parts.append(join_parts(pieces))
-    return Reading(parts=tuple(parts), task="token-classification", spans=True)
+
+    def open_part(split: str, path: Path) -> Part:
+        stream = partial(_uima_examples, path, split, settings, notes)
+        return Part(split=split, path=path, examples=stream, unit="sentence")
+
+    parts = join_documents(documents, open_part)
+    return Reading(parts=parts, task="token-classification", spans=True)
 
 
 def _uima_examples(path: Path, split: str, settings: Data, notes: Notes) -> Iterator[Example]:

@@ -59,8 +59,9 @@ def open_jsonl(files: Mapping[str, TextFile], settings: Data, notes: Notes) -> R
         rows = partial(_list_rows, file) if start == "[" else partial(_line_rows, file)
         notes.add(f"{file.path.name}: {'a JSON list' if start == '[' else 'one JSON object a line'}.")
         tables[split] = Records(path=file.path, rows=rows)
+    samples = {split: [row for _, row in islice(table.rows(), SAMPLED)] for split, table in tables.items()}
     for adapt in (adapt_label_studio, adapt_prodigy):
-        annotated = {split: adapt(table.path, table.rows, settings) for split, table in tables.items()}
+        annotated = {split: adapt(table.path, table.rows, samples[split], settings) for split, table in tables.items()}
         if all(annotated.values()):
             return open_annotated({split: table for split, table in annotated.items() if table}, settings, notes)
     return open_records(tables, settings, notes)

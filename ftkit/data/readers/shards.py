@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from ftkit.data.types import Example, Part, Reading
 from ftkit.errors import DataError
 
-__all__ = ["base_split", "check_shards", "join_readings", "name_shard", "shard_key"]
+__all__ = ["base_split", "check_shards", "join_documents", "join_readings", "name_shard", "shard_key"]
 
 SHARD = re.compile(r"(?P<stem>.*?)[-_.]?(?P<number>\d+)(?:-of-(?P<count>\d+))?")
 MARK = "#"
@@ -82,6 +82,11 @@ def join_parts(parts: Sequence[Part]) -> Part:
         return parts[at].place(line - begins[at], short=short)
 
     return replace(parts[0], examples=partial(_chain, parts, begins), locate=locate)
+
+
+def join_documents(documents: Mapping[str, Sequence[Path]], open_part: Callable[[str, Path], Part]) -> tuple[Part, ...]:
+    """Return one part a split, of documents that lie in a file each."""
+    return tuple(join_parts([open_part(split, path) for path in paths]) for split, paths in documents.items())
 
 
 def _chain(parts: Sequence[Part], begins: list[int]) -> Iterator[Example]:
