@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TextIO
 
+from ftkit.data.labels.codec import LabelCodec
 from ftkit.data.types import join_texts
 from ftkit.scoring.spans import entity_spans
 from ftkit.spreadsheets import guard_cell
@@ -208,9 +209,7 @@ def _csv(annotations: Iterable[Annotation], stream: TextIO, _: str) -> int:
     """Write a table: text, label (several by `|`, the tags of words by blanks), probability, and what is beside it."""
     count, writer = 0, None
     for item in annotations:
-        names, joint = (list(item.labels), "|") if item.tags is None else (list(item.tags), " ")
-        label = json.dumps(names, ensure_ascii=False) if any(joint in name for name in names) else joint.join(names)
-        row = {"text": item.text, "label": label, **_probabilities(item), **item.meta}
+        row = {"text": item.text, "label": _written(item), **_probabilities(item), **item.meta}
         if writer is None:
             writer = csv.DictWriter(stream, list(row), lineterminator="\n")
             writer.writeheader()
@@ -226,6 +225,14 @@ TOOLS: dict[str, Callable[[Iterable[Annotation], TextIO, str], int]] = {
     "conll": _conll,
     "csv": _csv,
 }
+
+
+def _written(item: Annotation) -> str:
+    """Return the label as corrections and tables have it."""
+    if item.tags is None and not item.several:
+        return next(iter(item.labels), "")
+    codec = LabelCodec(labels=(), problem_type="", tagging=item.tags is not None)
+    return codec.join(list(item.labels if item.tags is None else item.tags))
 
 
 def _probabilities(item: Annotation) -> dict[str, Any]:

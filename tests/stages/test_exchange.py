@@ -90,6 +90,16 @@ def test_labels_in_each_tools_form_come_back_as_they_were(tmp_path, tool, severa
     assert said == labels
 
 
+def test_names_that_hold_the_joint_are_written_so_that_they_are_read_again():
+    def label(**said):
+        return next(iter(csv.DictReader(io.StringIO(written([Annotation(text="t", **said)], "csv")))))["label"]
+
+    assert label(labels=["a|b"]) == "a|b"
+    assert json.loads(label(labels=["a|b", "c"], several=True)) == ["a|b", "c"]
+    assert json.loads(label(places=[(0, 1)], tags=["B-a b"])) == ["B-a b"]
+    assert label(labels=["a", "b"], several=True) == "a|b"
+
+
 def test_conll_is_words_with_tags():
     item = Annotation(text="Ada in Rome", places=[(0, 3), (4, 6), (7, 11)], tags=["B-P", "O", "B-L"])
     assert written([item], "conll") == "Ada\tB-P\nin\tO\nRome\tB-L\n\n"

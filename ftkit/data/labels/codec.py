@@ -53,7 +53,7 @@ class LabelCodec:
         if self.problem_type == "regression":
             return "" if math.isnan(value) else repr(float(value)).removesuffix(".0")
         if isinstance(value, list | tuple):
-            return "" if any(item < 0 for item in value) else self._join([self.labels[item] for item in value])
+            return "" if any(item < 0 for item in value) else self.join([self.labels[item] for item in value])
         return self.labels[value] if value >= 0 else ""
 
     def read(self, text: str, where: str) -> Any:
@@ -85,16 +85,17 @@ class LabelCodec:
                 return listed
         return text.split() if self.tagging else [name.strip() for name in text.split("|") if name.strip()]
 
+    def join(self, names: Sequence[str]) -> str:
+        """Return names joined so that `split` parts them again."""
+        joined = (" " if self.tagging else "|").join(names)
+        return joined if self.split(joined) == list(names) else json.dumps(names, ensure_ascii=False)
+
     def normalise(self, text: str) -> str:
         """Return a label as `write` writes it, or as it is if it is none of this data."""
         try:
             return self.write(self.read(text, ""))
         except DataError:
             return text
-
-    def _join(self, names: Sequence[str]) -> str:
-        joined = (" " if self.tagging else "|").join(names)
-        return joined if self.split(joined) == list(names) else json.dumps(names, ensure_ascii=False)
 
     def _find(self, name: str, where: str) -> int:
         if name in self.labels:
