@@ -425,6 +425,8 @@ def test_ctrl_c_suspends_a_training_and_the_same_command_goes_on_from_it(
         "training.epochs=1000",
         "-p",
         "training.batch_size=4",
+        "-p",
+        "inspection.encode=false",
     ]
     steps = []
     for attempt in range(2):

@@ -268,7 +268,7 @@ class TestRealTexts:
             assert recall > 0.7
 
     def test_flipped_tags_are_found(self, tmp_path):
-        recipe = Recipe().replace({"data": {"source": "tweet-entities"}})
+        recipe = Recipe().replace({"data": {"source": "tweet-entities", "limit": 1200}})
         tagged = load_splits(recipe.data)
         embedded = embed_splits(tagged, recipe, tmp_path / "ids", print)
         assert embedded is not None

@@ -646,12 +646,12 @@ def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path
 
     recipe = Recipe().replace(
         {
-            "data": {"source": "reuters-r8", "limit": 192},
+            "data": {"source": "reuters-r8", "limit": 144},
             "preprocessing": {"max_length": 32},
             "head": {"tune": tune},
             "training": {
                 "optimizer": optimizer,
-                "epochs": 1.0,
+                "epochs": 2.0 if tune == "head" else 1.0,
                 "head_epochs": 1.0,
                 "batch_size": 4,
                 "precision": "fp32",
@@ -660,7 +660,7 @@ def test_each_optimizer_and_way_of_tuning_lowers_the_loss_on_real_texts(tmp_path
     )
     fitted = chain.make(Run.create(tmp_path / "run", recipe), "training")
     losses = [event["loss"] for event in fitted.events if event["kind"] == "step"]
-    assert len(losses) == fitted.summary["steps_total"] >= 48
+    assert len(losses) == fitted.summary["steps_total"] >= 36
     assert sum(losses[-12:]) < 0.95 * sum(losses[:12])
 
 
