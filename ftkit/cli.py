@@ -23,6 +23,7 @@ from ftkit.data.exports import TOOLS, annotate_prediction, write_annotations
 from ftkit.data.samples.catalogue import fetch_sample, find_sample
 from ftkit.data.texts import FORMATS, open_output, read_texts, write_predictions
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
+from ftkit.files import write_json
 from ftkit.lab import choose_folder, lay_out, lay_out_run, start_lab
 from ftkit.paths import RUNS, anchor_paths, last_run, locate_run
 from ftkit.recipe import STAGES, Recipe, parse_assignment, read_recipe, write_recipe
@@ -107,6 +108,12 @@ def run(
     exact: Annotated[
         bool, typer.Option("--exact", help="Take the number format and the like that the recipe's run recorded.")
     ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Runs with N seeds, counted up from the recipe's, and what they come to.", min=1
+        ),
+    ] = 1,
     unlabelled: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A pool of texts: write which of them to label next.")
     ] = None,
@@ -119,24 +126,57 @@ def run(
     """
     if until not in STAGES:
         raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
-    plans = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir, exact=exact)
+    planned = plan_runs(recipes or [], source=data, assignments=settings or [], run_dir=run_dir, exact=exact)
     if unlabelled is not None:
         _check_pool(unlabelled, until)
     done, codes = [], []
-    for plan in plans:
-        typer.echo(f"{plan.run_dir}: {plan.recipe.data.source}")
-        if told := describe_versions(plan.choices.get("versions", {})):
-            _complain(told)
-        code, made = _do_run(plan, open_progress(), until=until, force=force, again=again)
-        codes.append(code)
-        done += [made] if made else []
-        if code == STOPPED_EXIT:
+    for recipe in planned:
+        made: list[Outcome] = []
+        for plan in _plan_seeds(recipe, seeds):
+            typer.echo(f"{plan.run_dir}: {plan.recipe.data.source}")
+            if told := describe_versions(plan.choices.get("versions", {})):
+                _complain(told)
+            if made:
+                _share_stages(made[0].run, plan)
+            code, outcome = _do_run(plan, open_progress(), until=until, force=force, again=again)
+            codes.append(code)
+            made += [outcome] if outcome else []
+            if code == STOPPED_EXIT:
+                break
+        done.append(made)
+        if STOPPED_EXIT in codes:
             break
-    _report_runs(done)
+    _report_runs([outcome for made in done for outcome in made])
+    if until == "evaluation":
+        _report_seeds(done)
     if unlabelled is not None and max(codes) == 0:
-        for outcome in done:
-            _write_next(outcome.run, unlabelled, label_next)
+        for made in done:
+            _write_next(made[0].run, unlabelled, label_next)
     raise typer.Exit(STOPPED_EXIT if STOPPED_EXIT in codes else max(codes))
+
+
+def _plan_seeds(plan: Plan, count: int) -> list[Plan]:
+    if count == 1:
+        return [plan]
+    from ftkit.batch.seeds import plan_seeds
+
+    return plan_seeds(plan, count)
+
+
+def _share_stages(made: Run, plan: Plan) -> None:
+    from ftkit.batch.seeds import share_stages
+
+    share_stages(made, plan)
+
+
+def _report_seeds(done: Sequence[Sequence[Outcome]]) -> None:
+    """Tell what the seeds of each recipe come to."""
+    for made in done:
+        if len(made) > 1:
+            from ftkit.comparison.compare import compare_runs
+
+            compared = compare_runs([outcome.run for outcome in made], seeds="together")
+            typer.echo(compared.describe_seeds(compared.entries[0]))
 
 
 def _check_pool(file: Path, until: str) -> None:
@@ -167,6 +207,78 @@ def _write_next(run: Run, file: Path, count: int) -> None:
         f"  to label   {target}: {len(table)} texts that the model is unsure of, unlike each other; fill in the "
         "column label, add them to the data, and run again"
     )
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where runs, or folders of runs, are.")] = RUNS,
+) -> None:
+    """List runs.
+
+    What they read, what they trained, what they score, and how far they are; the newest first.
+    """
+    from ftkit.batch.report import runs_table
+    from ftkit.comparison.finding import find_runs
+    from ftkit.console import print_table
+
+    if not folder.is_dir():
+        raise RunError(str(folder), expected="a folder of runs", found="none", remedy="Make one: ftkit run RECIPE.")
+    found = find_runs(folder)
+    if found:
+        print_table(runs_table(found))
+    else:
+        typer.echo(f"No runs in {folder}. Make one: ftkit run RECIPE.")
+
+
+@app.command()
+def compare(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="Runs, or folders of runs; none: the newest of runs/ and all like it."),
+    ] = None,
+    metric: Annotated[str, typer.Option(metavar="NAME", help="The score that decides; else the task's own.")] = "auto",
+    seeds: Annotated[
+        str, typer.Option(metavar="HOW", help="Seeds of one recipe: together as one entry, or apart.")
+    ] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON.")] = None,
+    changes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the texts that changed sides, as CSV.")
+    ] = None,
+    notebook: Annotated[bool, typer.Option("--notebook/--no-notebook", help="Execute the notebook too.")] = True,
+) -> None:
+    """Compare runs, and tell which is better, or that it can't be told.
+
+    A leaderboard with intervals, a paired test of each two on the same texts, and what differs in their recipes. Runs
+    of one recipe with several seeds are one entry. The notebook with the pictures is kept in runs/comparisons/.
+    """
+    if seeds not in ("auto", "together", "apart"):
+        raise RecipeError("--seeds", expected="auto, together or apart", found=repr(seeds))
+    from ftkit.batch.report import comparison_tables
+    from ftkit.comparison.compare import compare_runs
+    from ftkit.comparison.finding import choose_runs
+    from ftkit.console import print_table
+
+    chosen, left = choose_runs(names or ())
+    compared = compare_runs(chosen, metric=metric, seeds=seeds)
+    for table in comparison_tables(compared):
+        print_table(table)
+    for entry in compared.entries:
+        if len(entry.runs) > 1:
+            typer.echo(compared.describe_seeds(entry))
+    for note in (*compared.notes, *left):
+        _complain(note)
+    if json_file:
+        write_json(json_file, compared.to_json())
+    if changes:
+        from ftkit.comparison.changes import list_changes
+
+        found = list_changes(compared)
+        write_table(changes, found)
+        typer.echo(f"{plural(len(found), 'text')} changed sides: {changes}")
+    if notebook:
+        from ftkit.batch.notebook import execute_comparison
+
+        typer.echo(f"pictures: {execute_comparison(compared, seeds=seeds)}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ftkit.errors import RunError
 from ftkit.paths import FOLDER, work_folder
+from ftkit.recipe import STAGES
 from ftkit.resources import PACKAGE, notebooks_dir
 from ftkit.run import read_json, write_bytes, write_json
 
@@ -63,6 +64,8 @@ def lay_out_run(run_path: Path) -> dict[str, str]:
     folder = run_path / "notebooks"
     done = {}
     for source in sorted(notebooks_dir().glob("*.ipynb")):
+        if source.stem.partition("_")[2] not in STAGES:  # it is about several runs
+            continue
         done[source.name] = "unchanged" if (folder / source.name).exists() else "new"
         if done[source.name] == "new":
             write_bytes(folder / source.name, source.read_bytes())

@@ -135,6 +135,7 @@ def tiny_tokenizer(tiny_encoder_dir: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_encoder_dir)
 
 
+@pytest.hookimpl(optionalhook=True)  # also without xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run one process more than there are cores where kernels, browsers and programs are waited for."""
     return (os.cpu_count() or 1) + ("not slow" not in config.option.markexpr)

@@ -67,7 +67,7 @@ def refuse(*arguments: str) -> tuple[int, str]:
 # --- help ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "samples", "cache", "predict", "status", "control", "lab", "recipe"])
+@pytest.mark.parametrize("command", ["run", "samples", "cache", "predict", "status", "control", "lab", "recipe", "runs", "compare"])
 def test_help_names_every_command_and_each_has_help(command: str) -> None:
     assert command in call("--help")[1]
     code, out, _ = call(command, "--help")
@@ -604,3 +604,98 @@ def test_suspects_go_to_a_tool_and_its_answers_are_learned_from(here: Path, make
     assert "Train with them: ftkit run runs/reviews/recipe.toml" in out
     assert Run.open(run.path).recipe.data.corrections.endswith("corrections.csv")
     assert "0 suspects" in call("corrections", "reviews", "--to", "csv")[2]
+
+
+# --- several runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_runs(here: Path, make_run: Callable[..., Run]) -> tuple[Run, Run]:
+    """Two finished runs in runs/, which differ by one setting."""
+    made = tuple(
+        make_run("topics.tsv", name=f"runs/{tune}", head={"tune": tune}, training={"epochs": 1.0})
+        for tune in ("head", "full")
+    )
+    for run in made:
+        chain.make(run, "evaluation")
+    return made
+
+
+@pytest.mark.slow
+def test_runs_are_listed_with_their_scores_and_states(two_runs: tuple[Run, Run]) -> None:
+    Run.create(Path("runs/begun"), two_runs[0].recipe).set_status("inspection", StageStatus(state="failed"))
+    code, out, _ = call("runs")
+    assert code == 0
+    assert "test accuracy 0." in out
+    assert "inspection failed" in out
+    assert out.count(" done ") == 2
+    Path("empty").mkdir()
+    assert call("runs", "empty")[1] == "No runs in empty. Make one: ftkit run RECIPE.\n"
+    code, error = refuse("runs", "nowhere")
+    assert (code, "nowhere" in error) == (1, True)
+
+
+@pytest.mark.slow
+def test_runs_are_compared_in_words_files_and_a_notebook(two_runs: tuple[Run, Run], here: Path) -> None:
+    import nbformat
+
+    code, out, error = call("compare", "--json", "c.json", "--changes", "changed.csv")
+    assert code == 0, error
+    assert "head.tune='full'" in out
+    assert "would not show" in out or " than " in out
+    assert "Of a recipe with one run" in error
+    content = json.loads(Path("c.json").read_text())
+    assert {entry["name"] for entry in content["entries"]} == {"head", "full"}
+    assert Path("changed.csv").read_text().startswith("row,text,gold,right: ")
+    folder = here / "runs" / "comparisons" / "full-and-head"
+    assert f"pictures: {folder / '06_comparison.ipynb'}" in out
+    executed = nbformat.read(folder / "06_comparison.ipynb", as_version=4)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert {path.name for path in folder.iterdir()} == {
+        "06_comparison.ipynb",
+        "comparison.json",
+        "changes.csv",
+        "leaderboard.png",
+        "differences.png",
+    }
+    assert json.loads((folder / "comparison.json").read_text())["pairs"] == content["pairs"]
+
+
+@pytest.mark.slow
+def test_comparisons_that_make_no_sense_are_refused(two_runs: tuple[Run, Run]) -> None:
+    assert refuse("compare", "head", "nowhere")[0] == 1
+    assert "macro_f1" in refuse("compare", "head", "full", "--metric", "macro_f2")[1]
+    assert refuse("compare", "head")[0] == 2
+    assert "together or apart" in refuse("compare", "--seeds", "some")[1]
+
+
+def test_seeds_are_counted_up_from_those_of_the_recipe() -> None:
+    from ftkit.batch.planning import Plan
+    from ftkit.batch.seeds import plan_seeds
+
+    recipe = Recipe().replace({"training": {"seed": 20}})
+    plans = plan_seeds(Plan(recipe, Path("runs/mine")), 3)
+    assert [str(plan.run_dir) for plan in plans] == ["runs/mine-seed20", "runs/mine-seed21", "runs/mine-seed22"]
+    assert [(plan.recipe.training.seed, plan.recipe.head.seed) for plan in plans] == [(20, 13), (21, 14), (22, 15)]
+    assert len({plan.recipe.data.split_seed for plan in plans}) == 1
+    assert plan_seeds(plans[0], 1) == [plans[0]]
+
+
+@pytest.mark.slow
+def test_seeds_of_a_recipe_end_with_what_they_come_to(here: Path, tiny_encoder_dir: Path, cache: Path) -> None:
+    command = ["run", "--data", str(ROOT / "data/tiny/topics.tsv"), "-p", f"head.encoder={tiny_encoder_dir}"]
+    command += ["-p", "training.epochs=1", "-p", "inspection.encode=false", "--seeds", "2", "--run-dir", "runs/topics"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ftkit.cli", *command], capture_output=True, text=True, check=False, cwd=here
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("inspection: unchanged") == 1
+    assert done.stdout.count("preprocessing: unchanged") == 1
+    assert "topics, 2 seeds: " in done.stdout.splitlines()[-1]
+    first, second = (here / "runs" / f"topics-seed{seed}" for seed in (13, 14))
+    shared = Path("preprocessing") / "summary.json"
+    assert (first / shared).stat().st_ino == (second / shared).stat().st_ino
+    assert not chain.find_stale(Run.open(second))
+    assert sorted(path.name for path in (second / "notebooks").glob("*.ipynb"))[0] == "01_inspection.ipynb"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
     from papermill.exceptions import PapermillExecutionError
 
-__all__ = ["Worker", "check_parameters", "main", "name_cell"]
+__all__ = ["Worker", "check_parameters", "main", "name_cell", "run_notebook"]
 
 INTERRUPT_PATIENCE = 5.0  # seconds from an interrupt to the kill
 ORPHAN_PATIENCE = 120.0  # seconds a training without a parent has for its checkpoint
@@ -120,7 +120,7 @@ class Worker:
             self._tell(StageReport(stage=stage, state="running"))
             self._begin(left)
             self._begin = lambda left: None
-            failure = _execute(self.run, stage, self.notebooks / notebook_name(stage), target)
+            failure = _execute(self.notebooks / notebook_name(stage), target, _parameters(self.run, stage))
         except Exception as error:
             failure = ("", str(error) if isinstance(error, FtkitError) else f"{type(error).__name__}: {error}", False)
         seconds = round(time.monotonic() - begun, 3)
@@ -236,12 +236,28 @@ def _parameters(run: Run, stage: str) -> dict[str, Any]:
     return {"run_dir": str(run.path.resolve()), **fields}
 
 
-def _execute(run: Run, stage: str, source: Path, target: Path) -> tuple[str, str, bool] | None:
+def run_notebook(source: Path, target: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook that belongs to no stage.
+
+    Args:
+        source: the notebook.
+        target: where the executed one is put, whole.
+        parameters: of its parameters cell.
+
+    Raises:
+        RunError: it failed, or lacks a parameter.
+    """
+    failure = _execute(source, target, parameters)
+    if failure is not None:
+        cell, message, _ = failure
+        raise RunError(f"{target}, at {cell!r}", expected="a notebook that runs", found=message)
+
+
+def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> tuple[str, str, bool] | None:
     """Execute one notebook; return None, or the failing cell, the error, and whether it was an interrupt."""
     import nbformat
     from papermill.exceptions import PapermillExecutionError
 
-    parameters = _parameters(run, stage)
     check_parameters(source, list(parameters))
     partial = target.with_suffix(".partial.ipynb")
     try:

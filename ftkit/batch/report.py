@@ -13,24 +13,30 @@ from ftkit.batch.messages import notebook_name
 from ftkit.batch.pipeline import Outcome
 from ftkit.batch.progress import TrainingWatch
 from ftkit.console import add_row, open_table
+from ftkit.errors import shorten, show
 from ftkit.recipe import STAGES
 from ftkit.run import Run, read_json
 from ftkit.stages.chain import find_stale
 from ftkit.stages.findings import SEVERITIES, read_findings
-from ftkit.words import describe_duration, describe_number
+from ftkit.words import describe_duration, describe_number, describe_size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ftkit.comparison.types import Comparison
+
 __all__ = [
+    "comparison_tables",
     "describe_forced",
     "describe_next",
     "describe_outcome",
     "describe_status",
+    "runs_table",
     "score_table",
 ]
 
 SHOWN_METRICS = 3  # of each run; metrics.json has the task's own metric first
+SHOWN_SOURCE = 40  # characters
 BASELINES = {
     "majority": "majority",
     "untrained_head": "untrained head",
@@ -70,6 +76,64 @@ def _note(run: Run) -> str:
 def _read_verdict(run: Run) -> str:
     path = run.path / "evaluation" / "metrics.json"
     return str(read_json(path).get("verdict", "")) if path.is_file() else ""
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Return what runs there are: data, encoder, what is trained, the main score, when, and how far they are."""
+    table = open_table("run", "data", "encoder", "tune", "score", "interval", "last change", "state")
+    for run in runs:
+        name, score, interval, *_ = next(_score_rows(run))
+        done = bool(score)
+        changed = time.time() - (run.path / "status.json").stat().st_mtime
+        add_row(
+            table,
+            run.name,
+            shorten(run.recipe.data.source, SHOWN_SOURCE),
+            shorten(run.recipe.head.encoder, SHOWN_SOURCE),
+            run.recipe.head.tune,
+            f"{name} {score}" if done else "",
+            interval if done else "",
+            f"{describe_duration(max(0.0, changed), rough=True)} ago",
+            _describe_state(run),
+        )
+    return table
+
+
+def _describe_state(run: Run) -> str:
+    """Return how far a run is: done, or where it stands."""
+    status = run.status()
+    if cut := status["training"].cut:
+        return f"training stopped by hand at {cut}"
+    ended = [stage for stage in STAGES if status[stage].state not in ("done", "pending")]
+    if ended:
+        return f"{ended[-1]} {status[ended[-1]].state}"
+    if status["evaluation"].state == "done":
+        return "stale" if "evaluation" in find_stale(run) else "done"
+    done = [stage for stage in STAGES if status[stage].state == "done"]
+    return f"until {done[-1]}" if done else "not begun"
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Return the leaderboard, and the verdicts in words."""
+    table = open_table("entry", "runs", comparison.metric, "interval", "training", "memory", "trained", "what differs")
+    table.title, table.title_justify = f"{comparison.split}, {comparison.examples:,} {comparison.noun}", "left"
+    for entry in comparison.entries:
+        differs = ", ".join(f"{name}={show(value)}" for name, value in entry.differs.items())
+        add_row(
+            table,
+            entry.name,
+            str(len(entry.runs)),
+            f"{entry.value:.4f}",
+            f"{entry.low:.4f} to {entry.high:.4f}",
+            describe_duration(entry.seconds),
+            describe_size(entry.peak_memory_bytes),
+            f"{entry.trained:,}",
+            "; ".join([differs, *entry.notes] if differs else entry.notes),
+        )
+    said = open_table("verdict")
+    for sentence in comparison.sentences():
+        add_row(said, sentence)
+    return [table, said] if comparison.pairs else [table]
 
 
 def describe_outcome(outcome: Outcome) -> str:

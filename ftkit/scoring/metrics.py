@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -11,10 +12,17 @@ import numpy.typing as npt
 from ftkit.errors import DataError, RecipeError, nearest, show
 from ftkit.scoring.counting import Counts
 from ftkit.scoring.intervals import Interval, percentile_interval, wilson_interval
-from ftkit.scoring.regression import REGRESSION_METRICS, regression_samples, regression_values
+from ftkit.scoring.regression import (
+    REGRESSION_METRICS,
+    exchanged_values,
+    regression_samples,
+    regression_values,
+    weighted_values,
+)
 from ftkit.scoring.scores import Resampling, Scores, check_sizes, score_counts
 from ftkit.scoring.spans import entity_spans
-from ftkit.scoring.tagging import is_bio, score_tagging
+from ftkit.scoring.tagging import is_bio, score_tagging, tally_tags
+from ftkit.scoring.tallies import NumberTally, SumTally
 
 __all__ = [
     "Interval",
@@ -22,12 +30,17 @@ __all__ = [
     "choose_metric",
     "entity_spans",
     "higher_is_better",
+    "metric_bounds",
     "metric_names",
     "primary_metric",
     "score_multi_label",
     "score_regression",
     "score_single_label",
     "score_tagging",
+    "tally_multi_label",
+    "tally_numbers",
+    "tally_single_label",
+    "tally_tags",
 ]
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -90,6 +103,17 @@ def higher_is_better(name: str) -> bool:
     False
     """
     return name not in LOWER_IS_BETTER
+
+
+def metric_bounds(name: str) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can have.
+
+    >>> metric_bounds("entity_f1"), metric_bounds("mae"), metric_bounds("pearson")
+    ((0.0, 1.0), (0.0, inf), (-1.0, 1.0))
+    """
+    if name in LOWER_IS_BETTER:
+        return 0.0, math.inf
+    return {"r2": -math.inf, "mcc": -1.0, "pearson": -1.0, "spearman": -1.0}.get(name, 0.0), 1.0
 
 
 def score_single_label(
@@ -171,13 +195,11 @@ def score_multi_label(
     Raises:
         DataError: there is nothing to score, or the shapes differ.
     """
-    from scipy.sparse import csr_array
-
     truth, guess = np.asarray(gold, dtype=bool), np.asarray(predicted, dtype=bool)
     check_sizes(truth, guess)
     resampling = Resampling(confidence=confidence, resamples=resamples, seed=seed, groups=groups)
     metrics, per_label = score_counts(
-        csr_array(np.hstack([truth & guess, guess, truth]), dtype=np.float64),
+        _label_counts(truth, guess),
         _evaluate_multi_label,
         multiplicity=np.ones(len(truth), dtype=np.int64),
         labels=labels,
@@ -225,6 +247,56 @@ def score_regression(
     return Scores(metrics=metrics, per_label=[], confusion=None, confusion_labels=(), examples=len(truth))
 
 
+def tally_single_label(
+    gold: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]
+) -> SumTally:
+    """Return what each example adds to the scores of `score_single_label`.
+
+    Args:
+        gold: (N,) label ids.
+        predicted: (N,) label ids.
+        labels: (C,) names.
+    """
+    return SumTally(
+        statistics=_cell_counts(gold, predicted, len(labels)),
+        evaluate=_evaluate_single_label,
+        right=gold == predicted,
+        proportions=("accuracy", "micro_f1"),
+    )
+
+
+def tally_multi_label(gold: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], labels: Sequence[str]) -> SumTally:
+    """Return what each example adds to the scores of `score_multi_label`.
+
+    Args:
+        gold: (N, C) true where the text has the label.
+        predicted: (N, C) the same, predicted.
+        labels: (C,) names.
+    """
+    del labels
+    return SumTally(
+        statistics=_label_counts(gold, predicted),
+        evaluate=_evaluate_multi_label,
+        right=(gold == predicted).all(axis=1),
+        proportions=("subset_accuracy",),
+    )
+
+
+def tally_numbers(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> NumberTally:
+    """Return the numbers of `score_regression`, to be scored on any resample.
+
+    Args:
+        gold: (N,) numbers.
+        predicted: (N,) numbers.
+    """
+    truth, guess = (np.ravel(np.asarray(values, dtype=np.float64)) for values in (gold, predicted))
+    return NumberTally(gold=truth, predicted=guess, resample=_evaluate_numbers, evaluate=exchanged_values)
+
+
+def _evaluate_numbers(gold: Array, predicted: Array, weights: Array) -> dict[str, Array]:
+    return dict(zip(REGRESSION_METRICS, weighted_values(gold, predicted, weights).T, strict=True))
+
+
 def _evaluate_single_label(sums: Array) -> dict[str, Array]:
     counts = Counts.from_sums(sums)
     return {
@@ -250,6 +322,13 @@ def _cell_counts(rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], size
     where = np.concatenate([cell[hits], cell, cell])
     what = np.concatenate([rows[hits], size + columns, 2 * size + rows])
     return csr_array((np.ones(len(where)), (where, what)), shape=(len(rows), 3 * size))
+
+
+def _label_counts(gold: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]) -> Any:
+    """Return (N, 3C): what each text adds to hits, predictions and gold of each label."""
+    from scipy.sparse import csr_array
+
+    return csr_array(np.hstack([gold & predicted, predicted, gold]), dtype=np.float64)
 
 
 def _proportion(value: float, items: int, resampling: Resampling) -> Interval:

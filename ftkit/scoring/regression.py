@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ftkit.scoring.counting import divide
 from ftkit.scoring.intervals import resample_weights
 
-__all__ = ["REGRESSION_METRICS", "regression_samples", "regression_values"]
+__all__ = ["REGRESSION_METRICS", "exchanged_values", "regression_samples", "regression_values", "weighted_values"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def regression_values(gold: Array, predicted: Array) -> Array:
         gold: (N,) numbers.
         predicted: (N,) numbers.
     """
-    scores: Array = _evaluate(gold, predicted, np.ones((1, len(gold))))[0]
+    scores: Array = weighted_values(gold, predicted, np.ones((1, len(gold))))[0]
     return scores
 
 
@@ -38,11 +38,35 @@ def regression_samples(
     """Return (R, 5) the scores of R resamples of the examples, or of whole groups, ordered as REGRESSION_METRICS."""
     one_each = np.ones(len(gold), dtype=np.int64)
     chunks = resample_weights(one_each, resamples=resamples, seed=seed, groups=groups)
-    return np.concatenate([_evaluate(gold, predicted, weights) for weights in chunks])
+    return np.concatenate([weighted_values(gold, predicted, weights) for weights in chunks])
 
 
-def _evaluate(gold: Array, predicted: Array, weights: Array) -> Array:
-    """Score weighted data sets: (N,), (N,), (R, N) to (R, 5)."""
+def exchanged_values(metric: str, gold: Array, predictions: Array) -> Array:
+    """Return (R,) one score of R systems.
+
+    Args:
+        metric: one of REGRESSION_METRICS.
+        gold: (N,) numbers.
+        predictions: (R, N) what each says.
+    """
+    from scipy.stats import rankdata
+
+    if metric in ("pearson", "spearman"):
+        ranked = metric == "spearman"
+        x, y = (rankdata(values, axis=-1) if ranked else values for values in (predictions, gold))
+        centred, truth = x - x.mean(axis=1, keepdims=True), _standardise(y)
+        spread = np.sqrt(np.einsum("rn,rn->r", centred, centred) / len(gold))
+        constant = spread <= NOISE * np.maximum(1.0, np.abs(x).max(axis=1))
+        return np.clip(divide(centred @ truth / len(gold), np.where(constant, 0.0, spread)), -1.0, 1.0)
+    error = predictions - gold
+    if metric == "mae":
+        return np.asarray(np.abs(error).mean(axis=1))
+    mse = np.einsum("rn,rn->r", error, error) / len(gold)
+    return np.sqrt(mse) if metric == "rmse" else _r2(gold, mse, np.ones((1, len(gold))))
+
+
+def weighted_values(gold: Array, predicted: Array, weights: Array) -> Array:
+    """Score weighted data sets: (N,), (N,), (R, N) to (R, 5), ordered as REGRESSION_METRICS."""
     x, y = _standardise(predicted), _standardise(gold)
     pearson = _correlation(_moments(x, y, weights), NOISE)
     ranked = _weighted_ranks(predicted, weights), _weighted_ranks(gold, weights)

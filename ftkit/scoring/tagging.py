@@ -13,8 +13,9 @@ from ftkit.errors import DataError
 from ftkit.scoring.counting import Counts, divide
 from ftkit.scoring.scores import Resampling, Scores, score_counts
 from ftkit.scoring.spans import entity_spans, entity_type
+from ftkit.scoring.tallies import SumTally
 
-__all__ = ["MAX_CONFUSION_TAGS", "is_bio", "score_tagging", "word_tags"]
+__all__ = ["MAX_CONFUSION_TAGS", "is_bio", "score_tagging", "tally_tags", "word_tags"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Tags: TypeAlias = Sequence[str]
@@ -79,8 +80,7 @@ def score_tagging(
     _check_sentences(gold, predicted)
     words = Counter(word for pair in zip(gold, predicted, strict=True) for word in zip(*pair, strict=True))
     tags = _known_and_found(labels, (tag for word in words for tag in word))
-    entities = is_bio(tag_scheme)
-    names = list(dict.fromkeys(kind for tag in tags if (kind := entity_type(tag)))) if entities else tags
+    entities, names = _name_columns(tags, (), tag_scheme)
     metrics, per_label = score_counts(
         _sentence_sums(gold, predicted, names, entities=entities),
         _evaluate_entities if entities else _evaluate_tags,
@@ -95,6 +95,27 @@ def score_tagging(
         confusion=_confusion(words, tags) if small else None,
         confusion_labels=tuple(tags) if small else (),
         examples=len(gold),
+    )
+
+
+def tally_tags(gold: Sequence[Tags], predicted: Sequence[Tags], labels: Sequence[str], tag_scheme: str) -> SumTally:
+    """Return what each sentence adds to the scores of `score_tagging`; right is one whose tags are all right.
+
+    Args:
+        gold: the tags of each sentence.
+        predicted: the tags of each sentence.
+        labels: the known tags; unknown ones that gold has are scored too.
+        tag_scheme: `BIO` scores entities, anything else single tags.
+
+    Raises:
+        DataError: as `score_tagging`.
+    """
+    _check_sentences(gold, predicted)
+    entities, names = _name_columns(labels, (tag for tags in (*gold, *predicted) for tag in tags), tag_scheme)
+    return SumTally(
+        statistics=_sentence_sums(gold, predicted, names, entities=entities),
+        evaluate=_evaluate_entities if entities else _evaluate_tags,
+        right=np.array([list(truth) == list(guess) for truth, guess in zip(gold, predicted, strict=True)]),
     )
 
 
@@ -124,6 +145,12 @@ def _check_sentences(gold: Sequence[Tags], predicted: Sequence[Tags]) -> None:
             raise DataError(f"predictions, sentence {row}", expected=f"{len(truth)} tags", found=str(len(guess)))
     if not any(map(len, gold)):
         raise DataError("scores", expected="at least one word", found="none", remedy="Score a split with examples.")
+
+
+def _name_columns(labels: Sequence[str], found: Iterable[str], tag_scheme: str) -> tuple[bool, list[str]]:
+    """Return whether entities are scored, and what is: their types, or the tags."""
+    tags, entities = _known_and_found(labels, found), is_bio(tag_scheme)
+    return entities, list(dict.fromkeys(kind for tag in tags if (kind := entity_type(tag)))) if entities else tags
 
 
 def _known_and_found(labels: Sequence[str], found: Iterable[str]) -> list[str]:

@@ -26,7 +26,9 @@ def work(run: Run, monkeypatch: pytest.MonkeyPatch, *, current: set[str]) -> tup
     """Return exit code, last state of each stage, and the stages that were executed."""
     executed: list[str] = []
 
-    def pretend(run: Run, stage: str, source: Path, target: Path) -> None:
+    def pretend(source: Path, target: Path, parameters: dict[str, object]) -> None:
+        stage = source.stem.partition("_")[2]
+        assert parameters["run_dir"] == str(run.path)
         executed.append(stage)
         target.write_text("")
         run.set_status(stage, StageStatus(state="done"))

@@ -13,10 +13,12 @@ from IPython.core.inputtransformer2 import TransformerManager
 from papermill.inspection import inspect_notebook
 
 from ftkit.batch.messages import NOTEBOOK_SECTIONS, notebook_name
+from ftkit.batch.notebook import COMPARISON
 from ftkit.recipe import SECTIONS, STAGES, Setting, describe_settings
 from ftkit.resources import notebooks_dir
 
 NOTEBOOKS = [notebook_name(stage) for stage in STAGES]
+ALL = [*NOTEBOOKS, COMPARISON]
 MOST_LINES = 12
 LONG_CHOICES = 8  # more are not listed in a comment
 FORBIDDEN = (
@@ -36,7 +38,7 @@ FORBIDDEN = (
     ast.DictComp,
     ast.GeneratorExp,
 )
-NEXT = dict(zip(NOTEBOOKS, [*NOTEBOOKS[1:], NOTEBOOKS[0]], strict=True))  # after the last one, another round
+NEXT = dict(zip(ALL, [*ALL[1:], ALL[0]], strict=True))  # after the last one, another round
 
 
 def read(name: str) -> Any:
@@ -61,11 +63,12 @@ def settings_of(name: str) -> list[Setting]:
     return sorted(declared, key=lambda item: not item.basic)  # first the few that matter
 
 
-notebooks = pytest.mark.parametrize("name", NOTEBOOKS)
+notebooks = pytest.mark.parametrize("name", ALL)
+stages = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
-def test_there_is_one_notebook_for_each_stage_and_no_paired_script():
-    assert sorted(path.name for path in notebooks_dir().glob("*.ipynb") if path.name[:2] <= "05") == NOTEBOOKS
+def test_there_is_one_notebook_for_each_stage_one_for_several_runs_and_no_paired_script():
+    assert sorted(path.name for path in notebooks_dir().glob("*.ipynb")) == ALL
     assert not list(notebooks_dir().glob("*.py"))
 
 
@@ -87,7 +90,7 @@ def test_it_is_committed_without_outputs_counts_and_widget_state(name):
 
 
 def test_nothing_is_left_to_strip():
-    paths = [str(notebooks_dir() / name) for name in NOTEBOOKS]
+    paths = [str(notebooks_dir() / name) for name in ALL]
     verify = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", *paths]
     assert subprocess.run(verify, check=False).returncode == 0
 
@@ -99,7 +102,7 @@ def test_cell_ids_are_names_and_each_is_used_once(name):
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", item) for item in ids)
 
 
-@notebooks
+@stages
 def test_papermill_sees_just_the_run_folder_and_the_settings_the_basic_ones_first(name, caplog):
     found = inspect_notebook(str(notebooks_dir() / name))
     assert not caplog.records
@@ -109,7 +112,7 @@ def test_papermill_sees_just_the_run_folder_and_the_settings_the_basic_ones_firs
     assert [type(default) for *_, default in seen] == [type(default) for *_, default in expected]
 
 
-@notebooks
+@stages
 def test_the_parameters_cell_holds_one_line_each_and_says_what_it_means(name):
     tagged = [cell for cell in code_cells(name) if is_parameters(cell)]
     assert len(tagged) == 1
@@ -122,7 +125,7 @@ def test_the_parameters_cell_holds_one_line_each_and_says_what_it_means(name):
         assert len(line) <= 120
 
 
-@notebooks
+@stages
 def test_the_parameters_cell_names_what_can_be_chosen(name):
     help_by_name = {item["name"]: item["help"] for item in inspect_notebook(str(notebooks_dir() / name)).values()}
     for item in settings_of(name):
@@ -193,7 +196,7 @@ def test_it_begins_with_what_it_reads_and_writes_and_ends_with_the_next_notebook
     assert f"`{NEXT[name]}`" in cells[-1].source
 
 
-@notebooks
+@stages
 def test_every_picture_is_kept_as_a_png_in_the_folder_of_the_stage(name):
     stage = STAGES[NOTEBOOKS.index(name)]
     for cell in code_cells(name):
@@ -202,13 +205,26 @@ def test_every_picture_is_kept_as_a_png_in_the_folder_of_the_stage(name):
             assert '.png", ' in shown
 
 
-@notebooks
+@stages
 def test_it_opens_the_run_with_its_own_sections_and_makes_its_own_stage(name):
     stage = STAGES[NOTEBOOKS.index(name)]
     source = "\n".join(cell.source for cell in code_cells(name))
     assert f'open_run(run_dir, "{" ".join(NOTEBOOK_SECTIONS[stage])}", globals())' in source
     made = "training.start(run)" if stage == "training" else f'chain.make(run, "{stage}")'
     assert made in source
+
+
+def test_the_parameters_of_a_comparison_are_one_line_each_and_their_pictures_lie_beside_it():
+    tagged = [cell for cell in code_cells(COMPARISON) if is_parameters(cell)]
+    lines = [line for line in tagged[0].source.splitlines() if line and line != "# seldom changed"]
+    assert [line.partition(":")[0] for line in lines] == list(inspect_notebook(str(notebooks_dir() / COMPARISON)))
+    for line in lines:
+        assert re.fullmatch(r"\w+: (str|int|float|bool) = [^=#|]+?  # [^=]+", line), line
+        assert len(line) <= 120
+    for cell in code_cells(COMPARISON):
+        for shown in re.findall(r"plots\.show\(.*", cell.source):
+            assert 'home / "' in shown
+            assert '.png", ' in shown
 
 
 def test_the_training_is_shown_and_awaited_in_one_cell():

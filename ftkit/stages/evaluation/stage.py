@@ -14,7 +14,7 @@ from ftkit.errors import DataError
 from ftkit.frozen.states import reading_states
 from ftkit.model.inference import Chunk, read_column
 from ftkit.model.losses import build_loss
-from ftkit.model.scoring import THRESHOLD, Predictions, predict_split, score_predictions
+from ftkit.model.scoring import THRESHOLD, Predictions, number_groups, predict_split, score_predictions
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
 from ftkit.scoring.tagging import word_tags
@@ -149,11 +149,16 @@ def majority_predictions(splits: Splits, split: str) -> Predictions:
 
 
 class PredictionWriter:
-    """Streams predictions into evaluation/predictions.parquet: row, gold, predicted, probabilities."""
+    """Streams predictions into evaluation/predictions.parquet.
+
+    Columns: row, text (of pairs both, of tagging the words apart by blanks), group (a number from 0) where examples
+    belong to some, gold, predicted, probabilities.
+    """
 
     def __init__(self, folder: Any, encoded: Encoded, split: str) -> None:
         self.path, self.temporary = folder / "predictions.parquet", folder / ".predictions.tmp"
         self.splits, self.data = encoded.splits, encoded.splits.datasets[split]
+        self.groups = number_groups(self.data["group"]) if "group" in self.data.column_names else None
         self.writer: Any = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -162,10 +167,14 @@ class PredictionWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows = self.data.select(range(int(chunk.texts[0]), int(chunk.texts[-1]) + 1))
-        table = pa.table(self._columns(chunk, rows))
+        first, last = int(chunk.texts[0]), int(chunk.texts[-1])
+        rows = self.data.select(range(first, last + 1))
+        columns = self._columns(chunk, rows)
+        if self.groups is not None:
+            columns["group"] = self.groups[first : last + 1]
+        table = pa.table(columns)
         if self.writer is None:
-            self.writer = pq.ParquetWriter(self.temporary, table.schema)
+            self.writer = pq.ParquetWriter(self.temporary, table.schema, compression="zstd")
         self.writer.write_table(table)
 
     def close(self) -> None:
@@ -175,7 +184,7 @@ class PredictionWriter:
             self.temporary.replace(self.path)
 
     def _columns(self, chunk: Chunk, rows: Rows) -> dict[str, Any]:
-        columns: dict[str, Any] = {"row": rows["row"]}
+        columns: dict[str, Any] = {"row": rows["row"], "text": [join_texts(rows[at]) for at in range(len(rows))]}
         labels = self.splits.labels
         if self.splits.task == "token-classification":
             assert chunk.tags is not None

@@ -1,0 +1,33 @@
+"""The notebook that is about several runs, executed headless beside them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from ftkit.batch.execute import run_notebook
+from ftkit.comparison.saving import comparison_folder
+from ftkit.comparison.types import Comparison
+from ftkit.resources import notebooks_dir
+
+__all__ = ["COMPARISON", "execute_comparison"]
+
+COMPARISON = "06_comparison.ipynb"
+
+
+def execute_comparison(comparison: Comparison, *, seeds: str = "auto") -> Path:
+    """Execute the notebook that compares runs, and return where it lies.
+
+    Args:
+        comparison: whose runs and metric are taken.
+        seeds: as for `compare_runs`.
+
+    Raises:
+        RunError: the notebook failed, or lacks a parameter.
+    """
+    folder = comparison_folder(comparison)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [str(comparison.outcomes[run].run.path.resolve()) for entry in comparison.entries for run in entry.runs]
+    parameters = {"runs": shlex.join(paths), "metric": comparison.metric, "seeds": seeds, "folder": str(folder)}
+    run_notebook(notebooks_dir() / COMPARISON, folder / COMPARISON, parameters)
+    return folder / COMPARISON

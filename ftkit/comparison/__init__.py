@@ -1,0 +1,1 @@
+"""Runs beside each other: what differs in their recipes, their scores, and which is better, if any."""
