@@ -67,7 +67,9 @@ def refuse(*arguments: str) -> tuple[int, str]:
 # --- help ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "samples", "cache", "predict", "status", "control", "lab", "recipe", "runs", "compare"])
+@pytest.mark.parametrize(
+    "command", ["run", "samples", "cache", "predict", "status", "control", "lab", "recipe", "runs", "compare"]
+)
 def test_help_names_every_command_and_each_has_help(command: str) -> None:
     assert command in call("--help")[1]
     code, out, _ = call(command, "--help")
