@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from statistics import stdev
 from typing import Any
 
+from ftkit.scoring.paired import describe_amount
 from ftkit.stages.evaluation.outcomes import Outcomes
 from ftkit.words import plural
 
 __all__ = ["Comparison", "Entry", "Pair"]
 
 FEW_PAIRS = 10  # that are all told in words; of more, those with the best
-POINTS = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +161,8 @@ class Comparison:
         )
 
     def amount(self, value: float, *, unit: bool = True) -> str:
-        """Return a difference as people say it: of shares in points, of other scores as it is."""
-        if self.metric in ("mae", "rmse"):
-            return f"{value:.4g}"
-        return f"{POINTS * value:.1f}" + (" points" if unit else "")
+        """Return a difference as people say it; see `describe_amount`."""
+        return describe_amount(self.metric, value, unit=unit)
 
     @property
     def noun(self) -> str:

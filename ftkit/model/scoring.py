@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from ftkit.model.columns import Rows
 
-__all__ = ["THRESHOLD", "Predictions", "mark_labels", "number_groups", "predict_split", "score_predictions"]
+__all__ = [
+    "THRESHOLD",
+    "Predictions",
+    "mark_labels",
+    "name_predictions",
+    "number_groups",
+    "predict_split",
+    "score_predictions",
+]
 
 THRESHOLD = 0.5  # a label with at least this probability is predicted, with many labels
 
@@ -105,6 +113,23 @@ def score_predictions(predictions: Predictions, data: Dataset, splits: Splits, *
     if splits.problem_type == "multi_label":
         return score_multi_label(mark_labels(data["label"], len(splits.labels)), predicted, splits.labels, **resampling)
     return score_single_label(read_column(data, "label"), predicted, splits.labels, **resampling)
+
+
+def name_predictions(predictions: Predictions, splits: Splits) -> list[Any]:
+    """Return predictions as people read them: a label, a list of labels or tags, or a number for each text.
+
+    Args:
+        predictions: of N texts.
+        splits: problem type and labels.
+    """
+    predicted, labels = predictions.predicted, splits.labels
+    if splits.task == "token-classification":
+        return [list(tags) for tags in predicted]
+    if splits.problem_type == "regression":
+        return [float(number) for number in predicted]
+    if splits.problem_type == "multi_label":
+        return [[labels[at] for at in np.flatnonzero(marks)] for marks in predicted]
+    return [labels[at] for at in predicted]
 
 
 def number_groups(names: Sequence[str | None]) -> npt.NDArray[np.int64]:

@@ -15,12 +15,13 @@ from ftkit.scoring.intervals import CHUNK_ELEMENTS, Interval, percentile_interva
 from ftkit.scoring.metrics import metric_bounds
 from ftkit.scoring.tallies import Tally
 
-__all__ = ["Difference", "Panel", "correct_holm", "judge"]
+__all__ = ["Difference", "Panel", "correct_holm", "describe_amount", "judge", "mcnemar_exact"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 EXCHANGES = 10_000  # random ones of a test; where there are no more, all of them
+POINTS = 100.0
 ROUNDING = 1e-12
 
 
@@ -202,6 +203,17 @@ class Panel:
                 least, differences = differences[0] - ROUNDING, differences[1:] if not every else differences
             seen, total = seen + int((differences >= least).sum()), total + len(differences)
         return seen / total if every else (seen + 1) / (total + 1)
+
+
+def describe_amount(metric: str, value: float, *, unit: bool = True) -> str:
+    """Return a difference of scores as people say it: of shares in points, of others as it is.
+
+    >>> describe_amount("accuracy", 0.0131), describe_amount("rmse", 0.25)
+    ('1.3 points', '0.25')
+    """
+    if metric_bounds(metric) != (0.0, 1.0):
+        return f"{value:.4g}"
+    return f"{POINTS * value:.1f}" + (" points" if unit else "")
 
 
 def mcnemar_exact(first: int, second: int) -> float:

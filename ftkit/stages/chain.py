@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # Raised where a stage leaves something else of the same data and settings: what was made before is then stale.
-VERSIONS = {"inspection": 2, "preprocessing": 1, "head": 1, "training": 1, "evaluation": 2}
+VERSIONS = {"inspection": 3, "preprocessing": 1, "head": 1, "training": 1, "evaluation": 2}
 UPSTREAM = {
     "inspection": (),
     "preprocessing": (),

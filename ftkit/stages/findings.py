@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "ANSWERS",
+    "ANSWERS_FILE",
     "BASELINES",
     "COLUMNS",
     "CURVE",
@@ -24,6 +26,7 @@ __all__ = [
     "Finding",
     "find_baselines",
     "find_blockers",
+    "load_answers",
     "load_baselines",
     "make_finding",
     "read_findings",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 SEVERITIES = ("blocker", "warning", "note")
+ANSWERS_FILE = "baselines.parquet"
 MOST_ROWS = 100  # rows named in a finding
 SUSPECTS = ("split", "row", "given", "suggested", "score")  # columns of the labels that are likely wrong
 BASELINES = (  # columns of the scores to be beaten
@@ -43,6 +47,7 @@ BASELINES = (  # columns of the scores to be beaten
     "high",
     "examples",
 )
+ANSWERS = ("baseline", "split", "row", "predicted")  # columns of what the baselines say of each example
 CURVE = ("examples", "measured", "metric", "value", "low", "high")  # columns of what more labels would bring
 COLUMNS = ("severity", "check", "split", "value", "bound", "bound_from", "rows", "detail", "remedy")
 
@@ -155,6 +160,18 @@ def find_baselines(folder: Path) -> Path:
     """Return the baselines that an inspection wrote; older runs have `floors.csv` with a column `floor`."""
     path, older = folder / "baselines.csv", folder / "floors.csv"
     return older if older.is_file() and not path.is_file() else path
+
+
+def load_answers(folder: Path) -> pd.DataFrame:
+    """Read what the baselines of an inspection say of each example, columns `ANSWERS`; empty in older runs.
+
+    Args:
+        folder: of the inspection.
+    """
+    import pandas as pd
+
+    path = folder / ANSWERS_FILE
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(ANSWERS))
 
 
 def load_baselines(folder: Path, **options: Any) -> pd.DataFrame:

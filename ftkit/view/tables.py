@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import shorten
-from ftkit.stages.evaluation.verdict import BASELINE_NAMES, name_baseline
+from ftkit.stages.evaluation.verdict import BASELINE_NAMES, describe_beaten, name_baseline
 from ftkit.view import markup
 from ftkit.view.style import clean
 
@@ -52,6 +52,7 @@ NARROWEST = 40  # to which a column of long texts is cut at most
 IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
 COUNTED = {"row": "row (from 0)", "rows": "rows (from 0)"}  # lines of a file are counted from 1, its data rows are not
 SMALLEST = 5e-4  # what four digits behind the point would show as next to nothing
+NO_LINEAR = "There is no linear model to compare with: the inspection makes them."
 NO_SUSPECTS = "No label is suspect, or the probes could not tell (see the findings): there is nothing to review."
 
 
@@ -338,29 +339,12 @@ def scores_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def verdict_notice(metrics: Mapping[str, Any]) -> Table:
-    """Return a sentence: whether the model beats the linear models of the inspection, and if not, what to change."""
-    if metrics.get("verdict"):
-        return Table([], metrics["verdict"])
-    name, own = next(iter(metrics["metrics"].items()))
-    clearly: list[str] = []
-    hardly: list[str] = []
-    for baseline, said in BASELINE_NAMES.items():
-        score = (metrics.get("baselines") or {}).get(baseline, {}).get(name)
-        if score:
-            apart = max(own["low"], score["low"]) > min(own["high"], score["high"])
-            (clearly if apart else hardly).append(f"{said} ({score['value']:.4f})")
-    parts = [f"It clearly beats {' and '.join(clearly)}."] if clearly else []
-    parts += (
-        [f"It is better than {' and '.join(hardly)}, by less than this split can tell for sure: the intervals overlap."]
-        if hardly
-        else []
-    )
-    return Table(
-        [],
-        " ".join([f"{name} {own['value']:.4f}.", *parts])
-        if parts
-        else "There is no linear model to compare with: the inspection makes them.",
-    )
+    """Return whether the model beats the linear models of the inspection, and if not, what to change."""
+    told = [metrics.get("verdict", ""), describe_beaten(metrics)]
+    said = " ".join(sentence for sentence in told if sentence)
+    known = any(name in BASELINE_NAMES for name in metrics.get("baselines") or {})
+    nothing = "The table above says how far it is from the linear models." if known else NO_LINEAR
+    return Table([], said or nothing)
 
 
 def errors_table(errors: pd.DataFrame, *, most: int = 15) -> Table:

@@ -12,7 +12,8 @@ from ftkit.recipe import Recipe
 from ftkit.run import Run, write_json
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import chain
-from ftkit.stages.evaluation.verdict import describe_verdict, read_baselines
+from ftkit.stages.evaluation.verdict import describe_beaten, describe_verdict, read_baselines
+from ftkit.stages.findings import load_answers
 from ftkit.view import tables
 
 SUMMARY = {"steps": 63, "epochs": 3.0, "learning_rate": 5e-5, "status": "done", "reason": ""}
@@ -97,18 +98,54 @@ def test_baselines_of_the_inspection_stand_among_the_baselines_and_the_verdict_i
     assert "frozen encoder and a linear model" in tables.scores_table(scored.metrics).to_text()
 
 
-def test_what_it_beats_by_less_than_the_split_can_tell_is_said_apart() -> None:
-    baselines = {
-        "words_linear": {"accuracy": {"value": 0.97, "low": 0.96, "high": 0.975}},
-        "frozen_linear": {"accuracy": {"value": 0.9, "low": 0.89, "high": 0.91}},
-    }
-    metrics = {"metrics": {"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}, "baselines": baselines}
+def with_difference(metrics: dict[str, Any], verdict: str, **changed: Any) -> dict[str, Any]:
+    found = {"value": 0.01, "low": 0.004, "high": 0.022, "verdict": verdict, "detectable": 0.009, "examples": 2189}
+    metrics["baselines"]["frozen_linear"]["difference"] = {**found, **changed}
+    return metrics
 
+
+def test_what_the_split_can_not_tell_is_said_with_what_would_show() -> None:
+    metrics = with_difference(make_metrics(0.94, 0.93), "can't tell", low=-0.01)
+
+    said = describe_verdict(metrics, SUMMARY, Recipe())
+
+    assert said.startswith("It can't be told whether this model beats what costs next to nothing: accuracy 0.9400, ")
+    assert "with 2,189 examples a difference below 0.9 points would not show. Try " in said
+    assert "not told apart from frozen encoder and a linear model (0.9300)" in describe_beaten(metrics)
+
+
+def test_what_is_beaten_is_said_with_by_how_much() -> None:
+    metrics = with_difference(make_metrics(0.94, 0.93), "better")
+
+    assert describe_verdict(metrics, SUMMARY, Recipe()) == ""
     assert tables.verdict_notice(metrics).to_text() == (
-        "accuracy 0.9800. It clearly beats frozen encoder and a linear model (0.9000). It is better than words and a "
-        "linear model (0.9700), by less than this split can tell for sure: the intervals overlap."
+        "accuracy 0.9400: better than frozen encoder and a linear model (0.9300) by 1.0 points (0.4 to 2.2)."
     )
     assert "no linear model" in tables.verdict_notice({**metrics, "baselines": {}}).to_text()
+    worse = with_difference(make_metrics(0.9, 0.93), "worse")
+    assert "doesn't beat what costs next to nothing and is worse: " in describe_verdict(worse, SUMMARY, Recipe())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["topics.tsv", "multi.jsonl", "ratings.csv", "entities.conll"])
+def test_a_model_is_compared_with_the_linear_ones_on_the_examples_that_both_answered(
+    make_run: Callable[..., Run], source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.stages.inspection.suspects.FEWEST", 2)
+    run = make_run(source)
+    chain.make(run, "inspection")
+    answers = load_answers(run.path / "inspection")
+    assert set(answers["baseline"]) == {"words_linear", "frozen_linear"}
+
+    scored = chain.make(run, "evaluation")
+
+    for name in ("words_linear", "frozen_linear"):
+        found = scored.metrics["baselines"][name]
+        difference = found["difference"]
+        own, other = scored.metrics["metrics"][difference["metric"]]["value"], found[difference["metric"]]["value"]
+        assert difference["value"] == pytest.approx(own - other, abs=1e-9)
+        assert difference["examples"] == scored.metrics["examples"]
+        assert difference["verdict"] in ("better", "worse", "can't tell")
 
 
 def test_baselines_of_other_data_do_not_count(make_run: Callable[..., Run]) -> None:

@@ -9,7 +9,7 @@ from ftkit.model.optimizers import name_optimizer
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_text
 from ftkit.scoring.decoding import find_decoder
-from ftkit.stages.evaluation.verdict import name_baseline
+from ftkit.stages.evaluation.verdict import describe_beaten, name_baseline
 from ftkit.words import describe_number
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Splits) -> No
         tune=recipe.head.tune,
         how=_describe_training(recipe, summary),
         cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",
-        verdict=metrics.get("verdict", ""),
+        verdict="\n\n".join(filter(None, (metrics.get("verdict", ""), describe_beaten(metrics)))),
         max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
         long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",
         decoding=_describe_decoding(recipe, splits),

@@ -28,7 +28,7 @@ from ftkit.scoring.tallies import Tally
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcomes", "read_outcomes"]
+__all__ = ["Outcomes", "open_outcomes", "read_outcomes"]
 
 COLUMNS = ("row", "gold", "predicted")
 
@@ -157,6 +157,10 @@ class Outcomes:
         """Return the examples at given places alone."""
         return replace(self, table=self.table.iloc[rows].reset_index(drop=True))
 
+    def answering(self, predicted: Sequence[Any]) -> Outcomes:
+        """Return other answers to the same examples."""
+        return replace(self, table=self.table.assign(predicted=list(predicted)))
+
     def judged_by(self, other: Outcomes) -> Outcomes:
         """Return these answers beside what another run takes for right on the same examples."""
         return replace(self, table=self.table.assign(gold=other.table["gold"].to_list()))
@@ -182,11 +186,23 @@ def read_outcomes(run: Run) -> Outcomes:
     Raises:
         RunError: it isn't finished, or its files are missing or damaged.
     """
+    _check_finished(run)
+    return open_outcomes(run, read_json(run.path / "evaluation" / "metrics.json"))
+
+
+def open_outcomes(run: Run, metrics: Mapping[str, Any]) -> Outcomes:
+    """Read the answers of a run whose scores are known, finished or not.
+
+    Args:
+        run: with evaluation/predictions.parquet.
+        metrics: content of evaluation/metrics.json.
+
+    Raises:
+        RunError: the files are missing or damaged.
+    """
     import pandas as pd
 
-    _check_finished(run)
     folder = run.path / "evaluation"
-    metrics = read_json(folder / "metrics.json")
     try:
         table = pd.read_parquet(folder / "predictions.parquet")
         missing = [name for name in COLUMNS if name not in table]

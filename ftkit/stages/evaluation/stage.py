@@ -21,7 +21,7 @@ from ftkit.scoring.tagging import word_tags
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.evaluation.card import write_model_card
-from ftkit.stages.evaluation.verdict import describe_verdict, read_baselines
+from ftkit.stages.evaluation.verdict import compare_baselines, describe_verdict, read_baselines
 from ftkit.stages.machine import find_device, lent_machine, recall_precision
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def compute(run: Run) -> Scored:
         "confidence": recipe.evaluation.confidence,
         "decisions": list(splits.decisions),
     }
+    for name, difference in compare_baselines(run, content, resamples=recipe.evaluation.resamples).items():
+        content["baselines"][name]["difference"] = difference
     content["verdict"] = describe_verdict(content, read_json(run.path / "training" / "summary.json"), recipe)
     write_json(folder / "metrics.json", content)
     _write_confusion(folder, scores)

@@ -6,12 +6,24 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe
 from ftkit.run import Run
-from ftkit.stages.findings import find_baselines, load_baselines
+from ftkit.scoring.paired import describe_amount
+from ftkit.stages.evaluation.outcomes import open_outcomes
+from ftkit.stages.findings import find_baselines, load_answers, load_baselines
+from ftkit.words import plural
 
-__all__ = ["BASELINE_NAMES", "describe_verdict", "name_baseline", "read_baselines"]
+__all__ = [
+    "BASELINE_NAMES",
+    "compare_baselines",
+    "describe_beaten",
+    "describe_verdict",
+    "name_baseline",
+    "read_baselines",
+]
 
 BASELINE_NAMES = {"words_linear": "words and a linear model", "frozen_linear": "frozen encoder and a linear model"}
 MANY_STEPS = 300  # below that more of them is the first thing to try
@@ -52,11 +64,68 @@ def read_baselines(run: Run, split: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def describe_verdict(metrics: Mapping[str, Any], summary: Mapping[str, Any], recipe: Recipe) -> str:
-    """Return a sentence where the model doesn't beat a linear model, with what to try; empty where it does.
+def compare_baselines(run: Run, metrics: Mapping[str, Any], *, resamples: int) -> dict[str, dict[str, Any]]:
+    """Compare a model with each linear model of the inspection, on the examples that both answered.
+
+    The tests are those of `Panel.compare`, with Holm's correction for their number.
 
     Args:
-        metrics: of evaluation/metrics.json, with baselines.
+        run: with the answers of its evaluation.
+        metrics: of evaluation/metrics.json; its baselines are those of the inspection, see `read_baselines`.
+        resamples: of the bootstrap.
+
+    Returns:
+        For each baseline the metric, the difference (of the model from it) with its interval, p after the correction,
+        the verdict on the model, the smallest difference that would show, and the number of examples.
+    """
+    from ftkit.scoring.metrics import higher_is_better
+    from ftkit.scoring.paired import Panel, correct_holm, judge
+
+    answers = load_answers(run.path / "inspection")
+    answers = answers[answers["split"] == metrics["split"]]
+    names = [name for name in BASELINE_NAMES if name in metrics["baselines"] and name in set(answers["baseline"])]
+    if not names or not resamples:
+        return {}
+    given = {name: answers[answers["baseline"] == name].set_index("row")["predicted"] for name in names}
+    own = open_outcomes(run, metrics)
+    rows = own.table["row"]
+    own = own.take(np.flatnonzero(rows.isin(set.intersection(*(set(part.index) for part in given.values())))))
+    if not len(own):
+        return {}
+    systems = [own, *(own.answering(part[own.table["row"]].to_list()) for part in given.values())]
+    labels = list(dict.fromkeys(label for system in systems for label in system.names()))
+    metric, confidence = next(iter(metrics["metrics"])), metrics["confidence"]
+    panel = Panel(
+        [system.tally(labels) for system in systems],
+        metric,
+        examples=len(own),
+        groups=own.groups,
+        confidence=confidence,
+        resamples=resamples,
+    )
+    found = [panel.compare([0], [at]) for at in range(1, len(systems))]
+    corrected = correct_holm([item.p for item in found])
+    better = higher_is_better(metric)
+    return {
+        name: {
+            "metric": metric,
+            "value": item.value,
+            "low": item.low,
+            "high": item.high,
+            "p": p,
+            "verdict": judge(item, p, confidence=confidence, higher_is_better=better),
+            "detectable": item.detectable((1 - confidence) / len(found)),
+            "examples": len(own),
+        }
+        for name, item, p in zip(names, found, corrected, strict=True)
+    }
+
+
+def describe_verdict(metrics: Mapping[str, Any], summary: Mapping[str, Any], recipe: Recipe) -> str:
+    """Return a sentence where a model isn't shown to beat a linear one, with what to try; empty where it beats both.
+
+    Args:
+        metrics: of evaluation/metrics.json, with baselines and, where they can be had, the differences from these.
         summary: of training/summary.json.
         recipe: that was trained.
     """
@@ -73,12 +142,43 @@ def describe_verdict(metrics: Mapping[str, Any], summary: Mapping[str, Any], rec
         return ""
     sign = 1 if higher_is_better(name) else -1
     best = max(baselines, key=lambda baseline: sign * baselines[baseline])
-    if sign * own > sign * baselines[best]:
-        return ""
-    return (
-        f"This model doesn't beat what costs next to nothing: {name} {own:.4f}, {BASELINE_NAMES[best]} "
-        f"{baselines[best]:.4f}. Try {_advise(summary, recipe)}."
-    )
+    difference = metrics["baselines"][best].get("difference")
+    scores = f"{name} {own:.4f}, {BASELINE_NAMES[best]} {baselines[best]:.4f}"
+    if sign * own <= sign * baselines[best]:
+        clearly = " and is worse" if difference and difference["verdict"] == "worse" else ""
+        return f"This model doesn't beat what costs next to nothing{clearly}: {scores}. Try {_advise(summary, recipe)}."
+    if difference and difference["verdict"] == "can't tell":
+        return (
+            f"It can't be told whether this model beats what costs next to nothing: {scores}; with "
+            f"{plural(difference['examples'], 'example')} a difference below "
+            f"{describe_amount(name, difference['detectable'])} would not show. Try {_advise(summary, recipe)}."
+        )
+    return ""
+
+
+def describe_beaten(metrics: Mapping[str, Any]) -> str:
+    """Return in a sentence which linear models a model beats, and by how much; empty where none was compared.
+
+    Args:
+        metrics: of evaluation/metrics.json.
+    """
+    name, own = next(iter(metrics["metrics"].items()))
+    told = []
+    for baseline, said in BASELINE_NAMES.items():
+        scores = (metrics.get("baselines") or {}).get(baseline, {})
+        difference = scores.get("difference")
+        if name not in scores or difference is None:
+            continue
+        score = f"{said} ({scores[name]['value']:.4f})"
+        if difference["verdict"] == "better":
+            low, high = sorted((abs(difference["low"]), abs(difference["high"])))
+            told.append(
+                f"better than {score} by {describe_amount(name, abs(difference['value']))} "
+                f"({describe_amount(name, low, unit=False)} to {describe_amount(name, high, unit=False)})"
+            )
+        else:
+            told.append(f"{'worse than' if difference['verdict'] == 'worse' else 'not told apart from'} {score}")
+    return f"{name} {own['value']:.4f}: {'; '.join(told)}." if told else ""
 
 
 def _advise(summary: Mapping[str, Any], recipe: Recipe) -> str:

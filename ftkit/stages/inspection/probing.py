@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,21 @@ import numpy as np
 from ftkit.data.corrections.file import decided_rows
 from ftkit.errors import ModelError, RunError, SampleError, shorten
 from ftkit.recipe import Recipe
-from ftkit.run import read_json, write_json
+from ftkit.run import read_json, write_bytes, write_json
 from ftkit.scoring.spans import entity_type
 from ftkit.spreadsheets import read_table, write_table
-from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS, Finding, find_baselines, load_baselines, make_finding
+from ftkit.stages.findings import (
+    ANSWERS,
+    ANSWERS_FILE,
+    BASELINES,
+    CURVE,
+    SUSPECTS,
+    Finding,
+    find_baselines,
+    load_answers,
+    load_baselines,
+    make_finding,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +69,7 @@ class Probing:
         suspects: see `ProbeResults`.
         neighbours: see `ProbeResults`.
         baselines: see `ProbeResults`.
+        answers: see `ProbeResults`.
         map: columns x, y, split, row, label, suspect, text: a sample of texts, those that are alike near each other.
         curve: see `ProbeResults`.
         cuts: columns max_length, split, texts, tokens, entities: the share that a plain cut there would take.
@@ -66,6 +79,7 @@ class Probing:
     suspects: pd.DataFrame = field(default_factory=_empty(SUSPECTS))
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
     baselines: pd.DataFrame = field(default_factory=_empty(BASELINES))
+    answers: pd.DataFrame = field(default_factory=_empty(ANSWERS))
     map: pd.DataFrame = field(default_factory=_empty(MAP))
     cuts: pd.DataFrame = field(default_factory=_empty(CUTS))
     curve: pd.DataFrame = field(default_factory=_empty(CURVE))
@@ -103,6 +117,7 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[
         findings=run_encoder_checks(embedded, judged),
         suspects=judged.suspects,
         baselines=judged.baselines,
+        answers=judged.answers,
         curve=judged.curve,
         neighbours=judged.neighbours,
         map=_draw_map(embedded, judged.suspects),
@@ -111,7 +126,10 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[
 
 
 def save_probing(probing: Probing, folder: Path) -> None:
-    """Write the tables as CSV and the neighbours as JSON."""
+    """Write the tables as CSV, the neighbours as JSON, and what the baselines say as Parquet."""
+    buffer = io.BytesIO()
+    probing.answers.to_parquet(buffer, compression="zstd")
+    write_bytes(folder / ANSWERS_FILE, buffer.getvalue())
     for name in TABLES:
         write_table(folder / f"{name}.csv", getattr(probing, name))
     write_json(
@@ -143,6 +161,7 @@ def load_probing(folder: Path) -> Probing:
         neighbours=neighbours,
         suspects=tables["suspects"],
         baselines=load_baselines(folder, na_values=missing),
+        answers=load_answers(folder),
         map=tables["map"],
         cuts=tables["cuts"],
         curve=tables["curve"],

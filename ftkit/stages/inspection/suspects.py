@@ -24,9 +24,16 @@ from ftkit.frozen.probes import (
     pool_opinions,
     word_features,
 )
-from ftkit.model.scoring import THRESHOLD, Predictions, mark_labels, number_groups, score_predictions
+from ftkit.model.scoring import (
+    THRESHOLD,
+    Predictions,
+    mark_labels,
+    name_predictions,
+    number_groups,
+    score_predictions,
+)
 from ftkit.scoring.metrics import primary_metric, score_regression, score_single_label
-from ftkit.stages.findings import BASELINES, CURVE, SUSPECTS
+from ftkit.stages.findings import ANSWERS, BASELINES, CURVE, SUSPECTS
 from ftkit.stages.inspection.curve import decide, draw_curve
 from ftkit.stages.inspection.embedding import Embedded
 from ftkit.stages.inspection.neighbours import find_neighbours
@@ -58,6 +65,7 @@ class ProbeResults:
             of its tag relative to the share of words that have this tag.
         neighbours: (split, row) of a suspect to the nearest training texts: split, row, label, text, similarity.
         baselines: columns `BASELINES`.
+        answers: columns `ANSWERS`: what each probe says of the examples that it was not fitted on.
         curve: columns `CURVE`: what more labels would bring.
         withheld: why no label is called suspect; empty where the probes can be asked.
     """
@@ -65,6 +73,7 @@ class ProbeResults:
     suspects: pd.DataFrame
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]]
     baselines: pd.DataFrame
+    answers: pd.DataFrame
     curve: pd.DataFrame
     withheld: str = ""
 
@@ -102,6 +111,7 @@ def probe_labels(
             suspects=pd.DataFrame(columns=list(SUSPECTS)),
             neighbours={},
             baselines=pd.DataFrame(columns=list(BASELINES)),
+            answers=pd.DataFrame(columns=list(ANSWERS)),
             curve=pd.DataFrame(columns=list(CURVE)),
         )
     targets = {split: _read_targets(embedded, split) for split in labelled}
@@ -122,10 +132,12 @@ def probe_labels(
     found = [*disputed.values(), *(row for row in found if row[:2] not in disputed)]
     suspects = [row for row in found if row[:2] not in decided]
     table = pd.DataFrame(suspects, columns=list(SUSPECTS)).sort_values("score", kind="stable").reset_index(drop=True)
+    baselines, answers = _score_baselines(embedded, opinions, labelled[1:], (plain, STATES), resampling)
     return ProbeResults(
         suspects=table,
         neighbours=_note_neighbours(embedded, table),
-        baselines=_score_baselines(embedded, opinions, labelled[1:], (plain, STATES), resampling),
+        baselines=baselines,
+        answers=answers,
         curve=draw_curve(
             embedded,
             targets["train"],
@@ -378,20 +390,20 @@ def _score_baselines(
     names: list[str],
     reads: tuple[str, str],
     resampling: Mapping[str, Any],
-) -> pd.DataFrame:
-    """Score each probe alone on the splits that it was not fitted on."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score each probe alone on the splits that it was not fitted on, and keep what it says there."""
     import pandas as pd
 
-    splits, rows = embedded.splits, []
+    splits, rows, answers = embedded.splits, [], []
     metric = primary_metric(splits.task, splits.problem_type, splits.tag_scheme)
     for split in names:
         counts = embedded.word_counts(split) if embedded.tagging else None
         for baseline, read, judged in zip(PROBES, reads, opinions[split], strict=True):
-            scores = score_predictions(
-                Predictions(predicted=decide(embedded, judged, counts), loss=float("nan")),
-                splits.datasets[split],
-                splits,
-                **resampling,
+            said = Predictions(predicted=decide(embedded, judged, counts), loss=float("nan"))
+            scores = score_predictions(said, splits.datasets[split], splits, **resampling)
+            named = name_predictions(said, splits)
+            answers.append(
+                pd.DataFrame({"baseline": baseline, "split": split, "row": embedded.rows(split), "predicted": named})
             )
             interval = scores.metrics[metric]
             rows.append(
@@ -406,4 +418,5 @@ def _score_baselines(
                     "examples": scores.examples,
                 }
             )
-    return pd.DataFrame(rows, columns=list(BASELINES))
+    table = pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(ANSWERS))
+    return pd.DataFrame(rows, columns=list(BASELINES)), table
