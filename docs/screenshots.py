@@ -1,7 +1,7 @@
 """Take the pictures of the README: the real notebooks' views in a real JupyterLab, on the sample `reuters-r8`.
 
 Run it from the top of the repository with `make screenshots`; it needs Chromium. With the argument `data` it takes only
-those of the inspection.
+those of the inspection, with `errors` that of the evaluation.
 """
 
 from __future__ import annotations
@@ -45,6 +45,15 @@ from ftkit.stages import chain
 from ftkit.view.atlas import TextMap
 from ftkit.view.review import Review
 report = chain.make(Run.open({path!r}), "inspection")"""
+ERRORS = """from ftkit.run import Run
+from ftkit.stages import chain
+from ftkit.stages.evaluation.browsing import ScoredExamples
+from ftkit.stages.evaluation.prediction import Predictor
+from ftkit.view.errors import ErrorBrowser
+run = Run.open({path!r})
+report = chain.make(run, "inspection")
+scored = chain.make(run, "evaluation")
+browser = ErrorBrowser(ScoredExamples(run, scored, chain.read_splits(run)), Predictor(run))"""
 PATIENCE = 300_000  # milliseconds
 
 
@@ -97,6 +106,18 @@ def take(page: Any, name: str) -> None:
     print(HERE / f"{name}.png")
 
 
+def take_errors(page: Any, address: str, root: Path) -> None:
+    """Take the error browser of a run that trains the output layer."""
+    run = Run.create(root / "runs" / "errors", Recipe().replace({**SETTINGS, "head": {"tune": "head"}}))
+    show(page, address, root, "errors.ipynb", [ERRORS.format(path=str(run.path)), "browser.show()"])
+    page.get_by_text("Nearest in training:").wait_for(timeout=PATIENCE)
+    page.locator(".bqplot .heatmapcell").nth(1).click()
+    page.locator("button", has_text="Next (n)").click()
+    page.locator("button", has_text="Colour words (w)").click()
+    page.get_by_text("They add up to").wait_for(timeout=PATIENCE)
+    take(page, "errors")
+
+
 def main() -> None:
     """Take all pictures."""
     from playwright.sync_api import sync_playwright
@@ -107,6 +128,10 @@ def main() -> None:
         run = Run.create(root / "runs" / "reuters", Recipe().replace(SETTINGS))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1500, "height": 1500})
+        if sys.argv[1:] != ["data"]:
+            take_errors(page, address, root)
+        if sys.argv[1:] == ["errors"]:
+            return
         setup, inspect = SETUP.format(path=str(run.path)), INSPECT.format(path=str(run.path))
         show(page, address, root, "review.ipynb", [inspect, f"Review(Run.open({str(run.path)!r}), report).show()"])
         page.get_by_text("Most like it").first.wait_for(timeout=PATIENCE)

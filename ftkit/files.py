@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ftkit.errors import RunError
 
-__all__ = ["json_ready", "read_json", "write_bytes", "write_json", "write_text"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["json_ready", "read_json", "write_bytes", "write_json", "write_parquet", "write_text"]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -84,3 +88,10 @@ def read_json(path: Path) -> Any:
         raise RunError(
             str(path), expected="a JSON file", found=str(error), remedy="Delete it and run the stage again."
         ) from error
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet, whole."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ftkit.errors import RecipeError, nearest
 
-__all__ = ["catalogue_path", "find_recipe", "notebooks_dir", "shipped_recipes"]
+__all__ = ["catalogue_path", "error_page", "find_recipe", "notebooks_dir", "shipped_recipes"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -21,6 +21,11 @@ def catalogue_path() -> Path:
     """Return the pinned catalogue of samples, `samples.toml`."""
     inside = PACKAGE / "resources" / "samples.toml"
     return inside if inside.is_file() else PACKAGE.parent / "data" / "samples.toml"
+
+
+def error_page() -> Path:
+    """Return the page on which the examples of an evaluation are shown without a server."""
+    return PACKAGE / "view" / "errors.html"
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -22,6 +22,8 @@ class Outline:
         special: (T,) whether the tokenizer added the token.
         joined: (T,) whether the token continues the word before it.
         sides: (T,) 1 in the second text of a pair, else 0.
+        places: (T,) first character and one behind the last in the text of its side; in tagging its word, and one
+            behind it; (0, 0) of special tokens.
         windows: positions in `ids` that each input holds, in order.
         labels: label id of each position of each window, IGNORE_INDEX where it isn't trained; None: not tagging.
     """
@@ -31,6 +33,7 @@ class Outline:
     special: Sequence[bool]
     joined: Sequence[bool]
     sides: Sequence[int]
+    places: Sequence[tuple[int, int]]
     windows: Sequence[Sequence[int]]
     labels: Sequence[Sequence[int]] | None
 

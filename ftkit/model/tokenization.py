@@ -182,18 +182,21 @@ class Encoder:
             ]
             ids, special = [*prefix, *encoding.ids, *suffix], [1] * before + [0] * tokens + [1] * after
             joined = [False] * before + join_pieces(encoding, within_words=True) + [False] * after
-            sides = [0] * len(ids)
+            sides, words = [0] * len(ids), [(word, word + 1) for word in encoding.word_ids]
+            places = [(0, 0)] * before + words + [(0, 0)] * after
         else:
             pair = example.get("text_pair")
             encoding = self._texts([example["text"]], None if pair is None else [pair])[0]
             kept, ids, special = self._keep(encoding, pair=pair is not None), encoding.ids, encoding.special_tokens_mask
             joined, sides = join_pieces(encoding, within_words=False), [side or 0 for side in encoding.sequence_ids]
+            places = encoding.offsets
         return Outline(
             ids=ids,
             tokens=self.tokenizer.convert_ids_to_tokens(ids),
             special=[bool(flag) for flag in special],
             joined=joined,
             sides=sides,
+            places=places,
             windows=kept,
             labels=[window["labels"] for window in windows] if self.task == "token-classification" else None,
         )

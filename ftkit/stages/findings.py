@@ -21,6 +21,8 @@ __all__ = [
     "BASELINES",
     "COLUMNS",
     "CURVE",
+    "NEAREST",
+    "NEAREST_FILE",
     "SEVERITIES",
     "SUSPECTS",
     "Finding",
@@ -28,6 +30,7 @@ __all__ = [
     "find_blockers",
     "load_answers",
     "load_baselines",
+    "load_nearest",
     "make_finding",
     "read_findings",
     "sort_findings",
@@ -35,6 +38,13 @@ __all__ = [
 
 SEVERITIES = ("blocker", "warning", "note")
 ANSWERS_FILE = "baselines.parquet"
+NEAREST = (
+    "split",
+    "row",
+    "similarity",
+    "near",
+)  # of each text: cosine to the nearest training text, rows of the nearest
+NEAREST_FILE = "nearest.parquet"
 MOST_ROWS = 100  # rows named in a finding
 SUSPECTS = ("split", "row", "given", "suggested", "score")  # columns of the labels that are likely wrong
 BASELINES = (  # columns of the scores to be beaten
@@ -160,6 +170,18 @@ def find_baselines(folder: Path) -> Path:
     """Return the baselines that an inspection wrote; older runs have `floors.csv` with a column `floor`."""
     path, older = folder / "baselines.csv", folder / "floors.csv"
     return older if older.is_file() and not path.is_file() else path
+
+
+def load_nearest(folder: Path) -> pd.DataFrame:
+    """Read which training texts are nearest to those of the other splits, columns `NEAREST`; empty in older runs.
+
+    Args:
+        folder: of the inspection.
+    """
+    import pandas as pd
+
+    path = folder / NEAREST_FILE
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(NEAREST))
 
 
 def load_answers(folder: Path) -> pd.DataFrame:

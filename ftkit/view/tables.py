@@ -12,6 +12,7 @@ from ftkit.errors import shorten
 from ftkit.stages.evaluation.verdict import BASELINE_NAMES, describe_beaten, name_baseline
 from ftkit.view import markup
 from ftkit.view.style import clean
+from ftkit.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ __all__ = [
     "baselines_table",
     "blockers_notice",
     "decisions_table",
+    "entity_errors_table",
     "errors_table",
     "evaluations_table",
     "examples_table",
@@ -37,6 +39,7 @@ __all__ = [
     "parameters_table",
     "predictions_table",
     "scores_table",
+    "slices_table",
     "summary_table",
     "suspects_table",
     "tokens_table",
@@ -52,6 +55,7 @@ NARROWEST = 40  # to which a column of long texts is cut at most
 IDENTIFIERS = ("row", "id")  # numbers that name something: written without thousands apart
 COUNTED = {"row": "row (from 0)", "rows": "rows (from 0)"}  # lines of a file are counted from 1, its data rows are not
 SMALLEST = 5e-4  # what four digits behind the point would show as next to nothing
+SCORES = ("precision", "recall", "F1")
 NO_LINEAR = "There is no linear model to compare with: the inspection makes them."
 NO_SUSPECTS = "No label is suspect, or the probes could not tell (see the findings): there is nothing to review."
 
@@ -345,6 +349,40 @@ def verdict_notice(metrics: Mapping[str, Any]) -> Table:
     known = any(name in BASELINE_NAMES for name in metrics.get("baselines") or {})
     nothing = "The table above says how far it is from the linear models." if known else NO_LINEAR
     return Table([], said or nothing)
+
+
+def slices_table(slices: pd.DataFrame) -> Table:
+    """Return the parts of a split on which a model is worse than chance would make it."""
+    weak = slices[slices["weak"].astype(bool)]
+    rows = [
+        {
+            "part": f"{row['attribute']} {row['value']}",
+            "examples": row["examples"],
+            "score": row["score"],
+            "interval": f"{row['low']:.4f} to {row['high']:.4f}",
+            "elsewhere": row["elsewhere"],
+            "p, corrected": f"{row['p']:.2g}",
+        }
+        for row in weak.to_dict("records")
+    ]
+    return Table(rows, f"None of {plural(len(slices), 'part')} is worse than chance would make it.")
+
+
+def entity_errors_table(metrics: Mapping[str, Any]) -> Table:
+    """Return how many entities are wrong in which way, and scores that count a near miss for what it is worth.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
+    counts, matchings = metrics.get("entity_errors") or {}, metrics.get("matchings") or {}
+    kinds = [
+        {"what": kind, "entities": count, "precision": "", "recall": "", "F1": ""} for kind, count in counts.items()
+    ]
+    scores = [
+        {"what": f"scored by {name}", "entities": "", **{said: f"{values[said.lower()]:.4f}" for said in SCORES}}
+        for name, values in matchings.items()
+    ]
+    return Table([*kinds, *scores], "There are no entities in these data.")
 
 
 def errors_table(errors: pd.DataFrame, *, most: int = 15) -> Table:

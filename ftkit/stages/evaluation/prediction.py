@@ -117,7 +117,7 @@ class Predictor:
         """Return the columns of each example, and the encoded rows of all."""
         from datasets import Dataset
 
-        columns = [self._columns(example) for example in examples]
+        columns = [self.read(example) for example in examples]
         windows = [{"text": at, **window} for at, made in enumerate(self._encode(columns)) for window in made]
         return columns, Dataset.from_list(windows)
 
@@ -156,7 +156,12 @@ class Predictor:
         """Return the label of a text that has none."""
         return {"regression": 0.0, "multi_label": []}.get(self.problem_type, -1)
 
-    def _columns(self, example: Any) -> dict[str, Any]:
+    def read(self, example: Any) -> dict[str, Any]:
+        """Return an example as the columns of a split have it; see `predict`.
+
+        Raises:
+            DataError: it is of another form.
+        """
         if self.task == "token-classification":
             if not isinstance(example, str):
                 return {"words": list(example) or [""]}

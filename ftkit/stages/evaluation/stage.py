@@ -11,16 +11,20 @@ import numpy as np
 
 from ftkit.data.types import join_texts
 from ftkit.errors import DataError
+from ftkit.files import write_parquet
 from ftkit.frozen.states import reading_states
 from ftkit.model.inference import Chunk, read_column
 from ftkit.model.losses import build_loss
 from ftkit.model.scoring import THRESHOLD, Predictions, number_groups, predict_split, score_predictions
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_json
+from ftkit.scoring.entity_errors import count_kinds, score_matchings
 from ftkit.scoring.tagging import word_tags
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.evaluation.card import write_model_card
+from ftkit.stages.evaluation.outcomes import open_outcomes
+from ftkit.stages.evaluation.slices import describe_examples, list_slices
 from ftkit.stages.evaluation.verdict import compare_baselines, describe_verdict, read_baselines
 from ftkit.stages.machine import find_device, lent_machine, recall_precision
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scored", "compute", "load", "majority_predictions"]
 
+FACTS = "examples.parquet"
 ERRORS_SHOWN = 200
 LOOKED_AT, USUAL, LONGEST_SHOWN = 100, 100, 160  # of the example: texts, characters; any encoder takes it uncut
 
@@ -47,6 +52,8 @@ class Scored:
         confusion: gold by predicted counts; None where there is no such table.
         predictions: one row a text in source order.
         example: a text of the split and, of pairs, its second one; the words of a sentence are joined by blanks.
+        slices: parts of the split, those on which the model is most likely weak first; see `list_slices`.
+        facts: what is known of each text, in the order of the predictions; see `describe_examples`.
         errors: the most confident mistakes: row, text, gold, predicted, probability; in regression the largest ones.
     """
 
@@ -55,6 +62,8 @@ class Scored:
     predictions: pd.DataFrame
     errors: pd.DataFrame
     example: tuple[str, str]
+    slices: pd.DataFrame
+    facts: pd.DataFrame
 
 
 def compute(run: Run) -> Scored:
@@ -98,10 +107,17 @@ def compute(run: Run) -> Scored:
     }
     for name, difference in compare_baselines(run, content, resamples=recipe.evaluation.resamples).items():
         content["baselines"][name]["difference"] = difference
+    outcomes = open_outcomes(run, content)
+    if outcomes.tag_scheme:
+        kinds = count_kinds(*(outcomes.table[name].to_list() for name in ("gold", "predicted")))
+        content |= {"entity_errors": kinds, "matchings": score_matchings(kinds)}
     content["verdict"] = describe_verdict(content, read_json(run.path / "training" / "summary.json"), recipe)
     write_json(folder / "metrics.json", content)
     _write_confusion(folder, scores)
     _write_errors(folder, encoded, split)
+    facts = describe_examples(run, encoded, outcomes)
+    write_parquet(folder / FACTS, facts)
+    write_table(folder / "slices.csv", list_slices(facts, outcomes, confidence=recipe.evaluation.confidence))
     write_model_card(run, content, splits)
     return load(run)
 
@@ -118,6 +134,8 @@ def load(run: Run) -> Scored:
         confusion=read_table(confusion, index="gold").rename_axis(None) if confusion.is_file() else None,
         predictions=pd.read_parquet(folder / "predictions.parquet"),
         example=_read_example(run, metrics["split"]),
+        slices=read_table(folder / "slices.csv", text=("attribute", "value")),
+        facts=pd.read_parquet(folder / FACTS),
         errors=read_table(folder / "errors.csv", text=("text",) if regression else ("text", "gold", "predicted")),
     )
 

@@ -19,7 +19,7 @@ from ftkit.model.encoders import load_config, load_tokenizer, longest_input
 from ftkit.model.encoding import NO_WORD
 from ftkit.recipe import Preprocessing, Recipe
 from ftkit.stages.head.stage import build_model
-from ftkit.stages.inspection.neighbours import to_unit
+from ftkit.stages.inspection.neighbours import find_neighbours, to_unit
 from ftkit.stages.machine import find_device, lent_machine, prepare_machine
 from ftkit.stages.preprocessing import encode_splits
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedded", "embed_splits", "sample_splits"]
 
+NEAREST = 5  # training texts that are kept for each text
 SEED = 13  # of the texts that stand for a split that is too large
 
 
@@ -64,6 +65,15 @@ class Embedded:
     def units(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return `vectors` at length 1, for cosines."""
         return {split: to_unit(vectors) for split, vectors in self.vectors.items()}
+
+    @cached_property
+    def nearest(self) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Return for each split the (N, k) places of the nearest training texts and their cosines."""
+        known = self.units["train"]
+        return {
+            split: find_neighbours(units, known, count=NEAREST, same=split == "train")
+            for split, units in self.units.items()
+        }
 
     def word_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Return (N,) numbers of words, in tagging."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 
 from ftkit.data.corrections.file import decided_rows
 from ftkit.errors import ModelError, RunError, SampleError, shorten
+from ftkit.files import write_parquet
 from ftkit.recipe import Recipe
-from ftkit.run import read_json, write_bytes, write_json
+from ftkit.run import read_json, write_json
 from ftkit.scoring.spans import entity_type
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages.findings import (
@@ -21,11 +21,14 @@ from ftkit.stages.findings import (
     ANSWERS_FILE,
     BASELINES,
     CURVE,
+    NEAREST,
+    NEAREST_FILE,
     SUSPECTS,
     Finding,
     find_baselines,
     load_answers,
     load_baselines,
+    load_nearest,
     make_finding,
 )
 
@@ -70,6 +73,7 @@ class Probing:
         neighbours: see `ProbeResults`.
         baselines: see `ProbeResults`.
         answers: see `ProbeResults`.
+        nearest: columns `NEAREST`, of all splits but train.
         map: columns x, y, split, row, label, suspect, text: a sample of texts, those that are alike near each other.
         curve: see `ProbeResults`.
         cuts: columns max_length, split, texts, tokens, entities: the share that a plain cut there would take.
@@ -80,6 +84,7 @@ class Probing:
     neighbours: Mapping[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
     baselines: pd.DataFrame = field(default_factory=_empty(BASELINES))
     answers: pd.DataFrame = field(default_factory=_empty(ANSWERS))
+    nearest: pd.DataFrame = field(default_factory=_empty(NEAREST))
     map: pd.DataFrame = field(default_factory=_empty(MAP))
     cuts: pd.DataFrame = field(default_factory=_empty(CUTS))
     curve: pd.DataFrame = field(default_factory=_empty(CURVE))
@@ -118,6 +123,7 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[
         suspects=judged.suspects,
         baselines=judged.baselines,
         answers=judged.answers,
+        nearest=_list_nearest(embedded),
         curve=judged.curve,
         neighbours=judged.neighbours,
         map=_draw_map(embedded, judged.suspects),
@@ -127,9 +133,8 @@ def probe_splits(splits: Splits, recipe: Recipe, folder: Path, report: Callable[
 
 def save_probing(probing: Probing, folder: Path) -> None:
     """Write the tables as CSV, the neighbours as JSON, and what the baselines say as Parquet."""
-    buffer = io.BytesIO()
-    probing.answers.to_parquet(buffer, compression="zstd")
-    write_bytes(folder / ANSWERS_FILE, buffer.getvalue())
+    write_parquet(folder / ANSWERS_FILE, probing.answers)
+    write_parquet(folder / NEAREST_FILE, probing.nearest)
     for name in TABLES:
         write_table(folder / f"{name}.csv", getattr(probing, name))
     write_json(
@@ -162,6 +167,7 @@ def load_probing(folder: Path) -> Probing:
         suspects=tables["suspects"],
         baselines=load_baselines(folder, na_values=missing),
         answers=load_answers(folder),
+        nearest=load_nearest(folder),
         map=tables["map"],
         cuts=tables["cuts"],
         curve=tables["curve"],
@@ -184,6 +190,18 @@ def _not_encoded(why: str) -> Probing:
             )
         ]
     )
+
+
+def _list_nearest(embedded: Embedded) -> pd.DataFrame:
+    import pandas as pd
+
+    known, parts = embedded.rows("train"), []
+    for split, (places, cosines) in embedded.nearest.items():
+        if split != "train" and len(places) and places.shape[1]:
+            similarity = np.round(cosines[:, 0].astype(np.float64), 4)
+            rows = {"split": split, "row": embedded.rows(split), "similarity": similarity, "near": list(known[places])}
+            parts.append(pd.DataFrame(rows))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(NEAREST))
 
 
 def _draw_map(embedded: Embedded, suspects: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from ftkit.data.alike import fold_texts
 from ftkit.frozen.probes import judge_out_of_fold, make_folds
 from ftkit.stages.findings import Finding, make_finding
 from ftkit.stages.inspection.curve import describe_curve
-from ftkit.stages.inspection.embedding import Embedded
-from ftkit.stages.inspection.neighbours import find_neighbours, find_similar
+from ftkit.stages.inspection.embedding import NEAREST, Embedded
+from ftkit.stages.inspection.neighbours import find_similar
 from ftkit.stages.inspection.suspects import ProbeResults
 from ftkit.words import plural
 
@@ -28,7 +28,6 @@ SEED = 13
 COSINE, SHARE = 0.9, 0.8  # of texts that are nearly the same
 MANY_SIMILAR = 0.05
 MANY_SUSPECTS = 0.01
-NEAREST = 5
 FAR = 8.0  # robust standard deviations from the usual distance to the nearest texts
 DRIFT, DRIFT_TEXTS, FEWEST_TEXTS = 0.65, 2000, 50
 UNKNOWN, UNREADABLE, UNKNOWN_ROW = 0.01, 0.5, 0.2
@@ -121,8 +120,7 @@ def check_outliers(embedded: Embedded, _: ProbeResults) -> Iterator[Finding]:
     known = embedded.units["train"]
     if len(known) <= 10 * NEAREST:
         return
-    for split, units in embedded.units.items():
-        cosines = find_neighbours(units, known, count=NEAREST, same=split == "train")[1]
+    for split, (_places, cosines) in embedded.nearest.items():
         apart = 1 - cosines.mean(axis=1)
         middle = float(np.median(apart))
         spread = float(median_abs_deviation(apart, scale="normal")) or 1e-6
