@@ -144,17 +144,14 @@ def test_words_that_were_cut_off_have_no_score_and_others_can_be_asked_for(examp
         explain(predictor, "a good film", label="no such label")
 
 
-def test_a_word_that_decides_alone_is_named(make_run, tmp_path):
-    lines = ["text,label"] + [f"the {'sun' if at % 2 else 'rain'} of day {at % 7},{at % 2}" for at in range(200)]
-    path = tmp_path / "weather.csv"
-    path.write_text("\n".join(lines) + "\n")
-    run = make_run(str(path), data={"source": str(path)}, training={"epochs": 8.0, "learning_rate": 3e-3})
-    scored = chain.make(run, "evaluation")
-    assert scored.metrics["metrics"]["accuracy"]["value"] == 1.0
+@pytest.mark.sample
+def test_the_word_that_decides_is_named_with_real_weights(make_run):
+    settings = {"data": {"source": "reuters-r8", "limit": 400}, "preprocessing": {"max_length": 32}}
+    run = make_run("reviews.csv", head={"encoder": "minilm", "tune": "head"}, **settings)
+    chain.make(run, "training")
     predictor = Predictor(run)
-    for word, label in (("sun", "1"), ("rain", "0")):
-        explained = explain(predictor, f"the {word} of day 3")
-        assert explained.label == label
+    for word, label in (("oil", "crude"), ("wheat", "grain"), ("ships", "ship")):
+        explained = explain(predictor, f"the company said today that {word} was more than before", label=label)
         assert explained.words[int(np.argmax(explained.scores))] == word
 
 
