@@ -328,12 +328,25 @@ def predict(
     ] = "jsonl",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; else standard output.")] = None,
     column: Annotated[str, typer.Option(help="Column of the texts in a table; else it is found.")] = "",
+    min_confidence: Annotated[
+        float, typer.Option(metavar="P", help="Leave answers empty that it is less sure of.", min=0, max=1)
+    ] = 0.0,
+    accuracy: Annotated[
+        float,
+        typer.Option(metavar="P", help="Answer only as far as validation shows this accuracy.", min=0, max=0.9999),
+    ] = 0.0,
+    sets: Annotated[
+        float, typer.Option(metavar="P", help="Add the set that holds the right label so often.", min=0, max=0.9999)
+    ] = 0.0,
+    beta: Annotated[
+        float, typer.Option(metavar="B", help="Many labels: thresholds by the F score of this beta.", min=0, max=100)
+    ] = 0.0,
 ) -> None:
     """Predict texts with the model of a run.
 
     For tagging a text is split into words as those of train were: by Unicode's rules where annotators had marked spans
     of characters, else at blanks. doccano, label-studio and prodigy are the forms in which these tools import
-    annotations, for people to look at.
+    annotations, for people to look at. Confidence is that after the temperature that the evaluation fitted.
     """
     import dataclasses
 
@@ -356,14 +369,30 @@ def predict(
     predictor = Predictor(opened)
     if form == "conll" and predictor.task != "token-classification":
         raise RecipeError("--to conll", expected="a run that tags words", found=predictor.task)
+    caution = None
+    if min_confidence or accuracy or sets or beta:
+        from ftkit.stages.evaluation.calibrating import open_caution
+
+        caution = open_caution(
+            opened,
+            task=predictor.task,
+            problem_type=predictor.problem_type,
+            labels=predictor.labels,
+            min_confidence=min_confidence,
+            accuracy=accuracy,
+            sets=sets,
+            beta=beta,
+        )
     with open_output(output) as stream, lent_machine(predictor.device, speed=predictor.speed):
-        predicted = predictor.predict(texts)
+        predicted = caution.apply(predictor.predict(texts)) if caution else predictor.predict(texts)
         if form in FORMATS:
             count = write_predictions(predicted, stream, form)
         else:
             count = write_annotations(map(annotate_prediction, predicted), stream, form, version=opened.name)
     if output:
         _complain(f"{count} predictions in {output}")
+    if caution:
+        _complain(caution.summary())
 
 
 @app.command()

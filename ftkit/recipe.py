@@ -434,6 +434,7 @@ class Evaluation(Section):
     confidence: float = setting(0.95, "coverage of the intervals", low=0.5, high=0.999)
     resamples: int = setting(1000, "bootstrap resamples of each interval", low=100, high=100000)
     baselines: bool = setting(True, "also score the majority label and the untrained head")
+    calibration: bool = setting(True, "also look at validation, for how far confidence can be trusted")
     baseline_examples: int = setting(
         400, "seeded examples on which the untrained head is scored; 0: all", unit="examples", low=0, automatic=0
     )

@@ -96,6 +96,7 @@ def annotate_prediction(prediction: Mapping[str, Any]) -> Annotation:
     if "value" in prediction:
         return Annotation(text=text, labels=[repr(prediction["value"])])
     labels = prediction["labels"] if several else [prediction["label"]]
+    labels = [] if labels in (None, [None]) else labels  # the model isn't sure enough
     return Annotation(text=text, labels=labels, several=several, probability=prediction.get("probability"))
 
 

@@ -170,21 +170,21 @@ def choose_threshold(confidence: Array, right: Flags, accuracy: float, *, level:
     return math.inf
 
 
-def class_quantiles(probabilities: Array, gold: Integers, coverage: float) -> Array:
+def class_quantiles(of_gold: Array, gold: Integers, classes: int, coverage: float) -> Array:
     """Return (C,) how improbable a label may be and still be in a set, so that each gold label is as often as wanted.
 
     Class-conditional conformal prediction (Vovk, 2012; Romano, Sesia and Candès, 2020): of each label its own quantile
     of 1 - p. A label with too few examples for its quantile is in every set (infinity).
 
     Args:
-        probabilities: (N, C) on examples that the model has not seen.
+        of_gold: (N,) probability of the gold label, on examples that the model has not seen.
         gold: (N,) label ids.
+        classes: C.
         coverage: wanted of each label, 0 to 1.
     """
-    scores = 1 - probabilities[np.arange(len(gold)), gold]
-    found = np.full(probabilities.shape[1], np.inf)
-    for label in range(len(found)):
-        own = np.sort(scores[gold == label])
+    found = np.full(classes, np.inf)
+    for label in range(classes):
+        own = np.sort(1 - of_gold[gold == label])
         rank = math.ceil((len(own) + 1) * coverage - 1e-9)
         if 0 < rank <= len(own):
             found[label] = own[rank - 1]

@@ -27,6 +27,7 @@ from ftkit.scoring.tallies import NumberTally, SumTally
 __all__ = [
     "Interval",
     "Scores",
+    "best_thresholds",
     "choose_metric",
     "entity_spans",
     "higher_is_better",
@@ -291,6 +292,29 @@ def tally_numbers(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> NumberTally:
     """
     truth, guess = (np.ravel(np.asarray(values, dtype=np.float64)) for values in (gold, predicted))
     return NumberTally(gold=truth, predicted=guess, resample=_evaluate_numbers, evaluate=exchanged_values)
+
+
+def best_thresholds(probabilities: Array, gold: npt.NDArray[np.bool_], *, beta: float = 1.0) -> Array:
+    """Return (C,) the threshold of each label from which its F score is best; 0.5 of a label without examples.
+
+    Lipton, Elkan and Narayanaswamy, "Optimal Thresholding of Classifiers to Maximize F1 Measure" (2014). It lies
+    between the probabilities of two examples.
+
+    Args:
+        probabilities: (N, C) of examples that the model has not seen.
+        gold: (N, C) true where the text has the label.
+        beta: how many times more recall counts than precision.
+    """
+    found = np.full(gold.shape[1], 0.5)
+    for label in np.flatnonzero(gold.any(axis=0)):
+        order = np.argsort(-probabilities[:, label], kind="stable")
+        sure, hits = probabilities[order, label], np.cumsum(gold[order, label])
+        scores = (1 + beta**2) * hits / (np.arange(1, len(hits) + 1) + beta**2 * hits[-1])
+        scores[np.flatnonzero(np.diff(sure) == 0)] = -1  # equally sure ones come together
+        at = int(scores.argmax())
+        below = sure[at + 1] if at + 1 < len(sure) else 0.0
+        found[label] = (sure[at] + below) / 2
+    return found
 
 
 def _evaluate_numbers(gold: Array, predicted: Array, weights: Array) -> dict[str, Array]:

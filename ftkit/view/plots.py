@@ -15,6 +15,7 @@ from ftkit.view.scores import (
     confusion_or_scatter,
     gold_against_predicted,
     per_label_scores,
+    reliability,
     score_comparison,
 )
 from ftkit.view.style import (
@@ -52,6 +53,7 @@ __all__ = [
     "parameter_groups",
     "per_label_scores",
     "rate_search",
+    "reliability",
     "schedule",
     "score_comparison",
     "show",

@@ -36,6 +36,7 @@ __all__ = [
     "confusion_or_scatter",
     "gold_against_predicted",
     "per_label_scores",
+    "reliability",
     "score_comparison",
 ]
 
@@ -154,6 +155,47 @@ def baseline_comparison(metrics: Mapping[str, Any]) -> Figure:
     for baseline, scores in (metrics.get("baselines") or {}).items():
         rows.append({"name": name_baseline(baseline), **(scores.get(name) or {"value": None})})
     return score_comparison(rows, name)
+
+
+def reliability(calibration: Mapping[str, Any]) -> Figure:
+    """Draw accuracy over confidence, and over the share that is answered, before and after the temperature.
+
+    Args:
+        calibration: the content of `calibration.json`.
+    """
+    drawn = [
+        (said, calibration[said], colour)
+        for said, colour in (("before", ORANGE), ("after", BLUE))
+        if said in calibration
+    ]
+    if not drawn:
+        return message_figure("Confidence", "Numbers have no confidence.")
+    temperature = calibration.get("temperature")
+    with house_style():
+        figure, panels = new_figure(3.6, ncols=2)
+        panels[0].plot([0, 1], [0, 1], color=GREY, linewidth=1)
+        for said, part, colour in drawn:
+            bins = part["bins"]
+            places, low, high, values = (
+                np.array([item[name] for item in bins]) for name in ("confidence", "low", "high", "accuracy")
+            )
+            panels[0].vlines(places, low, high, color=colour, alpha=0.35, linewidth=2)
+            error = part["error"]["value"]
+            panels[0].plot(
+                places, values, "o-", color=colour, markersize=4, linewidth=1, label=f"{said}, error {error:.3f}"
+            )
+        curve = drawn[-1][1]["curve"]
+        shares, accuracies = ([point[name] for point in curve] for name in ("answered", "accuracy"))
+        panels[1].plot(shares, accuracies, color=BLUE, linewidth=1.6)
+        panels[0].set(xlabel="confidence", ylabel="accuracy")
+        panels[1].set(xlabel="share that is answered, the surest first", ylabel="accuracy of these", xlim=(0, 1.01))
+        panels[0].legend(frameon=False, loc="upper left", fontsize=8)
+        for axes in panels:
+            axes.grid()
+        note = f"temperature {temperature:.2f}, fitted on validation" if temperature else "no temperature was fitted"
+        add_title(panels[0], "Is it as sure as it is right?", note)
+        add_title(panels[1], "What does silence buy?", f"{calibration['split']}, {calibration['examples']:,} examples")
+    return figure
 
 
 def score_comparison(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:

@@ -26,6 +26,7 @@ __all__ = [
     "adequacy_table",
     "baselines_table",
     "blockers_notice",
+    "calibration_table",
     "decisions_table",
     "entity_errors_table",
     "errors_table",
@@ -349,6 +350,26 @@ def verdict_notice(metrics: Mapping[str, Any]) -> Table:
     known = any(name in BASELINE_NAMES for name in metrics.get("baselines") or {})
     nothing = "The table above says how far it is from the linear models." if known else NO_LINEAR
     return Table([], said or nothing)
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> Table:
+    """Return how far confidence is from accuracy, before and after the temperature.
+
+    Args:
+        calibration: the content of `calibration.json`.
+    """
+    rows = [
+        {
+            "probabilities": f"{said} the temperature" if "temperature" in calibration else "as they are",
+            "temperature": calibration["temperature"] if said == "after" else 1.0,
+            "calibration error": calibration[said]["error"]["value"],
+            "low": calibration[said]["error"]["low"],
+            "high": calibration[said]["error"]["high"],
+        }
+        for said in ("before", "after")
+        if said in calibration
+    ]
+    return Table(rows, "Numbers have no confidence.")
 
 
 def slices_table(slices: pd.DataFrame) -> Table:

@@ -110,7 +110,7 @@ def test_sets_hold_each_label_as_often_as_wanted():
     for _ in range(100):
         said, gold = draw(generator, 400, temperature=2.0)
         new, truth = draw(generator, 400, temperature=2.0)
-        sets = predict_sets(new, class_quantiles(said, gold, 0.9))
+        sets = predict_sets(new, class_quantiles(said[np.arange(len(gold)), gold], gold, 4, 0.9))
         shares.append([sets[truth == label, label].mean() for label in range(4)])
     assert np.mean(shares, axis=0) == pytest.approx(0.905, abs=0.01)  # 0.9, and at most 1 / (n + 1) more
 
@@ -118,7 +118,7 @@ def test_sets_hold_each_label_as_often_as_wanted():
 def test_a_label_with_too_few_examples_is_in_every_set():
     said, gold = draw(np.random.default_rng(6), 300)
     few = np.concatenate([np.flatnonzero(gold != 3), np.flatnonzero(gold == 3)[:5]])
-    quantiles = class_quantiles(said[few], gold[few], 0.9)
+    quantiles = class_quantiles(said[few, gold[few]], gold[few], 4, 0.9)
     assert math.isinf(quantiles[3])
     assert np.isfinite(quantiles[:3]).all()
     assert predict_sets(said, quantiles)[:, 3].all()

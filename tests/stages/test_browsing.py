@@ -11,6 +11,7 @@ import pytest
 
 from ftkit.data.corrections.file import read_corrections
 from ftkit.errors import DataError
+from ftkit.recipe import Recipe
 from ftkit.run import Run
 from ftkit.stages import chain
 from ftkit.stages.evaluation.attribution import GAP, explain
@@ -145,9 +146,9 @@ def test_words_that_were_cut_off_have_no_score_and_others_can_be_asked_for(examp
 
 
 @pytest.mark.sample
-def test_the_word_that_decides_is_named_with_real_weights(make_run):
+def test_the_word_that_decides_is_named_with_real_weights(tmp_path):
     settings = {"data": {"source": "reuters-r8", "limit": 400}, "preprocessing": {"max_length": 32}}
-    run = make_run("reviews.csv", head={"encoder": "minilm", "tune": "head"}, **settings)
+    run = Run.create(tmp_path / "run", Recipe().replace({**settings, "head": {"tune": "head"}}))
     chain.make(run, "training")
     predictor = Predictor(run)
     for word, label in (("oil", "crude"), ("wheat", "grain"), ("ships", "ship")):

@@ -38,6 +38,10 @@ A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` w
 
 {verdict}
 
+## How far its confidence can be trusted
+
+{calibration}
+
 ## How it was made
 
 - Trained: {tune}; {how}{cut}.
@@ -79,6 +83,7 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Splits) -> No
         how=_describe_training(recipe, summary),
         cut=f"; **stopped by hand at {cut}**, the best version until then" if cut else "",
         verdict="\n\n".join(filter(None, (metrics.get("verdict", ""), describe_beaten(metrics)))),
+        calibration=_describe_calibration(run),
         max_length=read_json(run.path / "preprocessing" / "summary.json")["max_length"],
         long_texts=recipe.preprocessing.long_texts if splits.task == "text-classification" else "windows",
         decoding=_describe_decoding(recipe, splits),
@@ -96,6 +101,23 @@ def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     return (
         f"{name_optimizer(recipe.training.optimizer)}, peak learning rate {summary['learning_rate']:g}, "
         f"{summary.get('epochs', recipe.training.epochs):g} epochs of batch size {batch}"
+    )
+
+
+def _describe_calibration(run: Run) -> str:
+    path = run.path / "evaluation" / "calibration.json"
+    known = read_json(path) if path.is_file() else {}
+    if not known:
+        return "It predicts numbers, without a confidence."
+    error = known["before"]["error"]["value"]
+    if "temperature" not in known:
+        return f"Expected calibration error {error:.4f} (bins of equally many); no temperature was fitted."
+    return (
+        f"Expected calibration error {error:.4f} (bins of equally many); with logits divided by the temperature "
+        f"{known['temperature']:.3f}, which was fitted on {known['fitted_on']['examples']:,} texts of validation and "
+        f"stands in `config.json`, {known['after']['error']['value']:.4f}. Plain transformers doesn't apply it; "
+        "`probabilities = (logits / model.config.calibration_temperature).softmax(-1)` does "
+        "(`sigmoid` where a text may have several labels)."
     )
 
 

@@ -45,6 +45,7 @@ class Outcomes:
         split: that was scored.
         metrics: content of evaluation/metrics.json.
         labels: that the model knows, sorted; () for numbers.
+        ordered: the same by their ids.
         table: columns row, gold, predicted, of newer runs also text and group.
     """
 
@@ -55,6 +56,7 @@ class Outcomes:
     split: str
     metrics: Mapping[str, Any]
     labels: tuple[str, ...]
+    ordered: tuple[str, ...]
     table: pd.DataFrame
 
     def __len__(self) -> int:
@@ -216,6 +218,7 @@ def open_outcomes(run: Run, metrics: Mapping[str, Any]) -> Outcomes:
             found=f"{type(error).__name__}: {error}",
             remedy=_again(run),
         ) from error
+    ordered = _read_labels(run, found["problem_type"])
     return Outcomes(
         run=run,
         task=found["task"],
@@ -223,7 +226,8 @@ def open_outcomes(run: Run, metrics: Mapping[str, Any]) -> Outcomes:
         tag_scheme="BIO" if "entity_f1" in found["metrics"] else "",
         split=found["split"],
         metrics=metrics,
-        labels=_read_labels(run, found["problem_type"]),
+        labels=tuple(sorted(ordered)),
+        ordered=ordered,
         table=table,
     )
 
@@ -254,14 +258,14 @@ def _again(run: Run) -> str:
 
 
 def _read_labels(run: Run, problem_type: str) -> tuple[str, ...]:
-    """Return the labels of the model, sorted; those that occur stand for them where it is gone."""
+    """Return the labels of the model by id; none where it is gone: those that occur stand for them."""
     if problem_type == "regression":
         return ()
     try:
-        names = read_json(run.path / "model" / "config.json")["id2label"].values()
-    except (FtkitError, KeyError, AttributeError):
+        names = read_json(run.path / "model" / "config.json")["id2label"]
+        return tuple(str(names[number]) for number in sorted(names, key=int))
+    except (FtkitError, KeyError, AttributeError, TypeError, ValueError):
         return ()
-    return tuple(sorted(map(str, names)))
 
 
 def _equal(gold: Any, predicted: Any) -> bool:

@@ -22,6 +22,7 @@ from ftkit.scoring.entity_errors import count_kinds, score_matchings
 from ftkit.scoring.tagging import word_tags
 from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
+from ftkit.stages.evaluation.calibrating import calibrate, is_calibrated
 from ftkit.stages.evaluation.card import write_model_card
 from ftkit.stages.evaluation.outcomes import open_outcomes
 from ftkit.stages.evaluation.slices import describe_examples, list_slices
@@ -54,6 +55,7 @@ class Scored:
         example: a text of the split and, of pairs, its second one; the words of a sentence are joined by blanks.
         slices: parts of the split, those on which the model is most likely weak first; see `list_slices`.
         facts: what is known of each text, in the order of the predictions; see `describe_examples`.
+        calibration: content of evaluation/calibration.json; {} for numbers.
         errors: the most confident mistakes: row, text, gold, predicted, probability; in regression the largest ones.
     """
 
@@ -64,6 +66,7 @@ class Scored:
     example: tuple[str, str]
     slices: pd.DataFrame
     facts: pd.DataFrame
+    calibration: Mapping[str, Any]
 
 
 def compute(run: Run) -> Scored:
@@ -72,6 +75,8 @@ def compute(run: Run) -> Scored:
     Raises:
         DataError: the split has no labels to score against.
     """
+    import pandas as pd
+
     encoded, recipe, folder = preprocessing.load(run), run.recipe, run.folder("evaluation")
     split, splits = recipe.evaluation.split, encoded.splits
     if not splits.labelled[split]:
@@ -87,11 +92,14 @@ def compute(run: Run) -> Scored:
     model = head.load_model(str(run.path / "model"), splits.task).to(device)
     writer = PredictionWriter(folder, encoded, split)
     tune, new = recipe.head.tune, head.new_parameters(run)
+    names, known = (split, *(["validation"] if is_calibrated(recipe, splits) else [])), list[Chunk]()
     with (
         lent_machine(device, threads, speed=recipe.training.speed),
-        reading_states(model, encoded, (split,), recipe, tune, new, precision) as seen,
+        reading_states(model, encoded, names, recipe, tune, new, precision) as seen,
     ):
         predictions = _predict(model, encoded, seen.encoded.datasets[split], split, recipe, seen.precision, writer.add)
+        for other in names[1:]:
+            _predict(model, encoded, seen.encoded.datasets[other], other, recipe, seen.precision, known.append)
     writer.close()
     scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
     content: dict[str, Any] = {
@@ -115,6 +123,7 @@ def compute(run: Run) -> Scored:
     write_json(folder / "metrics.json", content)
     _write_confusion(folder, scores)
     _write_errors(folder, encoded, split)
+    calibrate(run, splits, known, outcomes, pd.read_parquet(folder / "predictions.parquet"))
     facts = describe_examples(run, encoded, outcomes)
     write_parquet(folder / FACTS, facts)
     write_table(folder / "slices.csv", list_slices(facts, outcomes, confidence=recipe.evaluation.confidence))
@@ -136,6 +145,7 @@ def load(run: Run) -> Scored:
         example=_read_example(run, metrics["split"]),
         slices=read_table(folder / "slices.csv", text=("attribute", "value")),
         facts=pd.read_parquet(folder / FACTS),
+        calibration=read_json(folder / "calibration.json") if not regression else {},
         errors=read_table(folder / "errors.csv", text=("text",) if regression else ("text", "gold", "predicted")),
     )
 
