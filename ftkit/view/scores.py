@@ -189,7 +189,7 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
         panels[1].plot(shares, accuracies, color=BLUE, linewidth=1.6)
         panels[0].set(xlabel="confidence", ylabel="accuracy")
         panels[1].set(xlabel="share that is answered, the surest first", ylabel="accuracy of these", xlim=(0, 1.01))
-        panels[0].legend(frameon=False, loc="upper left", fontsize=8)
+        panels[0].legend(frameon=False, loc="lower right", fontsize=8)
         for axes in panels:
             axes.grid()
         note = f"temperature {temperature:.2f}, fitted on validation" if temperature else "no temperature was fitted"

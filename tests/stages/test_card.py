@@ -67,7 +67,11 @@ def test_its_head_is_what_the_hub_reads(tmp_path):
 
     _, head, _ = write_card(tmp_path).split("---\n", 2)
 
-    assert yaml.safe_load(head) == {
+    metadata = yaml.safe_load(head)
+    (index,) = metadata.pop("model-index")
+    assert index["name"] == "my run"
+    assert [metric["value"] for result in index["results"] for metric in result["metrics"]] == [0.975]
+    assert metadata == {
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
         "tags": ["ftkit"],

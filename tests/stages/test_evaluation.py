@@ -135,3 +135,21 @@ def test_a_split_without_labels_cant_be_scored(make_run):
 def test_predicting_without_a_model_says_how_to_train(make_run):
     with pytest.raises(ModelError, match="expected a run with a trained model, got none. Train it: ftkit run"):
         Predictor(make_run())
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_card_has_metadata_that_the_hub_reads_and_says_where_it_is_weak(make_run, source):
+    from huggingface_hub import ModelCard, metadata_load
+
+    run = make_run(source)
+    chain.make(run, "inspection")
+    scored = chain.make(run, "evaluation")
+    path = run.path / "model" / "README.md"
+    found = {result.metric_name: result.metric_value for result in ModelCard.load(path).data.eval_results}
+    values = {name: score["value"] for name, score in scored.metrics["metrics"].items() if score["value"] is not None}
+    assert found == pytest.approx(values)
+    assert metadata_load(path)["pipeline_tag"] == scored.metrics["task"]
+    text = path.read_text()
+    for heading in ("What it is for", "What is known of the data", "Where it is weak", "How far its confidence"):
+        assert f"## {heading}" in text
+    assert "were not inspected" not in text

@@ -9,7 +9,9 @@ from ftkit.model.optimizers import name_optimizer
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json, write_text
 from ftkit.scoring.decoding import find_decoder
+from ftkit.spreadsheets import read_table
 from ftkit.stages.evaluation.verdict import describe_beaten, name_baseline
+from ftkit.stages.findings import read_findings
 from ftkit.words import describe_number
 
 if TYPE_CHECKING:
@@ -17,18 +19,40 @@ if TYPE_CHECKING:
 
 __all__ = ["write_model_card"]
 
+MOST_LINES = 10  # findings, and weak parts
+HUB_METRICS = {
+    "macro_f1": "f1",
+    "micro_f1": "f1",
+    "weighted_f1": "f1",
+    "entity_f1": "f1",
+    "entity_precision": "precision",
+    "entity_recall": "recall",
+    "mcc": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "token_accuracy": "accuracy",
+    "subset_accuracy": "accuracy",
+}
+
 CARD = """\
 ---
-library_name: transformers
-pipeline_tag: {task}
-tags:
-- ftkit
+{metadata}
 ---
 
 # {name}
 
 A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` with ftkit.
 {counts}
+
+## What it is for
+
+Texts like those of `{source}`: of the same kind, source, time and language. Its scores say nothing of others, and a
+text that belongs to none of its labels gets one all the same. Look at its mistakes (`evaluation/errors.html` of the
+run) before it decides anything about people.
+
+## What is known of the data
+
+{findings}
 
 ## Scores on {split} ({examples} examples)
 
@@ -37,6 +61,10 @@ A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` w
 {rows}
 
 {verdict}
+
+## Where it is weak
+
+{slices}
 
 ## How far its confidence can be trusted
 
@@ -48,7 +76,7 @@ A model for {task} ({problem_type}), fine-tuned from `{encoder}` on `{source}` w
 - Longest input: {max_length} tokens; texts that are longer: {long_texts}.{decoding}
 {decisions}
 
-The recipe that repeats it is `recipe.toml`, the machine and versions are in `environment.json`, beside this folder.
+The recipe that repeats it is `recipe.toml`, beside this folder. {environment}
 
 ## How to use it
 
@@ -67,6 +95,10 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Splits) -> No
     names, cut = list(metrics["baselines"]), run.status()["training"].cut
     counts = ", ".join(f"{split}: {len(data)}" for split, data in splits.datasets.items())
     text = CARD.format(
+        metadata=_write_metadata(run, metrics),
+        findings=_describe_findings(run),
+        slices=_describe_slices(run, metrics),
+        environment=_describe_environment(run),
         task=metrics["task"],
         name=run.name,
         problem_type=metrics["problem_type"],
@@ -91,6 +123,76 @@ def write_model_card(run: Run, metrics: Mapping[str, Any], splits: Splits) -> No
         example="A text.",
     )
     write_text(run.path / "model" / "README.md", text)
+
+
+def _write_metadata(run: Run, metrics: Mapping[str, Any]) -> str:
+    """Return the metadata of the hub, with the scores as its `model-index`."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type=metrics["task"],
+            dataset_type=run.recipe.data.source.removeprefix("hub:"),
+            dataset_name=run.recipe.data.source,
+            dataset_split=metrics["split"],
+            metric_type=HUB_METRICS.get(name, name),
+            metric_name=name,
+            metric_value=score["value"],
+        )
+        for name, score in metrics["metrics"].items()
+        if score["value"] is not None
+    ]
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=metrics["task"],
+        tags=["ftkit"],
+        model_name=run.name,
+        eval_results=results or None,
+    )
+    return str(data.to_yaml()).strip()
+
+
+def _describe_findings(run: Run) -> str:
+    """Return what the inspection found that is no mere note, or that it was not made."""
+    from ftkit.stages.chain import is_current
+
+    path = run.path / "inspection" / "findings.json"
+    if not path.is_file() or not is_current(run, "inspection"):
+        return "The data were not inspected."
+    found = [finding for finding in read_findings(path) if finding.severity != "note"]
+    lines = [f"- {finding.severity}: {finding.describe()}" for finding in found[:MOST_LINES]]
+    more = [f"- and {len(found) - MOST_LINES} more"] if len(found) > MOST_LINES else []
+    return "\n".join([*lines, *more]) or "The inspection found nothing that speaks against them."
+
+
+def _describe_slices(run: Run, metrics: Mapping[str, Any]) -> str:
+    path = run.path / "evaluation" / "slices.csv"
+    if not path.is_file():
+        return "No parts of the split were looked at."
+    table = read_table(path, text=("attribute", "value"))
+    weak = table[table["weak"].astype(bool)].head(MOST_LINES).to_dict("records")
+    lines = [
+        f"- {row['attribute']} {row['value']} ({row['examples']} examples): {row['score']:.3f}, elsewhere "
+        f"{row['elsewhere']:.3f}"
+        for row in weak
+    ]
+    share = "mean error" if metrics["problem_type"] == "regression" else "share of examples that are wholly right"
+    none = f"None of {len(table)} parts by length, label and the like is worse than chance would make it."
+    return "\n".join([f"By the {share}, tested against all other examples:", "", *lines]) if lines else none
+
+
+def _describe_environment(run: Run) -> str:
+    path = run.path / "environment.json"
+    known = read_json(path) if path.is_file() else {}
+    versions = known.get("versions", {})
+    said = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions)
+    parts = [f"Made with {said}" if said else "", str(known.get("processor", "")), str(known.get("precision", ""))]
+    told = ", ".join(part for part in parts if part)
+    return (
+        f"{told}; all else of the machine is in `environment.json`."
+        if told
+        else "The machine is in `environment.json`."
+    )
 
 
 def _describe_training(recipe: Recipe, summary: Mapping[str, Any]) -> str:
