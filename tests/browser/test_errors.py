@@ -91,9 +91,13 @@ def test_a_cell_is_opened_words_are_coloured_and_a_gold_label_corrected(lab: Lab
     cells.nth(2).click()  # gold is good, the answer bad
     gold, predicted = outcomes.table["gold"], outcomes.table["predicted"]
     count = int(((gold == "good") & (predicted == "bad<img src=x>")).sum())
+    page.wait_for_function(
+        "wanted => [...document.querySelectorAll('.jupyter-widgets select')].slice(0, 2)"
+        ".every((list, at) => list.value === wanted[at])",
+        arg=["good", "bad<img src=x>"],
+        timeout=PATIENCE,
+    )
     page.get_by_text(f"{count} of {total} examples, the surest first").wait_for(timeout=PATIENCE)
-    chosen = page.locator(".jupyter-widgets select")
-    assert [chosen.nth(at).input_value() for at in (0, 1)] == ["good", "bad<img src=x>"]
     assert find_scrollbars(page) == []
     assert page.evaluate("window.hacked") is None
     assert not [url for url in asked if "hacked" in url]
