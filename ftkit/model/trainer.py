@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
@@ -14,6 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from ftkit.model.batching import LengthBatches
 from ftkit.model.columns import BatchRows, Columns
+from ftkit.model.dynamics import Dynamics
 from ftkit.model.inference import read_column
 from ftkit.model.losses import IGNORE_INDEX, Loss
 from ftkit.model.optimizers import group_parameters, make_optimizer, make_schedule
@@ -52,6 +55,7 @@ class FineTuner(Trainer):
     Attributes:
         readings: numbers of the steps, on their way from the device.
         parts: in how many a batch is computed, since it doesn't fit as a whole.
+        dynamics: how sure the model is of each text; not where steps are replayed as graphs, or computed in parts.
     """
 
     def __init__(
@@ -86,6 +90,8 @@ class FineTuner(Trainer):
         self._seen: list[dict[str, Any]] = []  # batches of this step
         self.graphs: StepGraphs | None = None
         self._undecided, self._graphed = True, False
+        texts = int(read_column(train_data, "text").max()) + 1 if len(train_data) else 0
+        self.dynamics, self._texts = Dynamics(texts, loss.problem_type), np.zeros(0, dtype=np.int64)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return batches of like length in shuffled order."""
@@ -154,6 +160,8 @@ class FineTuner(Trainer):
         """
         gold = inputs["labels"]
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        if len(self._texts) == len(gold):
+            self.dynamics.note(self._texts, outputs.logits, gold)
         if self._weight is None:
             loss = self.batch_loss(outputs.logits, gold)
         else:  # Trainer divides by the number of batches, which is undone here
@@ -165,6 +173,7 @@ class FineTuner(Trainer):
     def training_step(self, model: PreTrainedModel, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Count and train one batch: by a graph, or in the ordinary way in as many parts as fit."""
         self.meter.add_batch(len(inputs["labels"]), inputs.pop("tokens"))
+        self._texts = inputs.pop("texts")
         if self._graphed and self.graphs is not None:
             loss = self.graphs.backward(inputs, self._weight)
         else:
@@ -256,6 +265,7 @@ class FineTuner(Trainer):
 
     def _record(self, batch: Mapping[str, Any], lengths: Sequence[int]) -> str:
         """Record and try graphs; return why they can't be used."""
+        self._texts = np.zeros(0, dtype=np.int64)  # what is tried here is nobody's pass
         inner, scale = self.optimizer.optimizer, self.args.max_grad_norm or float("inf")
         step = inner.step
 
@@ -317,7 +327,7 @@ class FineTuner(Trainer):
         batch = self.data_collator(columns)
         several = self.args.gradient_accumulation_steps > 1
         items = float(self._count_items(batch["labels"])) if several else 0.0
-        return {**batch, "tokens": int(columns["length"].sum()), "items": items}
+        return {**batch, "tokens": int(columns["length"].sum()), "items": items, "texts": columns["text"]}
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save what is trained: the rest is in the model that the training began with."""
@@ -327,6 +337,13 @@ class FineTuner(Trainer):
             if frozen:
                 state_dict = {name: value for name, value in self.model.state_dict().items() if name not in frozen}
         super()._save(output_dir, state_dict)
+        if output_dir is not None:
+            self.dynamics.save(Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the weights, and what was noted until then."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.dynamics.load(Path(resume_from_checkpoint))
 
     def _count_items(self, labels: Tensor) -> Tensor:
         """Return what the sum of the losses of these labels is divided by."""

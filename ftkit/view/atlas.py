@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ftkit.view.style import (
     clean,
     empty_figure,
     house_style,
+    message_figure,
     new_figure,
     render,
     show,
@@ -29,30 +30,46 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["TextMap", "cut_shares", "more_labels", "text_map"]
+__all__ = ["TextMap", "cut_shares", "learning_map", "more_labels", "text_map"]
 
 # Okabe and Ito (2008); what has no colour of its own is grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A3D9A")
 WAYS = ("label", "split", "suspect")
+KINDS_LEARNT = ("easy", "ambiguous", "hard")
+MOST_POINTS = 2000
 DOUBTED = "#C1121F"
 KINDS = {"texts": "#0072B2", "tokens": "#D55E00", "entities": "#009E73"}
 
 
 class TextMap:
-    """The map as points: the text under the mouse is shown below, and the colour tells label, split or doubt.
+    """Texts as points: the one under the mouse is shown below, and the colour tells label, split or doubt.
 
     Args:
         table: columns x, y, split, row, label, suspect, text.
         path: where the picture is kept.
+        ways: columns by which points can be coloured.
+        draw: makes the picture of the table.
+        said: what the picture is, in words.
+        axes: what x and y are; empty: nothing that has a name.
     """
 
-    def __init__(self, table: pd.DataFrame, path: Path | None = None) -> None:
-        self.table, self.path = table, path
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        path: Path | None = None,
+        *,
+        ways: tuple[str, ...] = WAYS,
+        draw: Callable[[pd.DataFrame], Figure] | None = None,
+        said: str = "",
+        axes: tuple[str, str] = ("", ""),
+    ) -> None:
+        self.table, self.path, self.ways, self.axes = table, path, ways, axes
+        self.draw = draw or text_map
+        self.said = said or f"Map of {plural(len(table), 'text')}; those that are alike lie near each other."
 
     def show(self) -> None:
         """Display the map: points in a browser, and without anybody to hover, the picture."""
-        figure = text_map(self.table)
-        said = f"Map of {plural(len(self.table), 'text')}; those that are alike lie near each other."
+        figure, said = self.draw(self.table), self.said
         if not somebody_watches() or not len(self.table):
             show(figure, self.path, said)
             return
@@ -85,13 +102,18 @@ class TextMap:
         self.points.on_hover(self._hover)
         self.figure = bq.Figure(
             marks=[self.points],
+            axes=[
+                bq.Axis(scale=scales[name], label=label, orientation=way, tick_format=".1f", grid_lines="none")
+                for name, label, way in zip("xy", self.axes, ("horizontal", "vertical"), strict=True)
+                if label
+            ],
             animation_duration=0,
             min_aspect_ratio=1.2,
             max_aspect_ratio=2.2,
-            fig_margin={"top": 10, "bottom": 10, "left": 10, "right": 10},
+            fig_margin={"top": 10, "right": 10, **dict.fromkeys(("bottom", "left"), 50 if any(self.axes) else 10)},
             layout={"width": "auto", "height": "460px"},
         )
-        self.way = widgets.ToggleButtons(options=WAYS, description="colour by", style={"button_width": "90px"})
+        self.way = widgets.ToggleButtons(options=self.ways, description="colour by", style={"button_width": "90px"})
         self.key, self.text = (
             widgets.HTML(),
             widgets.HTML(markup.block("Move the mouse over a point to read its text.")),
@@ -133,6 +155,46 @@ def colour_points(table: pd.DataFrame, way: str) -> tuple[list[str], dict[str, s
         key = dict(zip(named, COLOURS, strict=False))
     colours = [key.get(str(value), GREY) for value in table[way]]
     return colours, key | ({"other": GREY} if way == "label" and GREY in colours else {})
+
+
+def learning_map(dynamics: pd.DataFrame, path: Path | None = None) -> TextMap:
+    """Return the texts of train by how sure the model was of their labels, and how that went up and down.
+
+    Args:
+        dynamics: see `load_dynamics`.
+        path: where the picture is kept.
+    """
+    table = dynamics.assign(x=dynamics["variability"], y=dynamics["confidence"], split="train")
+    shown = table if len(table) <= MOST_POINTS else table.sample(MOST_POINTS, random_state=0)
+    counts = dynamics["kind"].value_counts()
+    said = ", ".join(f"{counts.get(kind, 0):,} {kind}" for kind in KINDS_LEARNT)
+    return TextMap(
+        shown.reset_index(drop=True),
+        path,
+        ways=("kind", "label", "suspect"),
+        draw=_draw_learning,
+        said=f"{plural(len(dynamics), 'training text')}: {said}.",
+        axes=("variability", "confidence"),
+    )
+
+
+def _draw_learning(table: pd.DataFrame) -> Figure:
+    if table.empty:
+        return message_figure("What was hard to learn", "Nothing was noted: no text was seen twice by its gradient.")
+    doubted = table[table["suspect"].astype(bool)]
+    with house_style():
+        figure, axes = new_figure(4.2)
+        colours, key = colour_points(table, "kind")
+        axes.scatter(table["x"], table["y"], c=colours, s=9, alpha=0.7, linewidths=0)
+        axes.scatter(doubted["x"], doubted["y"], s=46, facecolors="none", edgecolors=DOUBTED, linewidths=1.2)
+        for name, colour in key.items():
+            axes.scatter([], [], c=colour, s=20, label=clean(name, 24))
+        axes.set(xlabel="variability of p(gold) over the passes", ylabel="mean of p(gold)", ylim=(-0.02, 1.02))
+        axes.legend(frameon=False, loc="lower left", fontsize=8)
+        axes.grid()
+        note = "red circle: the inspection doubts the label" if len(doubted) else f"{plural(len(table), 'text')} drawn"
+        add_title(axes, "What was hard to learn", note)
+    return figure
 
 
 def text_map(table: pd.DataFrame) -> Figure:

@@ -28,6 +28,7 @@ __all__ = [
     "blockers_notice",
     "calibration_table",
     "decisions_table",
+    "dynamics_table",
     "entity_errors_table",
     "errors_table",
     "evaluations_table",
@@ -370,6 +371,23 @@ def calibration_table(calibration: Mapping[str, Any]) -> Table:
         if said in calibration
     ]
     return Table(rows, "Numbers have no confidence.")
+
+
+def dynamics_table(dynamics: pd.DataFrame, *, most: int = 15) -> Table:
+    """Return the training texts to look at first: those that were hard and are suspects, then the other hard ones.
+
+    Args:
+        dynamics: see `load_dynamics`.
+        most: rows shown; of the ambiguous ones as many.
+    """
+    columns = ("row", "text", "label", "kind", "suspect", "confidence", "variability", "correctness")
+    parts = [dynamics[dynamics["kind"] == kind] for kind in ("hard", "ambiguous")]
+    hard = parts[0].sort_values(["suspect", "confidence"], ascending=[False, True], kind="stable").head(most)
+    unsure = parts[1].sort_values(["suspect", "variability"], ascending=[False, False], kind="stable").head(most)
+    rows = [{name: row[name] for name in columns} for part in (hard, unsure) for row in part.to_dict("records")]
+    return Table(
+        rows, "No text was hard to learn, or none was seen twice (an output layer that is solved sees no order)."
+    )
 
 
 def slices_table(slices: pd.DataFrame) -> Table:

@@ -34,6 +34,7 @@ from ftkit.stages.training.checkpoints import (
     save_phase,
     take_whole_phase,
 )
+from ftkit.stages.training.dynamics import save_dynamics
 from ftkit.stages.training.outlook import Forecast
 from ftkit.stages.training.phases import Phase, plan_phases
 from ftkit.stages.training.solving import Solution, reading_solution, solve_head
@@ -139,6 +140,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
         if number + 1 < len(phases):
             save_phase(folder, model, done, held)
     assert steering is not None
+    save_dynamics(run, trainer.dynamics, encoded.splits)
     save_model(run, model, encoded)
     return _summarize(steering, meter, precision, phases[-1], solution, steps=done, begun=begun)
 
