@@ -35,7 +35,7 @@ __all__ = ["TextMap", "cut_shares", "learning_map", "more_labels", "text_map"]
 # Okabe and Ito (2008); what has no colour of its own is grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A3D9A")
 WAYS = ("label", "split", "suspect")
-KINDS_LEARNT = ("easy", "ambiguous", "hard")
+KINDS_LEARNT = {"easy": "#009E73", "ambiguous": "#0072B2", "hard": "#D55E00"}
 MOST_POINTS = 2000
 DOUBTED = "#C1121F"
 KINDS = {"texts": "#0072B2", "tokens": "#D55E00", "entities": "#009E73"}
@@ -141,14 +141,16 @@ def colour_points(table: pd.DataFrame, way: str) -> tuple[list[str], dict[str, s
     """Return the colour of each point, and what the colours mean, the most frequent first.
 
     Args:
-        table: columns split, label and suspect.
+        table: columns split, label, suspect or kind.
         way: which of them is coloured.
     """
     if way == "suspect":
         key = {"in doubt": DOUBTED, "other": GREY}
         return [DOUBTED if doubted else GREY for doubted in table["suspect"]], key
     counts = table[way].value_counts()
-    if way == "split":
+    if way == "kind":
+        key = {name: colour for name, colour in KINDS_LEARNT.items() if name in counts.index}
+    elif way == "split":
         key = {str(name): SPLIT_COLOURS.get(str(name), GREY) for name in counts.index}
     else:
         named = [str(name) for name in counts.index if name != ""]
@@ -190,7 +192,7 @@ def _draw_learning(table: pd.DataFrame) -> Figure:
         for name, colour in key.items():
             axes.scatter([], [], c=colour, s=20, label=clean(name, 24))
         axes.set(xlabel="variability of p(gold) over the passes", ylabel="mean of p(gold)", ylim=(-0.02, 1.02))
-        axes.legend(frameon=False, loc="lower left", fontsize=8)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         axes.grid()
         note = "red circle: the inspection doubts the label" if len(doubted) else f"{plural(len(table), 'text')} drawn"
         add_title(axes, "What was hard to learn", note)

@@ -41,7 +41,7 @@ def save_dynamics(run: Run, dynamics: Dynamics, splits: Splits) -> None:
 def load_dynamics(run: Run, splits: Splits) -> pd.DataFrame:
     """Return what was hard to learn, columns `COLUMNS`, the least sure first; empty where nothing was noted.
 
-    `kind`: hard (wrong more often than right), ambiguous (the probability of gold went up and down), or easy.
+    `kind`: hard (gold had less than half of the probability, on the mean), ambiguous (it went up and down), or easy.
     `suspect`: whether the inspection doubts the label.
 
     Args:
@@ -64,7 +64,7 @@ def load_dynamics(run: Run, splits: Splits) -> pd.DataFrame:
         text=[shorten(" ".join(join_texts(example).split()), EXCERPT) for example in train],
         label=[codec.write(label) for label in train[column]],
         kind=np.select(
-            [table["correctness"] < HALF, table["variability"] > AMBIGUOUS], ["hard", "ambiguous"], default="easy"
+            [table["confidence"] < HALF, table["variability"] > AMBIGUOUS], ["hard", "ambiguous"], default="easy"
         ),
         suspect=table["row"].isin(doubted),
     )
