@@ -631,6 +631,9 @@ def test_runs_are_listed_with_their_scores_and_states(two_runs: tuple[Run, Run])
     assert "test accuracy 0." in out
     assert "inspection failed" in out
     assert out.count(" done ") == 2
+    (two_runs[0].path / "evaluation" / "metrics.json").write_text("{")
+    code, out, _ = call("runs")
+    assert (code, out.count(" done "), "damaged: " in out) == (0, 1, True)
     Path("empty").mkdir()
     assert call("runs", "empty")[1] == "No runs in empty. Make one: ftkit run RECIPE.\n"
     code, error = refuse("runs", "nowhere")

@@ -13,7 +13,7 @@ from ftkit.batch.messages import notebook_name
 from ftkit.batch.pipeline import Outcome
 from ftkit.batch.progress import TrainingWatch
 from ftkit.console import add_row, open_table
-from ftkit.errors import shorten, show
+from ftkit.errors import RunError, shorten, show
 from ftkit.recipe import STAGES
 from ftkit.run import Run, read_json
 from ftkit.stages.chain import find_stale
@@ -82,19 +82,22 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """Return what runs there are: data, encoder, what is trained, the main score, when, and how far they are."""
     table = open_table("run", "data", "encoder", "tune", "score", "interval", "last change", "state")
     for run in runs:
-        name, score, interval, *_ = next(_score_rows(run))
-        done = bool(score)
         changed = time.time() - (run.path / "status.json").stat().st_mtime
+        try:
+            name, score, interval, *_ = next(_score_rows(run))
+            state = _describe_state(run)
+        except RunError as error:  # one that is damaged must not hide the others
+            name, score, interval, state = "", "", "", f"damaged: {error}"
         add_row(
             table,
             run.name,
             shorten(run.recipe.data.source, SHOWN_SOURCE),
             shorten(run.recipe.head.encoder, SHOWN_SOURCE),
             run.recipe.head.tune,
-            f"{name} {score}" if done else "",
-            interval if done else "",
+            f"{name} {score}" if score else "",
+            interval if score else "",
             f"{describe_duration(max(0.0, changed), rough=True)} ago",
-            _describe_state(run),
+            state,
         )
     return table
 
