@@ -265,8 +265,10 @@ def compare(
     for entry in compared.entries:
         if len(entry.runs) > 1:
             typer.echo(compared.describe_seeds(entry))
-    for note in (*compared.notes, *left):
+    for note in compared.notes:
         _complain(note)
+    if left:
+        _complain(f"{plural(len(left), 'other run')} of {RUNS} can't be compared with these; the notebook says why.")
     if json_file:
         write_json(json_file, compared.to_json())
     if changes:

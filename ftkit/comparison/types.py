@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import stdev
 from typing import Any
 
+from ftkit.scoring.metrics import metric_bounds
 from ftkit.scoring.paired import describe_amount
 from ftkit.stages.evaluation.outcomes import Outcomes
 from ftkit.words import plural
@@ -130,10 +131,12 @@ class Comparison:
         """
         size = self.amount(abs(pair.difference))
         if pair.verdict == "can't tell":
+            low, high = metric_bounds(self.metric)
+            would = f"a difference below {self.amount(pair.detectable)} would not show"
+            would = would if pair.detectable < high - low else "with so few, no difference would show"
             return (
-                f"{pair.a} and {pair.b}: can't tell with these {self.examples:,} {self.noun}{self._seeds(pair)} "
-                f"({size} apart, p = {pair.p_corrected:.2g}): a difference below {self.amount(pair.detectable)} would "
-                "not show."
+                f"{pair.a} and {pair.b}: can't tell with {plural(self.examples, self.noun.removesuffix('s'))}"
+                f"{self._seeds(pair)} ({size} apart, p = {pair.p_corrected:.2g}): {would}."
             )
         low, high = sorted((abs(pair.low), abs(pair.high)))
         return (

@@ -37,6 +37,7 @@ class Difference:
         error: standard error of the difference.
         freedom: degrees of freedom of the error; infinite where seeds are not drawn.
         units: examples, or groups, that are drawn.
+        most: the largest difference there can be.
     """
 
     value: float
@@ -46,9 +47,10 @@ class Difference:
     error: float
     freedom: float
     units: int
+    most: float = math.inf
 
     def detectable(self, level: float) -> float:
-        """Return the smallest difference that a test at a level would find four times of five; 0.8 is `POWER`.
+        """Return the smallest difference that a test at a level would find four times of five; at most `most`.
 
         Args:
             level: of the two-sided test, after the correction for many.
@@ -57,7 +59,7 @@ class Difference:
 
         needed = t.isf(level / 2, self.freedom) + t.ppf(POWER, self.freedom)
         fewest = math.ceil(1 + math.log2(1 / level))  # examples: should all fall to one side, no test sees fewer
-        return max(float(needed) * self.error, fewest / self.units)
+        return min(max(float(needed) * self.error, fewest / self.units), self.most)
 
 
 class Panel:
@@ -139,6 +141,7 @@ class Panel:
             error=error,
             freedom=freedom,
             units=self.units,
+            most=metric_bounds(self.metric)[1] - metric_bounds(self.metric)[0],
         )
 
     def _score(self, weights: Array) -> Array:

@@ -234,3 +234,4 @@ def test_what_could_not_be_seen_is_never_less_than_the_fewest_examples_that_any_
     found = make_panel(generator, np.ones((2, 800), dtype=bool)).compare([0], [1])
     assert found.detectable(0.05) == pytest.approx(6 / 800)
     assert mcnemar_exact(6, 0) < 0.05 < mcnemar_exact(5, 0)
+    assert make_panel(generator, np.ones((2, 2), dtype=bool)).compare([0], [1]).detectable(0.05) == 1.0
