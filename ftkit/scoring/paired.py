@@ -68,6 +68,7 @@ class Panel:
     Args:
         tallies: of K systems.
         metric: that they are compared by.
+        examples: N.
         groups: (N,) group of each example, from 0, where whole groups are drawn; None: examples are.
         confidence: coverage of the intervals.
         resamples: of the bootstrap.
@@ -98,7 +99,7 @@ class Panel:
         self.units = examples if groups is None else int(groups.max()) + 1
 
     def describe(self, members: Sequence[int]) -> Interval:
-        """Return the mean score of a system's runs, and the interval of the score of a further run on other examples.
+        """Return the mean score of a system's runs, with its interval over seeds and examples together.
 
         Args:
             members: places of its runs, which differ by their seed.
