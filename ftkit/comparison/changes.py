@@ -33,7 +33,7 @@ def list_changes(comparison: Comparison, *names: str) -> pd.DataFrame:
     first = next(iter(outcomes.values()))
     shown: dict[str, Any] = {"row": first.table["row"], "text": first.table.get("text", "")}
     if first.kind == "regression":
-        errors = {run: np.abs(found.numbers("predicted") - found.numbers("gold")) for run, found in outcomes.items()}
+        errors = {run: found.errors for run, found in outcomes.items()}
         order = np.argsort(-np.ptp(np.stack(list(errors.values())), axis=0), kind="stable")
         shown |= {"gold": first.table["gold"]}
         shown |= {f"predicted: {run}": found.table["predicted"] for run, found in outcomes.items()}

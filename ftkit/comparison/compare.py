@@ -15,9 +15,9 @@ from ftkit.errors import RecipeError
 from ftkit.run import Run, read_json
 from ftkit.scoring.intervals import Interval
 from ftkit.scoring.metrics import choose_metric, higher_is_better
-from ftkit.scoring.paired import Panel, correct_holm, judge
+from ftkit.scoring.paired import Panel, judge_all
 from ftkit.stages.chain import find_stale
-from ftkit.stages.evaluation.outcomes import read_outcomes
+from ftkit.stages.evaluation.outcomes import join_names, read_outcomes
 from ftkit.words import plural
 
 __all__ = ["compare_runs", "group_seeds"]
@@ -62,7 +62,7 @@ def compare_runs(
     outcomes, notes = align_outcomes({name: read_outcomes(run) for name, run in zip(names, runs, strict=True)})
     first = outcomes[names[0]]
     chosen = choose_metric(metric, task=first.task, problem_type=first.problem_type, tag_scheme=first.tag_scheme)
-    labels = list(dict.fromkeys(label for item in outcomes.values() for label in item.names()))
+    labels = join_names(outcomes.values())
     drawing: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
     tallies = [item.tally(labels) for item in outcomes.values()]
     panel = Panel(tallies, chosen, examples=len(first), groups=first.groups, **drawing)
@@ -186,22 +186,20 @@ def _make_entries(
 
 def _compare_pairs(entries: Sequence[Entry], teams: Sequence[Sequence[int]], panel: Panel) -> tuple[Pair, ...]:
     places = list(combinations(range(len(entries)), 2))
-    found = [panel.compare(teams[one], teams[other]) for one, other in places]
-    corrected = correct_holm([difference.p for difference in found])
-    better = higher_is_better(panel.metric)
+    judged = judge_all(panel, [(teams[one], teams[other]) for one, other in places])
     return tuple(
         Pair(
             a=entries[one].name,
             b=entries[other].name,
-            difference=difference.value,
-            low=difference.low,
-            high=difference.high,
-            p=difference.p,
-            p_corrected=p,
-            verdict=judge(difference, p, confidence=panel.confidence, higher_is_better=better),
-            detectable=difference.detectable((1 - panel.confidence) / len(places)),
+            difference=item.difference.value,
+            low=item.difference.low,
+            high=item.difference.high,
+            p=item.difference.p,
+            p_corrected=item.p,
+            verdict=item.verdict,
+            detectable=item.detectable,
         )
-        for (one, other), difference, p in zip(places, found, corrected, strict=True)
+        for (one, other), item in zip(places, judged, strict=True)
     )
 
 

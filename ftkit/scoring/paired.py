@@ -12,10 +12,19 @@ import numpy.typing as npt
 
 from ftkit.scoring.adequacy import POWER
 from ftkit.scoring.intervals import CHUNK_ELEMENTS, Interval, percentile_interval, resample_weights
-from ftkit.scoring.metrics import metric_bounds
+from ftkit.scoring.metrics import higher_is_better, metric_bounds
 from ftkit.scoring.tallies import Tally
 
-__all__ = ["Difference", "Panel", "correct_holm", "describe_amount", "judge", "mcnemar_exact"]
+__all__ = [
+    "Difference",
+    "Judged",
+    "Panel",
+    "correct_holm",
+    "describe_amount",
+    "judge",
+    "judge_all",
+    "mcnemar_exact",
+]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -207,6 +216,43 @@ class Panel:
                 least, differences = differences[0] - ROUNDING, differences[1:] if not every else differences
             seen, total = seen + int((differences >= least).sum()), total + len(differences)
         return seen / total if every else (seen + 1) / (total + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What can be said of a difference, among others that are tested beside it.
+
+    Attributes:
+        difference: of the two systems.
+        p: after Holm's correction.
+        verdict: `better`, `worse` or `can't tell`, of the first system.
+        detectable: the smallest difference that would have shown.
+    """
+
+    difference: Difference
+    p: float
+    verdict: str
+    detectable: float
+
+
+def judge_all(panel: Panel, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Judged]:
+    """Compare pairs of systems, with the chance of any false verdict among them at 1 less the panel's confidence.
+
+    Args:
+        panel: of the systems.
+        pairs: places of the runs of each two systems.
+    """
+    found = [panel.compare(first, second) for first, second in pairs]
+    better = higher_is_better(panel.metric)
+    return [
+        Judged(
+            difference=difference,
+            p=p,
+            verdict=judge(difference, p, confidence=panel.confidence, higher_is_better=better),
+            detectable=difference.detectable((1 - panel.confidence) / len(pairs)),
+        )
+        for difference, p in zip(found, correct_holm([item.p for item in found]), strict=True)
+    ]
 
 
 def describe_amount(metric: str, value: float, *, unit: bool = True) -> str:

@@ -77,7 +77,7 @@ class ScoredExamples:
         self.parts = mark_slices(scored.facts, self.outcomes)
         self.confidence = _measure_confidence(self.outcomes, scored.predictions)
         self._texts = [text.casefold() for text in self.outcomes.table["text"]]
-        self._kinds = {name: [_list_kinds(self.outcomes, cell) for cell in self.outcomes.table[name]] for name in GOLD}
+        self._kinds = {name: self.outcomes.kinds(name) for name in GOLD}
 
     @cached_property
     def labels(self) -> list[str]:
@@ -214,21 +214,9 @@ def _plain(cell: Any) -> Any:
     return list(cell) if np.ndim(cell) else float(cell)
 
 
-def _list_kinds(outcomes: Outcomes, cell: Any) -> frozenset[str]:
-    """Return the labels of one answer, or the types of its entities."""
-    if outcomes.kind == "regression":
-        return frozenset()
-    if isinstance(cell, str):
-        return frozenset((cell,))
-    if outcomes.tag_scheme:
-        return frozenset(tag.partition("-")[2] or tag for tag in cell if tag != "O")
-    return frozenset(cell)
-
-
 def _measure_confidence(outcomes: Outcomes, predictions: pd.DataFrame) -> npt.NDArray[np.float64]:
     if outcomes.kind == "regression":
-        off = np.abs(outcomes.numbers("gold") - outcomes.numbers("predicted"))
-        return 1 - off / max(float(off.max()), 1e-12)
+        return 1 - outcomes.errors / max(float(outcomes.errors.max()), 1e-12)
     cells = [np.asarray(cell, dtype=np.float64) for cell in predictions["probabilities"]]
     if outcomes.kind == "tags":
         return np.array([cell.min() if len(cell) else 1.0 for cell in cells])

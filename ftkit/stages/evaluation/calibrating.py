@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,6 @@ from ftkit.scoring.calibration import (
 from ftkit.scoring.metrics import best_thresholds
 from ftkit.stages.evaluation.outcomes import Outcomes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 __all__ = ["CALIBRATED", "Caution", "calibrate", "is_calibrated", "open_caution"]
 
 CALIBRATED = ("single_label", "multi_label")
@@ -55,15 +52,14 @@ def is_calibrated(recipe: Recipe, splits: Splits) -> bool:
     )
 
 
-def calibrate(run: Run, splits: Splits, seen: Sequence[Chunk], outcomes: Outcomes, scored: pd.DataFrame) -> None:
+def calibrate(run: Run, splits: Splits, seen: Sequence[Chunk], outcomes: Outcomes) -> None:
     """Fit a temperature on validation, write how well confidence and accuracy agree, and keep what thresholds need.
 
     Args:
         run: whose model it is; config.json of the model learns the temperature.
         splits: the data.
         seen: what the model says of validation; empty where it isn't calibrated.
-        outcomes: of the scored split.
-        scored: its predictions with probabilities.
+        outcomes: of the scored split, with probabilities.
     """
     import pandas as pd
 
@@ -73,14 +69,14 @@ def calibrate(run: Run, splits: Splits, seen: Sequence[Chunk], outcomes: Outcome
     if outcomes.kind == "regression":
         return
     content: dict[str, Any] = {"split": outcomes.split, "examples": len(outcomes)}
-    confidence, right = _read_confidence(outcomes, scored)
+    confidence, right = _read_confidence(outcomes)
     content["before"] = _describe(confidence, right)
     if seen:
         probabilities = np.concatenate([np.asarray(chunk.probabilities, dtype=np.float64) for chunk in seen])
         data = splits.datasets["validation"]
         gold = _read_gold(data["label"], splits)
         temperature = fit_temperature(probabilities, gold)
-        mended, right = _read_confidence(outcomes, scored, temperature)
+        mended, right = _read_confidence(outcomes, temperature)
         content |= {
             "fitted_on": {"split": "validation", "examples": len(gold)},
             "temperature": temperature,
@@ -109,15 +105,15 @@ def _describe(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_])
 
 
 def _read_confidence(
-    outcomes: Outcomes, scored: pd.DataFrame, temperature: float = 1.0
+    outcomes: Outcomes, temperature: float = 1.0
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Return how sure the model is of each decision, and whether it is right: of each text, of each label, or word."""
     if outcomes.kind == "tags":
-        sure = np.concatenate([np.asarray(cell, dtype=np.float64) for cell in scored["probabilities"]])
+        sure = np.concatenate([np.asarray(cell, dtype=np.float64) for cell in outcomes.table["probabilities"]])
         pairs = zip(outcomes.table["gold"], outcomes.table["predicted"], strict=True)
         hits = [one == other for gold, said in pairs for one, other in zip(gold, said, strict=True)]
         return sure, np.array(hits, dtype=bool)
-    probabilities = np.stack([np.asarray(cell, dtype=np.float64) for cell in scored["probabilities"]])
+    probabilities = np.stack([np.asarray(cell, dtype=np.float64) for cell in outcomes.table["probabilities"]])
     several = outcomes.kind == "multi_label"
     probabilities = apply_temperature(probabilities, temperature, several=several)
     if not several:

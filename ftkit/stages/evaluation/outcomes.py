@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.errors import FtkitError, RunError, show
+from ftkit.model.scoring import mark_labels
 from ftkit.run import Run, StageStatus, read_json
 from ftkit.scoring.metrics import (
     score_multi_label,
@@ -23,12 +24,13 @@ from ftkit.scoring.metrics import (
     tally_tags,
 )
 from ftkit.scoring.scores import Scores
+from ftkit.scoring.spans import entity_type
 from ftkit.scoring.tallies import Tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcomes", "open_outcomes", "read_outcomes"]
+__all__ = ["Outcomes", "join_names", "open_outcomes", "read_outcomes"]
 
 COLUMNS = ("row", "gold", "predicted")
 
@@ -95,6 +97,26 @@ class Outcomes:
     def numbers(self, column: str) -> npt.NDArray[np.float64]:
         """Return (N,) a column of numbers, in regression."""
         return self.table[column].to_numpy(dtype=np.float64)
+
+    @cached_property
+    def errors(self) -> npt.NDArray[np.float64]:
+        """Return (N,) how far off each number is, in regression."""
+        return np.abs(self.numbers("predicted") - self.numbers("gold"))
+
+    def kinds(self, column: str) -> list[frozenset[str]]:
+        """Return (N,) the labels of each cell; of sentences with entities the types of these, of numbers none.
+
+        Args:
+            column: gold or predicted.
+        """
+        cells = self.table[column]
+        if self.kind == "regression":
+            return [frozenset()] * len(cells)
+        if self.kind == "single_label":
+            return [frozenset((label,)) for label in cells]
+        if self.tag_scheme:
+            return [frozenset(map(entity_type, tags)) - {""} for tags in cells]
+        return [frozenset(labels) for labels in cells]
 
     def tally(self, labels: Sequence[str]) -> Tally:
         """Return what each example adds to the scores.
@@ -175,11 +197,15 @@ class Outcomes:
         if self.kind == "single_label":
             ids = [np.array([places[label] for label in column], dtype=np.int64) for column in columns]
             return ids[0], ids[1]
-        marked = [np.zeros((len(column), len(labels)), dtype=bool) for column in columns]
-        for marks, column in zip(marked, columns, strict=True):
-            for at, cell in enumerate(column):
-                marks[at, [places[label] for label in cell]] = True
+        marked = [
+            mark_labels([[places[label] for label in cell] for cell in column], len(labels)) for column in columns
+        ]
         return marked[0], marked[1]
+
+
+def join_names(outcomes: Iterable[Outcomes]) -> list[str]:
+    """Return the labels of several runs, each once."""
+    return list(dict.fromkeys(label for item in outcomes for label in item.names()))
 
 
 def read_outcomes(run: Run) -> Outcomes:

@@ -15,7 +15,6 @@ from ftkit.data.scripts import is_unspaced
 from ftkit.model.encoded import Encoded
 from ftkit.run import Run
 from ftkit.scoring.slices import FEWEST, compare_slices
-from ftkit.scoring.spans import entity_type
 from ftkit.stages.evaluation.outcomes import Outcomes
 from ftkit.stages.findings import load_nearest
 
@@ -75,7 +74,7 @@ def mark_slices(facts: pd.DataFrame, outcomes: Outcomes) -> dict[tuple[str, str]
         marked.update({(name, value): inside for value, inside in _quarter(facts[name].to_numpy(dtype=np.float64))})
     marked["unknown", "some"] = facts["unknown"].to_numpy() > 0
     marked["cut", CUT] = facts["cut"].to_numpy() == CUT
-    for name, kinds in (("label", _gold_kinds(outcomes)), ("group", _group_kinds(outcomes))):
+    for name, kinds in (("label", outcomes.kinds("gold")), ("group", _group_kinds(outcomes))):
         counts = Counter(kind for kept in kinds for kind in kept)
         for value, count in counts.most_common(MOST_NAMES):
             if count >= FEWEST:
@@ -95,7 +94,7 @@ def list_slices(facts: pd.DataFrame, outcomes: Outcomes, *, confidence: float) -
 
     outcome: Any = outcomes.right
     if outcomes.kind == "regression":
-        outcome = np.abs(outcomes.numbers("gold") - outcomes.numbers("predicted"))
+        outcome = outcomes.errors
     found = compare_slices(outcome, mark_slices(facts, outcomes), confidence=confidence)
     return pd.DataFrame([asdict(item) for item in found], columns=list(SLICES))
 
@@ -137,16 +136,5 @@ def _quarter(values: npt.NDArray[np.float64]) -> Iterator[tuple[str, npt.NDArray
         yield f"{low:.3g} to {high:.3g}", (values >= low) & ((values <= high) if last else (values < high))
 
 
-def _gold_kinds(outcomes: Outcomes) -> list[set[str]]:
-    """Return the gold labels of each example; of sentences with entities, the types of these."""
-    if outcomes.kind == "regression":
-        return []
-    if outcomes.kind == "single_label":
-        return [{label} for label in outcomes.table["gold"]]
-    if outcomes.tag_scheme:
-        return [{entity_type(tag) for tag in tags} - {""} for tags in outcomes.table["gold"]]
-    return [set(labels) for labels in outcomes.table["gold"]]
-
-
-def _group_kinds(outcomes: Outcomes) -> list[set[str]]:
-    return [] if outcomes.groups is None else [{f"group {number}"} for number in outcomes.groups]
+def _group_kinds(outcomes: Outcomes) -> list[frozenset[str]]:
+    return [] if outcomes.groups is None else [frozenset((f"group {number}",)) for number in outcomes.groups]

@@ -75,8 +75,6 @@ def compute(run: Run) -> Scored:
     Raises:
         DataError: the split has no labels to score against.
     """
-    import pandas as pd
-
     encoded, recipe, folder = preprocessing.load(run), run.recipe, run.folder("evaluation")
     split, splits = recipe.evaluation.split, encoded.splits
     if not splits.labelled[split]:
@@ -113,9 +111,9 @@ def compute(run: Run) -> Scored:
         "confidence": recipe.evaluation.confidence,
         "decisions": list(splits.decisions),
     }
-    for name, difference in compare_baselines(run, content, resamples=recipe.evaluation.resamples).items():
-        content["baselines"][name]["difference"] = difference
     outcomes = open_outcomes(run, content)
+    for name, difference in compare_baselines(outcomes, content, resamples=recipe.evaluation.resamples).items():
+        content["baselines"][name]["difference"] = difference
     if outcomes.tag_scheme:
         kinds = count_kinds(*(outcomes.table[name].to_list() for name in ("gold", "predicted")))
         content |= {"entity_errors": kinds, "matchings": score_matchings(kinds)}
@@ -123,7 +121,7 @@ def compute(run: Run) -> Scored:
     write_json(folder / "metrics.json", content)
     _write_confusion(folder, scores)
     _write_errors(folder, encoded, split)
-    calibrate(run, splits, known, outcomes, pd.read_parquet(folder / "predictions.parquet"))
+    calibrate(run, splits, known, outcomes)
     facts = describe_examples(run, encoded, outcomes)
     write_parquet(folder / FACTS, facts)
     write_table(folder / "slices.csv", list_slices(facts, outcomes, confidence=recipe.evaluation.confidence))

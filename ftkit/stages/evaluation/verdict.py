@@ -11,8 +11,8 @@ import numpy as np
 from ftkit.errors import FtkitError
 from ftkit.recipe import Recipe
 from ftkit.run import Run
-from ftkit.scoring.paired import describe_amount
-from ftkit.stages.evaluation.outcomes import open_outcomes
+from ftkit.scoring.paired import Panel, describe_amount, judge_all
+from ftkit.stages.evaluation.outcomes import Outcomes, join_names
 from ftkit.stages.findings import find_baselines, load_answers, load_baselines
 from ftkit.words import plural
 
@@ -64,13 +64,13 @@ def read_baselines(run: Run, split: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def compare_baselines(run: Run, metrics: Mapping[str, Any], *, resamples: int) -> dict[str, dict[str, Any]]:
+def compare_baselines(outcomes: Outcomes, metrics: Mapping[str, Any], *, resamples: int) -> dict[str, dict[str, Any]]:
     """Compare a model with each linear model of the inspection, on the examples that both answered.
 
     The tests are those of `Panel.compare`, with Holm's correction for their number.
 
     Args:
-        run: with the answers of its evaluation.
+        outcomes: of the model.
         metrics: of evaluation/metrics.json; its baselines are those of the inspection, see `read_baselines`.
         resamples: of the bootstrap.
 
@@ -78,46 +78,39 @@ def compare_baselines(run: Run, metrics: Mapping[str, Any], *, resamples: int) -
         For each baseline the metric, the difference (of the model from it) with its interval, p after the correction,
         the verdict on the model, the smallest difference that would show, and the number of examples.
     """
-    from ftkit.scoring.metrics import higher_is_better
-    from ftkit.scoring.paired import Panel, correct_holm, judge
-
-    answers = load_answers(run.path / "inspection")
+    answers = load_answers(outcomes.run.path / "inspection")
     answers = answers[answers["split"] == metrics["split"]]
     names = [name for name in BASELINE_NAMES if name in metrics["baselines"] and name in set(answers["baseline"])]
     if not names or not resamples:
         return {}
     given = {name: answers[answers["baseline"] == name].set_index("row")["predicted"] for name in names}
-    own = open_outcomes(run, metrics)
-    rows = own.table["row"]
-    own = own.take(np.flatnonzero(rows.isin(set.intersection(*(set(part.index) for part in given.values())))))
+    rows = outcomes.table["row"]
+    own = outcomes.take(np.flatnonzero(rows.isin(set.intersection(*(set(part.index) for part in given.values())))))
     if not len(own):
         return {}
     systems = [own, *(own.answering(part[own.table["row"]].to_list()) for part in given.values())]
-    labels = list(dict.fromkeys(label for system in systems for label in system.names()))
-    metric, confidence = next(iter(metrics["metrics"])), metrics["confidence"]
+    labels, metric = join_names(systems), next(iter(metrics["metrics"]))
     panel = Panel(
         [system.tally(labels) for system in systems],
         metric,
         examples=len(own),
         groups=own.groups,
-        confidence=confidence,
+        confidence=metrics["confidence"],
         resamples=resamples,
     )
-    found = [panel.compare([0], [at]) for at in range(1, len(systems))]
-    corrected = correct_holm([item.p for item in found])
-    better = higher_is_better(metric)
+    judged = judge_all(panel, [([0], [at]) for at in range(1, len(systems))])
     return {
         name: {
             "metric": metric,
-            "value": item.value,
-            "low": item.low,
-            "high": item.high,
-            "p": p,
-            "verdict": judge(item, p, confidence=confidence, higher_is_better=better),
-            "detectable": item.detectable((1 - confidence) / len(found)),
+            "value": item.difference.value,
+            "low": item.difference.low,
+            "high": item.difference.high,
+            "p": item.p,
+            "verdict": item.verdict,
+            "detectable": item.detectable,
             "examples": len(own),
         }
-        for name, item, p in zip(names, found, corrected, strict=True)
+        for name, item in zip(names, judged, strict=True)
     }
 
 
