@@ -20,6 +20,7 @@ from ftkit.stages.evaluation.browsing import SHOWN, ScoredExamples, Wanted
 from ftkit.stages.evaluation.prediction import Predictor
 from ftkit.view import markup
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
+from ftkit.view.keys import Keys
 from ftkit.view.style import GREEN, MUTED, ORANGE, PALE, clean
 from ftkit.view.tables import Table
 
@@ -50,7 +51,6 @@ class ErrorBrowser:
         self.found = examples.find(self.wanted)
         self._explained: dict[int, Attribution] = {}
         self._made: list[int] = []
-        self._handled = ""
 
     def show(self) -> None:
         """Display the browser, or without anybody to use it, a table of the surest mistakes."""
@@ -153,7 +153,8 @@ class ErrorBrowser:
         self.range = widgets.FloatRangeSlider(
             value=(0, 1), min=0, max=1, step=0.01, description="confidence", continuous_update=False, **wide
         )
-        self.keys = widgets.Text(placeholder="click, then press n p c d u w", tooltip=KEYS, description="keys", **wide)
+        keys = Keys("click, then press n p c d u w", KEYS)
+        self.keys = keys.field
         controls: dict[Any, Callable[[Any], dict[str, Any]]] = {
             self.shown: lambda value: {"shown": value},
             self.gold: lambda value: {"gold": value},
@@ -172,9 +173,7 @@ class ErrorBrowser:
             "d": ("Drop (d)", self.drop),
             "u": ("Undo (u)", self.undo),
         }
-        self._acts = {key: act for key, (_, act) in acts.items()} | {"j": acts["n"][1], "k": acts["p"][1]}
-        self.buttons = {key: self._button(said, act) for key, (said, act) in acts.items()}
-        self.keys.observe(self._type, "value")
+        self.buttons = keys.bind(acts, j=acts["n"][1], k=acts["p"][1])
         self.list, self.head, self.body, self.note = (widgets.HTML() for _ in range(4))
         row = {"flex_flow": "row wrap", "align_items": "center"}
         frame = {"max_height": "340px", "overflow": "auto"}
@@ -245,26 +244,8 @@ class ErrorBrowser:
         self.shown.value = "right" if gold == predicted else "mistakes"
         self.gold.value, self.predicted.value = (label if label in known else "" for label in (gold, predicted))
 
-    def _button(self, said: str, act: Callable[[], None]) -> Any:
-        button = widgets.Button(description=said, layout={"width": "auto"})
-        button.on_click(lambda _: act())
-        button.on_click(lambda _: self.keys.focus())
-        return button
-
     def _change(self, read: Callable[[Any], dict[str, Any]], change: dict[str, Any]) -> None:
         self.search(**read(change["new"]))
-
-    def _type(self, change: dict[str, Any]) -> None:
-        """Act on the letters that are new in the field, and empty it."""
-        typed = change["new"]
-        if not typed:
-            return
-        fresh = typed.removeprefix(self._handled) or typed  # the browser may not have emptied it yet
-        self._handled = typed
-        self.keys.value = ""
-        for letter in fresh:
-            if act := self._acts.get(letter.lower()):
-                act()
 
     def _draw(self) -> None:
         if not hasattr(self, "box"):

@@ -15,6 +15,7 @@ from ftkit.stages.inspection.review import Decisions, Suspect, list_suspects
 from ftkit.view import markup
 from ftkit.view.chooser import Chooser
 from ftkit.view.frontend import show_bundle, show_widget, somebody_watches
+from ftkit.view.keys import Keys
 from ftkit.view.style import GREEN, MUTED, ORANGE, PALE
 from ftkit.view.tables import suspects_table
 
@@ -49,7 +50,6 @@ class Review:
         self.decisions = Decisions(run, report.splits)
         self.at = self._undecided(0) or 0
         self._made: list[int] = []
-        self._handled = ""
         self.box: Any = None
         self.chooser: Chooser | None = None
 
@@ -163,14 +163,8 @@ class Review:
         return f"{said}; all are in {path}. To decide about them, run this cell in JupyterLab."
 
     def _build(self) -> None:
-        self.keys = widgets.Text(
-            placeholder="click, then press a k d l r n p u",
-            tooltip=KEYS,
-            description="keys",
-            layout={"width": "260px"},
-            style={"description_width": "initial"},
-        )
-        self.keys.observe(self._type, "value")
+        keys = Keys("click, then press a k d l r n p u", KEYS)
+        self.keys = keys.field
         codec = self.decisions.codec
         # JupyterLab takes letters pressed on a list or a button as shortcuts ("a" makes a cell): the field is given the
         # keys again after each.
@@ -184,10 +178,10 @@ class Review:
             "p": ("Previous (p)", lambda: self.go(-1)),
             "n": ("Next (n)", lambda: self.go(1)),
         }
-        self._acts = {key: act for key, (_, act) in acts.items()} | {"j": acts["n"][1]}
+        more = {"j": acts["n"][1]}
         if self.chooser:
-            self._acts |= {"l": partial(self.chooser.step, 1), "L": partial(self.chooser.step, -1)}
-        self.buttons = {key: self._button(said, act) for key, (said, act) in acts.items()}
+            more |= {"l": partial(self.chooser.step, 1), "L": partial(self.chooser.step, -1)}
+        self.buttons = keys.bind(acts, **more)
         last = max(len(self.suspects), 2)
         self.place = widgets.IntSlider(
             value=1,
@@ -218,26 +212,6 @@ class Review:
             ]
         )
         self._draw()
-
-    def _button(self, said: str, act: Callable[[], None]) -> Any:
-        button = widgets.Button(description=said, layout={"width": "auto"})
-        button.on_click(lambda _: act())
-        button.on_click(lambda _: self.keys.focus())
-        return button
-
-    def _type(self, change: dict[str, Any]) -> None:
-        """Act on the letters that are new in the field, and empty it."""
-        typed = change["new"]
-        if not typed:
-            return
-        # A letter typed before the browser has emptied the field comes with those that were acted on already.
-        fresh = typed.removeprefix(self._handled) or typed
-        self._handled = typed
-        self.keys.value = ""
-        for letter in fresh:
-            act = self._acts.get(letter) or self._acts.get(letter.lower())
-            if act:
-                act()
 
     def _jump(self, change: dict[str, Any]) -> None:
         if change["new"] - 1 != self.at:
