@@ -22,6 +22,7 @@ ALL = (
     "defaults",
     "few",
     "scores",
+    "comparison",
     "board",
     "gpu",
 )

@@ -162,6 +162,9 @@ class Data(Section):
     group_column: str = setting(
         "", "column of what examples belong to (patient, author, thread), kept on one side of splits; empty: none"
     )
+    slice_columns: str = setting(
+        "", "columns, with commas between, by whose values the evaluation also tells how good the model is; empty: none"
+    )
     table: str = setting(
         "", "sheet of a spreadsheet, or table or SELECT of a database; empty: the only one, or those named like splits"
     )
@@ -188,6 +191,10 @@ class Data(Section):
         automatic=0,
         basic=True,
     )
+
+    def slice_names(self) -> tuple[str, ...]:
+        """Return the columns of `slice_columns` one by one."""
+        return tuple(name for name in map(str.strip, self.slice_columns.split(",")) if name)
 
 
 @dataclass(frozen=True, kw_only=True)

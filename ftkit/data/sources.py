@@ -67,6 +67,8 @@ def fingerprint_source(settings: Data) -> str:
         digest.update(repr((sample.name, sorted(sample.files.items()))).encode())
     fields = dataclasses.asdict(settings)
     del fields["source"], fields["corrections"]
+    if not settings.slice_columns:
+        del fields["slice_columns"]  # data that were read before there was such a setting are the same
     if corrections := find_corrections(settings):
         _hash_path(corrections, digest)
     digest.update(repr((READER_VERSION, sorted(fields.items()))).encode())

@@ -240,10 +240,11 @@ def _check_reading(reading: Reading, settings: Data) -> None:
         raise DataError(
             "data.problem_type", expected="auto or single_label for tagging", found=show(settings.problem_type)
         )
-    if settings.group_column and not reading.grouped:
+    there = {"group_column": reading.grouped, "slice_columns": reading.sliced}
+    for name in (name for name, known in there.items() if getattr(settings, name) and not known):
         raise DataError(
             str(reading.parts[0].path),
-            expected=f"a column {settings.group_column!r} (data.group_column)",
+            expected=f"a column {getattr(settings, name)!r} (data.{name})",
             found="a format without named columns",
-            remedy="Give a CSV, TSV, JSON Lines or Parquet file, or leave data.group_column empty.",
+            remedy=f"Give a CSV, TSV, JSON Lines or Parquet file, or leave data.{name} empty.",
         )

@@ -148,6 +148,7 @@ def extra_columns(reading: Reading) -> dict[str, str]:
         **({"group": "string"} if reading.grouped else {}),
         **({"source_text": "string", "starts": "list<int32>"} if reading.spans else {}),
         **({"other": "string"} if reading.disputed else {}),
+        **({"slices": "list<string>"} if reading.sliced else {}),
     }
 
 
@@ -156,7 +157,7 @@ def _schema(reading: Reading) -> pa.Schema:
 
     tagging = reading.task == "token-classification"
     text: dict[str, Any] = {"words": pa.list_(pa.string())} if tagging else {"text": pa.string()}
-    kinds = {"string": pa.string(), "list<int32>": pa.list_(pa.int32())}
+    kinds = {"string": pa.string(), "list<int32>": pa.list_(pa.int32()), "list<string>": pa.list_(pa.string())}
     text |= {name: kinds[kind] for name, kind in extra_columns(reading).items()}
     return pa.schema({"row": pa.int64(), "line": pa.int64(), **text, "label": pa.string()})
 
@@ -177,7 +178,7 @@ def _batches(part: Part) -> Iterator[list[Example]]:
 def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.RecordBatch:
     import pyarrow as pa
 
-    rows, lines, texts, pairs, labels, groups, sources, starts, others = zip(*batch, strict=True)
+    rows, lines, texts, pairs, labels, groups, sources, starts, others, slices = zip(*batch, strict=True)
     first = "words" if "words" in schema.names else "text"
     columns: dict[str, Any] = {
         "row": rows,
@@ -188,6 +189,7 @@ def _record_batch(batch: list[Example], schema: pa.Schema, part: Part) -> pa.Rec
         "source_text": sources,
         "starts": starts,
         "other": [pack_label(label) for label in others],
+        "slices": slices,
         "label": [pack_label(label) for label in labels],
     }
     try:

@@ -52,6 +52,8 @@ class Example(NamedTuple):
     """Where each word begins in that text, in characters."""
     other: Label = None
     """What another annotator says; None where there is one, or all agree."""
+    slices: Sequence[str | None] = ()
+    """Values of the columns by which the evaluation is split up, where the settings name any."""
 
 
 def name_place(path: Path | str, unit: str, number: int) -> str:
@@ -121,6 +123,8 @@ class Reading:
     """Whether tags are of spans of characters, so that each example has the text that its words were found in."""
     columns: tuple[str, ...] = ()
     """Names of the columns of train, where it has any."""
+    sliced: bool = False
+    """Whether the examples have the values of data.slice_columns."""
     disputed: bool = False
     """Whether several annotators may have said something of one example."""
 
@@ -204,7 +208,7 @@ class Splits:
     Columns of a tagging split: `row` int64, `words` list of string, `tags` list of int64, -1 if unlabelled; where the
     source marks characters also `source_text` and `starts`, list of int32: where in it each word begins.
     Where several annotators said something, `other` string, the label of one who says otherwise as a file would have
-    it; null where all agree.
+    it; null where all agree. With data.slice_columns `slices` list of string, the values of these columns.
     """
 
     datasets: Mapping[str, datasets.Dataset]

@@ -90,3 +90,27 @@ def test_kinds_of_errors_of_entities_stand_among_the_scores(make_run: Callable[.
     assert strict["recall"] == pytest.approx(own["entity_recall"]["value"])
     assert isinstance(scored.slices, pd.DataFrame)
     assert "entity_errors" not in chain.make(make_run("pos.conllu", name="pos"), "evaluation").metrics
+
+
+def test_columns_of_the_source_are_slices(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "sources.jsonl"
+    rows = [
+        {"text": f"word number {at}", "kind": str(at % 2), "language": ["de", "en", None][at % 3], "length": at}
+        for at in range(400)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"source": str(path), "label_column": "kind", "slice_columns": "language,length", "test_fraction": 0.5}
+    run = make_run(str(path), data=data)
+    scored = chain.make(run, "evaluation")
+    outcomes = read_outcomes(run)
+    german = np.array([rows[row]["language"] == "de" for row in outcomes.table["row"]])
+    marked = mark_slices(scored.facts, outcomes)
+    assert marked["language", "de"].tolist() == german.tolist()
+    assert sorted(value for name, value in marked if name == "language") == ["de", "en"]
+    assert len([value for name, value in marked if name == "column length"]) == 4  # many numbers: quarters
+    gold = outcomes.table["gold"].to_list()
+    wrong = [{"0": "1", "1": "0"}[label] for label in gold]
+    answers = np.where(german & (generator.random(len(gold)) < 0.5), wrong, gold)
+    table = list_slices(scored.facts, outcomes.answering(answers), confidence=0.95)
+    assert table[["attribute", "value", "weak"]].iloc[0].tolist() == ["language", "de", True]

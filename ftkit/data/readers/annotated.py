@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.data.readers.annotators import Annotators, Answer
+from ftkit.data.readers.columns import write_cell
 from ftkit.data.readers.shards import base_split
 from ftkit.data.readers.spans import SpanTagger, read_spans
 from ftkit.data.types import Example, Label, Notes, Part, Reading, name_place
@@ -32,6 +33,7 @@ class Task(NamedTuple):
     text: str
     answers: list[Answer]
     group: str | None = None
+    slices: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,19 @@ def open_annotated(tables: Mapping[str, Annotated], settings: Data, notes: Notes
         stream = partial(_examples, table, base_split(split), settings, notes)
         parts.append(Part(split=split, path=table.path, examples=stream))
     task = "token-classification" if spans else "text-classification"
-    return Reading(parts=tuple(parts), task=task, spans=spans, disputed=True, grouped=bool(settings.group_column))
+    return Reading(
+        parts=tuple(parts),
+        task=task,
+        spans=spans,
+        disputed=True,
+        grouped=bool(settings.group_column),
+        sliced=bool(settings.slice_names()),
+    )
+
+
+def _known_fields(settings: Data) -> tuple[str, ...]:
+    """Return the fields that are read beside text and answers: of the group, and of the slices."""
+    return (settings.group_column, *settings.slice_names())
 
 
 def _examples(table: Annotated, split: str, settings: Data, notes: Notes) -> Iterator[Example]:
@@ -74,13 +88,22 @@ def _examples(table: Annotated, split: str, settings: Data, notes: Notes) -> Ite
         if task.answers:
             said, other = annotators.decide(task.text, task.answers, row=row, line=task.line)
         if not table.spans:
-            yield Example(row, task.line, task.text, None, said, task.group, other=other)
+            yield Example(row, task.line, task.text, None, said, task.group, other=other, slices=task.slices)
             continue
         words, tags, starts = tagger.tag(task.text, said or [], row=row, line=task.line)
         instead: Label = None if other is None else tagger.tag(task.text, other, row=row, line=task.line).tags
         instead = None if instead == tags else instead
         yield Example(
-            row, task.line, words, None, tags if task.answers else None, task.group, task.text, starts, instead
+            row,
+            task.line,
+            words,
+            None,
+            tags if task.answers else None,
+            task.group,
+            task.text,
+            starts,
+            instead,
+            task.slices,
         )
     annotators.report(notes, split=split, name=table.path.name, unit="line")
 
@@ -130,7 +153,7 @@ def adapt_label_studio(path: Path, rows: Rows, sample: Sequence[Row], settings: 
     why = f"Label Studio, texts in data.{key}, {kind} of the control {control!r}"
     why += f"; not used: {', '.join(others)}" if others else ""
     tasks = partial(
-        _studio_tasks, path, rows, key=key, control=control, kind=kind, several=several, group=settings.group_column
+        _studio_tasks, path, rows, key=key, control=control, kind=kind, several=several, known=_known_fields(settings)
     )
     return Annotated(path=path, tasks=tasks, spans=kind == "labels", why=why)
 
@@ -151,13 +174,13 @@ def _text_key(sample: Sequence[Row], where: str) -> str:
 
 
 def _studio_tasks(
-    path: Path, rows: Rows, notes: Notes, *, key: str, control: str, kind: str, several: bool, group: str
+    path: Path, rows: Rows, notes: Notes, *, key: str, control: str, kind: str, several: bool, known: Sequence[str]
 ) -> Iterator[Task]:
     for line, row in rows():
         place = name_place(str(path), "line", line)
         data = row.get("data")
         text = data.get(key) if isinstance(data, dict) else None
-        if not isinstance(text, str):
+        if not isinstance(data, dict) or not isinstance(text, str):
             raise DataError(f"{place}, field data.{key}", expected="text", found=show(text))
         answers = []
         for annotation in _annotations(row) or []:
@@ -168,8 +191,8 @@ def _studio_tasks(
             said = _studio_answer(items, kind, several=several, place=place)
             if said is not None:
                 answers.append(Answer(_who(annotation.get("completed_by")), said, bool(annotation.get("ground_truth"))))
-        belongs = data.get(group) if group and isinstance(data, dict) else None
-        yield Task(line, text, answers, None if belongs is None else str(belongs))
+        group, *slices = (write_cell(data, name) for name in known)
+        yield Task(line, text, answers, group, slices)
 
 
 def _studio_answer(items: Sequence[Row], kind: str, *, several: bool, place: str) -> Any:
@@ -215,12 +238,12 @@ def adapt_prodigy(path: Path, rows: Rows, sample: Sequence[Row], settings: Data)
     names = {str(row["label"]) for row in sample if row.get("label") is not None}
     only = names.pop() if kind == "label" and len(names) == 1 else ""
     what = {"spans": "spans", "accept": "choices", "label": f"yes or no to {only!r}" if only else "accepted labels"}
-    tasks = partial(_prodigy_tasks, path, rows, kind=kind, several=several, only=only, group=settings.group_column)
+    tasks = partial(_prodigy_tasks, path, rows, kind=kind, several=several, only=only, known=_known_fields(settings))
     return Annotated(path=path, tasks=tasks, spans=kind == "spans", why=f"Prodigy, {what[kind]}")
 
 
 def _prodigy_tasks(
-    path: Path, rows: Rows, notes: Notes, *, kind: str, several: bool, only: str, group: str
+    path: Path, rows: Rows, notes: Notes, *, kind: str, several: bool, only: str, known: Sequence[str]
 ) -> Iterator[Task]:
     """Yield a task for each input; where several people saw one, when the last of their answers is read."""
     left = Counter(row["_input_hash"] for _, row in rows() if _annotator(row) and "_input_hash" in row)
@@ -242,10 +265,9 @@ def _prodigy_tasks(
                 waiting[key] = answers
                 continue
         if answers:
-            belongs, meta = row.get(group) if group else None, row.get("meta")
-            if group and belongs is None and isinstance(meta, dict):
-                belongs = meta.get(group)
-            yield Task(line, text, answers, None if belongs is None else str(belongs))
+            meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
+            group, *slices = (write_cell({**meta, **row}, name) for name in known)
+            yield Task(line, text, answers, group, slices)
 
 
 def _annotator(row: Row) -> str:

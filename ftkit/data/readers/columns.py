@@ -17,11 +17,13 @@ __all__ = [
     "choose_columns",
     "find_column",
     "find_group_like",
+    "find_slices",
     "is_usual",
     "name_columns",
     "normalise",
     "read_marks",
     "tell_group_like",
+    "write_cell",
 ]
 
 TEXT_NAMES = (
@@ -61,6 +63,8 @@ class Columns:
     group: int | None = None
     marks: tuple[tuple[int, str], ...] = ()
     """Columns of 0 and 1 that say together which labels apply, with the name of each; `label` is None then."""
+    slices: tuple[int | None, ...] = ()
+    """Columns of data.slice_columns; None of one that isn't there."""
 
 
 def choose_columns(
@@ -91,13 +95,16 @@ def choose_columns(
         return _name_marks(names, sample, settings, several, where=where, need_label=need_label, set_by=set_by)
     label = find_column(settings.label_column, names, where=where, setting="label_column", optional=not need_label)
     group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
+    slices = find_slices(settings, names, where=where, optional=not need_label)
     text, pair, why = _choose_text(
-        plain, sample, settings, names=names, where=where, taken={label, group}, set_by=set_by
+        plain, sample, settings, names=names, where=where, taken={label, group, *slices}, set_by=set_by
     )
     label_why = set_by
     if label is None:
-        label, label_why = _choose_label(plain, sample, taken={text, pair, group}, numeric=settings.problem_type)
-        marks = [names[at] for at in _find_marks(plain, sample, label, {text, pair, group})]
+        label, label_why = _choose_label(
+            plain, sample, taken={text, pair, group, *slices}, numeric=settings.problem_type
+        )
+        marks = [names[at] for at in _find_marks(plain, sample, label, {text, pair, group, *slices})]
         if len(marks) > 1 and settings.problem_type in ("auto", "multi_label"):
             wanted = replace(settings, text_column=names[text], text_pair_column="" if pair is None else names[pair])
             return _name_marks(
@@ -109,9 +116,10 @@ def choose_columns(
     told += f", its pair {names[pair]!r}" if pair is not None else ""
     told += f", label {names[label]!r} ({label_why})" if label is not None else ", no label"
     told += f", group {names[group]!r}" if group is not None else ""
-    unused = [name for index, name in enumerate(names) if index not in (text, pair, label, group)]
+    told += f", slices by {', '.join(sliced)}" if (sliced := [names[at] for at in slices if at is not None]) else ""
+    unused = [name for index, name in enumerate(names) if index not in (text, pair, label, group, *slices)]
     told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
-    return Columns(text=text, pair=pair, label=label, group=group, why=told)
+    return Columns(text=text, pair=pair, label=label, group=group, slices=slices, why=told)
 
 
 def read_marks(cells: Mapping[str, Any], place: str) -> list[str]:
@@ -158,20 +166,21 @@ def _name_marks(
     ]
     marks = {at: names[at] for at in places if at is not None}
     group = find_column(settings.group_column, names, where=where, setting="group_column", optional=not need_label)
+    slices = find_slices(settings, names, where=where, optional=not need_label)
     text, pair, why = _choose_text(
         [normalise(name) for name in names],
         sample,
         settings,
         names=names,
         where=where,
-        taken={*marks, group},
+        taken={*marks, group, *slices},
         set_by=set_by,
     )
-    unused = [name for at, name in enumerate(names) if at not in {text, pair, group, *marks}]
+    unused = [name for at, name in enumerate(names) if at not in {text, pair, group, *marks, *slices}]
     told = f"text is column {names[text]!r} ({why}), each label is a column: {', '.join(marks.values())} ({set_by})"
     told += f"; not used: {show(', '.join(unused), 200)[1:-1]}" if unused else ""
     whole = tuple(marks.items()) if len(marks) == len(several) else ()
-    return Columns(text=text, pair=pair, label=None, group=group, marks=whole, why=told)
+    return Columns(text=text, pair=pair, label=None, group=group, marks=whole, slices=slices, why=told)
 
 
 def _find_marks(
@@ -253,6 +262,28 @@ def find_column(wanted: str, names: Sequence[str], *, where: str, setting: str, 
     expected = f"the column {wanted!r} (data.{setting})"
     found = f"the columns {show(', '.join(names), 200)[1:-1]}"
     raise DataError(where, expected=expected, found=found, remedy=nearest(wanted, names))
+
+
+def find_slices(settings: Data, names: Sequence[str], *, where: str, optional: bool = False) -> tuple[int | None, ...]:
+    """Return the positions of the columns of data.slice_columns; None of one that isn't there, where that may be.
+
+    Raises:
+        DataError: there is no such column (unless optional).
+    """
+    return tuple(
+        find_column(name, names, where=where, setting="slice_columns", optional=optional)
+        for name in settings.slice_names()
+    )
+
+
+def write_cell(fields: Mapping[str, Any], name: str | None) -> str | None:
+    """Return a value as a file would have it; None where it is missing or blank.
+
+    >>> write_cell({"year": 1999, "who": " "}, "year"), write_cell({"year": 1999, "who": " "}, "who")
+    ('1999', None)
+    """
+    value = None if name is None else fields.get(name)
+    return None if value is None else str(value).strip() or None
 
 
 def name_columns(settings: Data, names: Sequence[str], columns: Columns) -> Data:

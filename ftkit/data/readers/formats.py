@@ -128,7 +128,10 @@ def list_options(reading: Reading, settings: Data) -> tuple[Option, ...]:
         ]
         kind = settings.format if settings.format != "auto" or not reading.candidates else reading.candidates[0][0]
         if kind not in ("conll", "conllu"):  # a word has no group
-            options.append(Option("data.group_column", settings.group_column or "none", names))
+            options += [
+                Option("data.group_column", settings.group_column or "none", names),
+                Option("data.slice_columns", settings.slice_columns or "none", names),
+            ]
     if reading.spans:
         options.append(Option("data.overlaps", settings.overlaps, "longest, outer, inner, first"))
     if reading.disputed:

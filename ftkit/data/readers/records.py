@@ -19,6 +19,7 @@ from ftkit.data.readers.columns import (
     normalise,
     read_marks,
     tell_group_like,
+    write_cell,
 )
 from ftkit.data.readers.shards import base_split
 from ftkit.data.readers.spans import SpanTagger, holds_spans, read_spans
@@ -121,6 +122,7 @@ def open_records(
         notes.add(f"{table.path.name}: {columns.why}.")
         used = (columns.text, columns.pair, columns.label, columns.group)
         named = [None if index is None else names[index] for index in used]
+        named += [None if index is None else names[index] for index in columns.slices]
         tagger = SpanTagger(
             rule=settings.overlaps, notes=notes, split=base_split(split), name=table.path.name, unit=table.unit
         )
@@ -138,6 +140,7 @@ def open_records(
         task=task,
         pairs=pairs,
         grouped=bool(settings.group_column),
+        sliced=bool(settings.slice_names()),
         label_order=order,
         spans=bool(spans),
         columns=fields,
@@ -179,7 +182,7 @@ def _holds_words(values: list[list[Any]], index: int) -> bool:
 
 
 def _examples(table: Records, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:
-    text, pair, label, group = named
+    text, pair, label, group, *slices = named
     for row, (line, fields) in enumerate(table.rows()):
         value = fields.get(text) if text else None
         place = name_place(str(table.path), table.unit, line)
@@ -191,12 +194,12 @@ def _examples(table: Records, named: list[str | None], marks: list[str], *, tagg
         second = None if pair is None else _to_text(fields.get(pair), place, pair)
         tags = _to_label(fields.get(label), place, label) if label else None
         tags = read_marks({name: fields.get(name) for name in marks}, place) if marks else tags
-        belongs = None if group is None or fields.get(group) is None else str(fields[group])
-        yield Example(row, line, words, second, tags, belongs)
+        parts = [write_cell(fields, name) for name in slices]
+        yield Example(row, line, words, second, tags, write_cell(fields, group), slices=parts)
 
 
 def _span_examples(table: Records, named: list[str | None], tagger: SpanTagger) -> Iterator[Example]:
-    text, _, label, group = named
+    text, _, label, group, *slices = named
     for row, (line, fields) in enumerate(table.rows()):
         source, given = fields.get(text or ""), fields.get(label) if label else None
         if not isinstance(source, str):
@@ -207,8 +210,8 @@ def _span_examples(table: Records, named: list[str | None], tagger: SpanTagger) 
             place = f"{name_place(str(table.path), table.unit, line)}, field {label!r}"
             raise DataError(place, expected=error.expected, found=error.found, remedy=error.remedy) from error
         words, tags, starts = tagger.tag(source, spans, row=row, line=line)
-        belongs = None if group is None or fields.get(group) is None else str(fields[group])
-        yield Example(row, line, words, None, None if given is None else tags, belongs, source, starts)
+        belongs, parts = write_cell(fields, group), [write_cell(fields, name) for name in slices]
+        yield Example(row, line, words, None, None if given is None else tags, belongs, source, starts, slices=parts)
 
 
 def _to_text(value: Any, place: str, name: str | None) -> str:

@@ -30,6 +30,7 @@ __all__ = ["Dialect", "open_tables", "read_cells", "sniff_dialect", "table_part"
 
 DELIMITERS = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
 NAMED = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
+SEVERAL = ("label_column", "slice_columns")  # settings that may name several columns
 LONGEST_CELL = 1 << 27  # characters; a bound, so that a quote that never closes doesn't fill the memory
 
 
@@ -69,7 +70,13 @@ def open_tables(files: Mapping[str, TextFile], settings: Data, notes: Notes, *, 
         parts.append(table_part(file, split, dialect, columns, notes))
     pairs = model is not None and model[1].pair is not None
     names = model[0].names if model else ()
-    return Reading(parts=tuple(parts), pairs=pairs, grouped=bool(settings.group_column), columns=names)
+    return Reading(
+        parts=tuple(parts),
+        pairs=pairs,
+        grouped=bool(settings.group_column),
+        sliced=bool(settings.slice_names()),
+        columns=names,
+    )
 
 
 def table_part(
@@ -231,6 +238,7 @@ def _is_header(first: tuple[str, ...], rest: list[list[str]], settings: Data, mo
         return False
     plain = [normalise(cell) for cell in first]
     wanted = [settings.text_column, settings.text_pair_column, settings.label_column, settings.group_column]
+    wanted += settings.slice_names()
     if model and model.header:
         wanted += model.header
     if any(normalise(name) in plain for name in wanted if name and not name.isdecimal()):
@@ -270,9 +278,16 @@ def _choose(
     if not dialect.header and dialect.width == len(names):
         return replace(columns, why="columns as in train")
     if not dialect.header and dialect.width == len(names) - 1 and columns.label is not None and columns.pair is None:
-        shifted = columns.text - (columns.label < columns.text)
-        group = columns.group if columns.group is None else columns.group - (columns.label < columns.group)
-        return Columns(text=shifted, pair=None, label=None, group=group, why="one column less than train: no label")
+        without = columns.label
+        shifted = [at if at is None else at - (without < at) for at in (columns.group, *columns.slices)]
+        return Columns(
+            text=columns.text - (without < columns.text),
+            pair=None,
+            label=None,
+            group=shifted[0],
+            slices=tuple(shifted[1:]),
+            why="one column less than train: no label",
+        )
     need = not split.startswith("test")
     return choose_columns(
         dialect.names, _sample(file, dialect), wanted, where=str(file.path), need_label=need, set_by="as in train"
@@ -281,15 +296,15 @@ def _choose(
 
 def _check_named(dialect: Dialect, settings: Data, *, where: str) -> None:
     """Say it plainly where a column is asked by name but nothing names the columns."""
-    for setting in ("text_column", "text_pair_column", "label_column", "group_column"):
+    for setting in ("text_column", "text_pair_column", "label_column", "group_column", "slice_columns"):
         wanted = getattr(settings, setting)
-        if wanted and not wanted.isdecimal() and not dialect.header:
-            remedy = f"Give its number, 0 to {dialect.width - 1}, or add a header line."
-            expected = f"a header with the column {wanted!r} (data.{setting})"
-            raise DataError(where, expected=expected, found="no header", remedy=remedy)
-        several = setting == "label_column" and "," in wanted and wanted not in dialect.names
-        for name in wanted.split(",") if several else [wanted]:
-            find_column(name.strip(), dialect.names, where=where, setting=setting)
+        several = setting in SEVERAL and "," in wanted and wanted not in dialect.names
+        for name in map(str.strip, wanted.split(",")) if several else [wanted]:
+            if name and not name.isdecimal() and not dialect.header:
+                remedy = f"Give its number, 0 to {dialect.width - 1}, or add a header line."
+                expected = f"a header with the column {name!r} (data.{setting})"
+                raise DataError(where, expected=expected, found="no header", remedy=remedy)
+            find_column(name, dialect.names, where=where, setting=setting)
 
 
 def _sample(file: TextFile, dialect: Dialect) -> list[list[str]]:
@@ -310,7 +325,8 @@ def _examples(
         labels: Label = others[1]
         if columns.marks:
             labels = read_marks({name: cells[at] for at, name in columns.marks}, f"{file.path}, line {line}")
-        yield Example(row, line, cells[text], others[0], labels, (others[2] or "").strip() or None)
+        parts = [None if at is None else cells[at].strip() or None for at in columns.slices]
+        yield Example(row, line, cells[text], others[0], labels, (others[2] or "").strip() or None, slices=parts)
 
 
 def _describe(dialect: Dialect) -> str:

@@ -107,9 +107,16 @@ def _features(encoder: LabelEncoder, reading: Reading) -> datasets.Features:
     text: dict[str, Any] = (
         {"words": datasets.List(datasets.Value("string"))} if tagging else {"text": datasets.Value("string")}
     )
-    kinds = {"string": datasets.Value("string"), "list<int32>": datasets.List(datasets.Value("int32"))}
-    text |= {name: kinds[kind] for name, kind in extra_columns(reading).items()}
+    text |= {name: _feature(kind) for name, kind in extra_columns(reading).items()}
     return datasets.Features({"row": datasets.Value("int64"), **text, encoder.column: encoder.feature()})
+
+
+def _feature(kind: str) -> Any:
+    """Return the feature of an Arrow type as `extra_columns` names it."""
+    import datasets
+
+    listed = kind.removeprefix("list<").removesuffix(">")
+    return datasets.Value(kind) if listed == kind else datasets.List(datasets.Value(listed))
 
 
 def _finish_batch(

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["SLICES", "describe_examples", "list_slices", "mark_slices"]
 
 SLICES = ("attribute", "value", "examples", "score", "low", "high", "elsewhere", "p", "weak")
+KNOWN = ("length", "tokens", "pieces", "unknown", "cut", "similarity")
 PARTS = 4  # of numbers: quarters
+MOST_NUMBERS = 12  # distinct ones that are slices each
 MOST_NAMES = 60  # labels or groups that are slices; of more, the most frequent
 CUT, WHOLE = "cut", "whole"
 
@@ -34,7 +36,8 @@ def describe_examples(run: Run, encoded: Encoded, outcomes: Outcomes) -> pd.Data
 
     Columns: length (words, or characters where no blanks are written), tokens, pieces (tokens a word), unknown (share
     of tokens that stand for signs the tokenizer doesn't know), cut (whether some of it was cut off), similarity (cosine
-    to the nearest training text; nan where the inspection didn't look at it).
+    to the nearest training text; nan where the inspection didn't look at it), and the columns of data.slice_columns
+    (None where a text has no value).
 
     Args:
         run: whose inspection may be done.
@@ -58,12 +61,16 @@ def describe_examples(run: Run, encoded: Encoded, outcomes: Outcomes) -> pd.Data
             "unknown": unknown / np.maximum(read, 1),
             "cut": np.where(_are_cut(encoded, split, whole), CUT, WHOLE),
             "similarity": near.reindex(outcomes.table["row"]).to_numpy(dtype=np.float64),
+            **_read_columns(run, data),
         }
     )
 
 
 def mark_slices(facts: pd.DataFrame, outcomes: Outcomes) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
-    """Return (N,) which examples belong to each slice: quarters of numbers, gold labels, groups, cut or whole.
+    """Return (N,) which examples belong to each slice.
+
+    Quarters of numbers, gold labels, groups, cut or whole, and the values of the source's columns: quarters where they
+    are many numbers, else each value.
 
     Args:
         facts: see `describe_examples`.
@@ -74,7 +81,13 @@ def mark_slices(facts: pd.DataFrame, outcomes: Outcomes) -> dict[tuple[str, str]
         marked.update({(name, value): inside for value, inside in _quarter(facts[name].to_numpy(dtype=np.float64))})
     marked["unknown", "some"] = facts["unknown"].to_numpy() > 0
     marked["cut", CUT] = facts["cut"].to_numpy() == CUT
-    for name, kinds in (("label", outcomes.kinds("gold")), ("group", _group_kinds(outcomes))):
+    named = [("label", outcomes.kinds("gold")), ("group", _group_kinds(outcomes))]
+    for name in facts.columns.difference(list(KNOWN), sort=False):
+        if (numbers := _read_numbers(facts[name])) is not None:
+            marked.update({(name, value): inside for value, inside in _quarter(numbers)})
+        else:
+            named.append((name, [frozenset((value,) if isinstance(value, str) else ()) for value in facts[name]]))
+    for name, kinds in named:
         counts = Counter(kind for kept in kinds for kind in kept)
         for value, count in counts.most_common(MOST_NAMES):
             if count >= FEWEST:
@@ -97,6 +110,30 @@ def list_slices(facts: pd.DataFrame, outcomes: Outcomes, *, confidence: float) -
         outcome = outcomes.errors
     found = compare_slices(outcome, mark_slices(facts, outcomes), confidence=confidence)
     return pd.DataFrame([asdict(item) for item in found], columns=list(SLICES))
+
+
+def _read_columns(run: Run, data: Any) -> dict[str, list[str | None]]:
+    """Return the values of the columns by which the user wants slices; a name that is taken gets a word before it."""
+    if "slices" not in data.column_names:
+        return {}
+    names = run.recipe.data.slice_names()
+    taken = {*KNOWN, "label", "group"}
+    columns = zip(*data["slices"], strict=True)
+    return {
+        f"column {name}" if name in taken else name: list(values) for name, values in zip(names, columns, strict=True)
+    }
+
+
+def _read_numbers(values: pd.Series) -> npt.NDArray[np.float64] | None:
+    """Return (N,) the values of a column of many numbers, nan where there is none; None of any other column."""
+    import pandas as pd
+
+    known = values.dropna()
+    numbers = pd.to_numeric(known, errors="coerce")
+    if known.nunique() <= MOST_NUMBERS or numbers.isna().any():
+        return None
+    found: npt.NDArray[np.float64] = numbers.reindex(values.index).to_numpy(dtype=np.float64)
+    return found
 
 
 def _measure_texts(data: Any) -> npt.NDArray[np.int64]:
