@@ -276,9 +276,9 @@ def mcnemar_exact(first: int, second: int) -> float:
     >>> round(mcnemar_exact(10, 2), 4), mcnemar_exact(0, 0)
     (0.0386, 1.0)
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(first, first + second).pvalue) if first + second else 1.0
+    return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
 def correct_holm(values: Sequence[float]) -> list[float]:
