@@ -18,6 +18,7 @@ ALL = (
     "frozen",
     "prediction",
     "growth",
+    "reading",
     "quality",
     "defaults",
     "few",
