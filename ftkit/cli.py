@@ -346,9 +346,10 @@ def predict(
 ) -> None:
     """Predict texts with the model of a run.
 
-    For tagging a text is split into words as those of train were: by Unicode's rules where annotators had marked spans
-    of characters, else at blanks. doccano, label-studio and prodigy are the forms in which these tools import
-    annotations, for people to look at. Confidence is that after the temperature that the evaluation fitted.
+    For tagging a text is split into words as those of train were: by Unicode's rules where annotators had marked
+    spans of characters or no blanks are written, else at blanks, with the signs taken off that stand alone in train.
+    doccano, label-studio and prodigy are the forms in which these tools import annotations, for people to look at.
+    Confidence is that after the temperature that the evaluation fitted.
     """
     import dataclasses
 

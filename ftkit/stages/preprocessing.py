@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.types import Splits
+from ftkit.data.wording import find_wording
 from ftkit.errors import ModelError, RunError
 from ftkit.model.encoded import Encoded, count_specials
 from ftkit.model.encoders import load_config, load_tokenizer, longest_input
@@ -119,12 +120,21 @@ def compute(run: Run) -> Encoded:
             "max_length": encoded.max_length,
             "reason": encoded.reason,
             "pairs": encoded.pairs,
-            "spans": "starts" in encoded.splits.datasets["train"].column_names,
+            **_describe_words(encoded.splits),
         },
     )
     _save_arrays(folder / "lengths.npz", encoded.lengths)
     _save_arrays(folder / "entities.npz", encoded.entities)
     return load(run)
+
+
+def _describe_words(splits: Splits) -> dict[str, Any]:
+    """Return how the words of tagged texts were made, by which new texts are taken apart; {} of other data."""
+    train = splits.datasets["train"]
+    if "words" not in train.column_names:
+        return {}
+    sentences = (words for batch in train.select_columns("words").iter(1000) for words in batch["words"])
+    return {"wording": find_wording(sentences, spans="starts" in train.column_names).to_mapping()}
 
 
 def load(run: Run) -> Encoded:

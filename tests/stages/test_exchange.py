@@ -192,4 +192,32 @@ def test_what_is_predicted_of_a_text_says_where_in_it(make_run, tmp_path):
         begin, end = entity["span"]
         assert found["text"][begin:end].split() == entity["words"]
     assert annotate_prediction(found).places[0] == (2, 5)
+
+
+@pytest.mark.slow
+def test_texts_are_taken_apart_as_the_words_of_a_tagged_file_are(make_run):
+    run = make_run("entities.conll")
+    chain.make(run, "training")
+    found = next(iter(Predictor(run).predict(["Ada lives in Rome, says Bob of the U.S. (no?)."])))
+    assert found["words"] == [
+        "Ada",
+        "lives",
+        "in",
+        "Rome",
+        ",",
+        "says",
+        "Bob",
+        "of",
+        "the",
+        "U.S.",
+        "(",
+        "no",
+        "?",
+        ")",
+        ".",
+    ]
+    assert found["starts"][3:6] == [13, 17, 19]
+
+
+def test_every_form_is_known():
     assert set(TOOLS) == {"doccano", "label-studio", "prodigy", "conll", "csv"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.data.scripts import place_words
+from ftkit.data.wording import Wording
 from ftkit.errors import DataError, ModelError
 from ftkit.model.batching import Collator
 from ftkit.model.encoders import load_tokenizer
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor"]
 
-BETWEEN_BLANKS = re.compile(r"\S+")
 TOGETHER = 2048  # texts that are sorted by length together
 TOGETHER_ON_DEVICE = 4096  # the same on a GPU, which is through with them in a third of a second
 
@@ -82,7 +80,8 @@ class Predictor:
         self.precision = recall_precision(run, self.device)
         summary = read_json(run.path / "preprocessing" / "summary.json")
         self.pairs = bool(summary.get("pairs"))
-        self.spans = bool(summary.get("spans"))
+        known = summary.get("wording")  # older runs have none: their texts are parted at blanks
+        self.wording = Wording.from_mapping(known) if known else Wording(unicode=bool(summary.get("spans")))
         settings: Preprocessing = run.recipe.preprocessing
         self.encoder = Encoder(
             tokenizer=tokenizer, settings=settings, task=self.task, labels=self.labels, max_length=summary["max_length"]
@@ -93,7 +92,8 @@ class Predictor:
 
         Args:
             examples: texts, pairs of texts, or for tagging lists of words. A text is split into words as those of
-                train were: by Unicode's rules where spans of characters were marked, else at blanks.
+                train were: by Unicode's rules where spans of characters were marked or no blanks are written, else at
+                blanks, with the signs taken off that stand alone in train.
 
         Yields:
             Classification: text, label (labels with many), probability, probabilities. Regression: text, value.
@@ -165,9 +165,7 @@ class Predictor:
         if self.task == "token-classification":
             if not isinstance(example, str):
                 return {"words": list(example) or [""]}
-            places = (
-                place_words(example) if self.spans else [match.span() for match in BETWEEN_BLANKS.finditer(example)]
-            )
+            places = self.wording.place(example)
             words = [example[begin:end] for begin, end in places]
             return {"words": words or [""], "source_text": example, "starts": [begin for begin, _ in places] or [0]}
         if isinstance(example, str):
