@@ -21,6 +21,8 @@ from ftkit.data.readers.columns import (
     read_marks,
     tell_group_like,
 )
+from ftkit.data.readers.nested import find_nested, unfold
+from ftkit.data.readers.records import Records, open_records
 from ftkit.data.readers.textfiles import TextFile
 from ftkit.data.types import Example, Label, Notes, Part, Reading
 from ftkit.errors import DataError
@@ -62,6 +64,8 @@ def open_tables(files: Mapping[str, TextFile], settings: Data, notes: Notes, *, 
     model: tuple[Dialect, Columns] | None = None
     for split, file in files.items():
         dialect = sniff_dialect(file, DELIMITERS[format_name], settings, model=model[0] if model else None)
+        if model is None and dialect.header and (nested := find_nested(dialect.names, _sample(file, dialect))):
+            return _open_nested(files, settings, notes, dialect=dialect, nested=nested, format_name=format_name)
         columns = _choose(file, dialect, settings, split=split, model=model)
         if model is None:
             tell_group_like(dialect.names, _sample(file, dialect), columns, str(file.path), notes)
@@ -77,6 +81,25 @@ def open_tables(files: Mapping[str, TextFile], settings: Data, notes: Notes, *, 
         sliced=bool(settings.slice_names()),
         columns=names,
     )
+
+
+def _open_nested(
+    files: Mapping[str, TextFile],
+    settings: Data,
+    notes: Notes,
+    *,
+    dialect: Dialect,
+    nested: Mapping[str, str],
+    format_name: str,
+) -> Reading:
+    """Open tables with cells that hold JSON as rows of fields; the dialect is that of train."""
+    tables: dict[str, Records] = {}
+    for split, file in files.items():
+        own = sniff_dialect(file, DELIMITERS[format_name], settings, model=dialect) if tables else dialect
+        notes.add(f"{file.path.name}: {_describe(own)}; JSON in {', '.join(nested)}.")
+        known = {name: kind for name, kind in nested.items() if name in own.names}
+        tables[split] = unfold(file.path, own.names, known, partial(read_cells, file, own, notes))
+    return open_records(tables, settings, notes)
 
 
 def table_part(
