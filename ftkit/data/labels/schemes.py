@@ -63,15 +63,17 @@ class TagStats:
             for position, tag in enumerate(tags):
                 self.first.setdefault(tag, (line, position))
         before, opened = "", ""  # type of the word before; type of the entity that is still open
-        for position, tag in enumerate((*tags, OUTSIDE)):
-            letter, kind = _parse(tag)
-            if not letter and not opened:
-                before = ""
-                continue
+        last = -1
+        for position in [at for at, tag in enumerate(tags) if tag != OUTSIDE] + [len(tags)]:
+            if position > last + 1 and opened:  # what lies between are words outside
+                self._note_unclosed(line, last)
+            if position > last + 1:
+                before = opened = ""
+            last = position
+            letter, kind = _parse(tags[position]) if position < len(tags) else ("", "")
             continued = letter != "" and letter in INSIDES + ENDS and kind == opened
             if opened and not continued:
-                self.unclosed += 1
-                self.first_unclosed = self.first_unclosed or (line, position - 1)
+                self._note_unclosed(line, position - 1)
             if letter and not continued:
                 self.entities += 1
                 if letter in INSIDES + ENDS:
@@ -87,6 +89,10 @@ class TagStats:
         ):
             if found and len(rows) < MOST_ROWS:
                 rows.append(row)
+
+    def _note_unclosed(self, line: int, position: int) -> None:
+        self.unclosed += 1
+        self.first_unclosed = self.first_unclosed or (line, position)
 
 
 @lru_cache(maxsize=4096)
