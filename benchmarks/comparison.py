@@ -6,6 +6,7 @@ in which seeds and texts vary together, and then each run of the second recipe b
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from benchmarks.rounds import Record, Result, answer, write_table
@@ -13,6 +14,7 @@ from benchmarks.work import FEW, make_folder
 
 RECIPE = "reuters_topics"
 SEEDS = (13, 1, 2)
+PICTURE = Path(__file__).parents[1] / "docs" / "comparison.png"
 WAYS_OF_TUNING: dict[str, dict[str, Any]] = {"head": {"learning_rate": 0.0}, "full": {}}  # at no set rate it is solved
 
 
@@ -23,6 +25,7 @@ def compare(settings: dict[str, Any]) -> Result:
     from ftkit.resources import shipped_recipes
     from ftkit.run import Run
     from ftkit.stages import chain
+    from ftkit.view.comparison import leaderboard_chart
 
     recipe = read_recipe(shipped_recipes()[settings["recipe"]]).replace(settings["changed"])
     folder, runs = make_folder(), []
@@ -33,6 +36,8 @@ def compare(settings: dict[str, Any]) -> Result:
             chain.make(run, "evaluation")
             runs.append(run)
     both, alike = compare_runs(runs), compare_runs(runs[len(settings["seeds"]) :])
+    if settings["drawn"]:
+        leaderboard_chart(both).savefig(PICTURE, dpi=150, bbox_inches="tight")
     entries = [*both.entries, *alike.entries]
     return {
         "metric": both.metric,
@@ -51,7 +56,7 @@ WAYS = {"compare": compare}
 def main(*, quick: bool = False) -> None:
     """Compare and write what it came to."""
     changed: dict[str, Any] = {"data": {"limit": FEW}, "training": {"epochs": 1.0}} if quick else {}
-    settings = {"recipe": RECIPE, "changed": changed, "seeds": SEEDS[:2] if quick else SEEDS}
+    settings = {"recipe": RECIPE, "changed": changed, "seeds": SEEDS[:2] if quick else SEEDS, "drawn": not quick}
     found = Record("comparison", quick=quick).measure("benchmarks.comparison", "compare", settings)
     rows = [
         [
@@ -66,7 +71,8 @@ def main(*, quick: bool = False) -> None:
     write_table(
         "comparison",
         "Comparison of runs",
-        f"Recipe `{RECIPE}`, only its output layer solved (`head`) and all layers trained (`full`); "
+        f"![Accuracy of both, with intervals](docs/comparison.png)\n\nRecipe `{RECIPE}`, only its output layer solved "
+        f"(`head`) and all layers trained (`full`); "
         f"{found['metric'].replace('_', ' ')} in percent on {found['examples']:,} test texts, with its interval. What "
         f"`ftkit compare` says of both, and then of the runs of `full`:\n\n{verdicts}",
         ["entry", "runs", "score", "interval"],

@@ -1,7 +1,7 @@
 """Take the pictures of the README: the real notebooks' views in a real JupyterLab, on the sample `reuters-r8`.
 
 Run it from the top of the repository with `make screenshots`; it needs Chromium. With the argument `data` it takes only
-those of the inspection, with `errors` that of the evaluation.
+those of the inspection, with `errors` that of the evaluation, with `changes` that of a comparison.
 """
 
 from __future__ import annotations
@@ -54,6 +54,14 @@ run = Run.open({path!r})
 report = chain.make(run, "inspection")
 scored = chain.make(run, "evaluation")
 browser = ErrorBrowser(ScoredExamples(run, scored, chain.read_splits(run)), Predictor(run))"""
+CHANGES = """from ftkit.comparison.compare import compare_runs
+from ftkit.run import Run
+from ftkit.stages import chain
+from ftkit.view.comparison import Changes, leaderboard_table, verdicts_table
+runs = [Run.open(path) for path in {paths!r}]
+for run in runs:
+    chain.make(run, "evaluation")
+compared = compare_runs(runs)"""
 PATIENCE = 300_000  # milliseconds
 
 
@@ -118,6 +126,18 @@ def take_errors(page: Any, address: str, root: Path) -> None:
     take(page, "errors")
 
 
+def take_changes(page: Any, address: str, root: Path) -> None:
+    """Take the texts that changed sides between output layers that read 64 and 16 tokens."""
+    paths = []
+    for length in (64, 16):
+        settings = {**SETTINGS, "head": {"tune": "head"}, "preprocessing": {"max_length": length}}
+        paths.append(str(Run.create(root / "runs" / f"{length} tokens", Recipe().replace(settings)).path))
+    cells = [CHANGES.format(paths=paths), "Changes(compared).show()"]
+    show(page, address, root, "changes.ipynb", cells)
+    page.get_by_text("changed sides between").first.wait_for(timeout=PATIENCE)
+    take(page, "changes")
+
+
 def main() -> None:
     """Take all pictures."""
     from playwright.sync_api import sync_playwright
@@ -128,9 +148,10 @@ def main() -> None:
         run = Run.create(root / "runs" / "reuters", Recipe().replace(SETTINGS))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1500, "height": 1500})
-        if sys.argv[1:] != ["data"]:
-            take_errors(page, address, root)
-        if sys.argv[1:] == ["errors"]:
+        for name, taken in {"errors": take_errors, "changes": take_changes}.items():
+            if sys.argv[1:] in ([], [name]):
+                taken(page, address, root)
+        if sys.argv[1:] in (["errors"], ["changes"]):
             return
         setup, inspect = SETUP.format(path=str(run.path)), INSPECT.format(path=str(run.path))
         show(page, address, root, "review.ipynb", [inspect, f"Review(Run.open({str(run.path)!r}), report).show()"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -165,6 +165,10 @@ class Changes:
         self._build()
         show_widget(self.box, text)
 
+    def _entries(self) -> list[Entry]:
+        """Return the two entries, the better one first."""
+        return [entry for entry in self.comparison.entries if entry.name in (self.first, self.second)]
+
     def to_text(self) -> str:
         """Return the first of them as plain text."""
         return f"{self.summary()}\n{self._plain().to_text()}"
@@ -176,13 +180,12 @@ class Changes:
 
     def _plain(self) -> Table:
         """Return the first of them as a table: what all runs of an entry say in one column."""
-        shown = [entry for entry in self.comparison.entries if entry.name in (self.first, self.second)]
         rows = [
             {
                 "row": row["row"],
                 "text": shorten(" ".join(str(row["text"]).split()), SHOWN_TEXT),
                 "gold": row["gold"],
-                **{entry.name: _sum_up(row, entry) for entry in shown},
+                **{entry.name: _sum_up(row, entry) for entry in self._entries()},
             }
             for row in self.table().head(MOST_SHOWN).to_dict("records")
         ]
@@ -235,7 +238,7 @@ class Changes:
         part = shown.iloc[self.at : self.at + PAGE]
         counted = f"{self.at + 1 if len(part) else 0} to {self.at + len(part)} of {len(shown):,}"
         self.head.value = markup.block(f"{markup.text(self.summary(), 300)} Shown: {counted}.")
-        self.body.value = markup.block("".join(_describe(row) for row in part.to_dict("records")))
+        self.body.value = markup.block("".join(_describe(row, self._entries()) for row in part.to_dict("records")))
 
 
 def _sum_up(row: Mapping[Any, Any], entry: Entry) -> str:
@@ -246,13 +249,26 @@ def _sum_up(row: Mapping[Any, Any], entry: Entry) -> str:
     return told if right is None or len(entry.runs) == 1 else f"{right} right: {told}"
 
 
-def _describe(row: Mapping[Any, Any]) -> str:
-    """Return an example that changed sides as safe markup."""
+def _describe(row: Mapping[Any, Any], entries: Sequence[Entry]) -> str:
+    """Return an example that changed sides as safe markup: what is right, and what each entry says, right or wrong."""
+    lines = [("gold", str(row["gold"]), INK), *((entry.name, *_judge(row, entry)) for entry in entries)]
     cells = "".join(
-        f'<tr><td style="color:{MUTED}">{markup.text(name, 80)}</td><td>{markup.text(value, 200)}</td></tr>'
-        for name, value in row.items()
-        if name not in ("row", "text")
+        f'<tr><td style="color:{MUTED};padding-right:12px">{markup.text(name, 80)}</td>'
+        f'<td style="color:{colour}">{markup.text(said, 200)}</td></tr>'
+        for name, said, colour in lines
     )
     place = f'<span style="color:{MUTED}">row {int(row["row"])}</span>'
     said = markup.text(row["text"], LONGEST_TEXT)
     return f'<div style="border-top:1px solid {GREY};padding:4px 0">{place} {said}<table>{cells}</table></div>'
+
+
+def _judge(row: Mapping[Any, Any], entry: Entry) -> tuple[str, str]:
+    """Return what an entry says of an example, and its colour: all of its runs right, none, or some."""
+    right = row.get(f"right: {entry.name}")
+    if right is None:  # a number is never simply right
+        off = [f"{row[f'predicted: {run}']:.4g}, off by {row[f'error: {run}']:.3g}" for run in entry.runs]
+        return "; ".join(off), INK
+    count = int(right.split()[0])
+    colour = GREEN if count == len(entry.runs) else INK if count else ORANGE
+    mark = "\u2713 " if count == len(entry.runs) else "" if count else "\u2717 "
+    return mark + _sum_up(row, entry), colour

@@ -58,6 +58,25 @@ def test_nothing_of_the_data_is_markup(compared, watched):
     assert "window.hacked" in changes.body.value
 
 
+def test_of_each_text_the_right_answer_is_told_from_the_wrong_one(compared, watched):
+    changes = Changes(compared)
+    changes.show()
+    assert changes.body.value.count("\u2713 ") == changes.body.value.count("\u2717 ") == len(changes.table())
+
+
+def test_numbers_are_shown_with_how_far_they_are_off(make_run, watched):
+    run = make_run("ratings.csv")
+    chain.make(run, "evaluation")
+    path = shutil.copytree(run.path, run.path.with_name("other"))
+    other = Run.create(path, run.recipe.replace({"training": {"epochs": 9.0}}))
+    table = pd.read_parquet(path / "evaluation" / "predictions.parquet")
+    table.assign(predicted=table["predicted"] + 1).to_parquet(path / "evaluation" / "predictions.parquet")
+    changes = Changes(compare_runs([run, other], resamples=50))
+    changes.show()
+    first = changes.table().iloc[0]
+    assert f"{first['predicted: other']:.4g}, off by {first['error: other']:.3g}" in changes.body.value
+
+
 def test_changes_are_leafed_through_filtered_and_chosen(compared, watched):
     changes = Changes(compared)
     changes.show()
