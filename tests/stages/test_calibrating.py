@@ -170,7 +170,7 @@ def test_a_run_that_is_scored_on_validation_is_not_calibrated_on_it(make_run: Ca
 def test_on_real_texts_sets_hold_their_promise_over_random_halves(tmp_path: Path) -> None:
     recipe = Recipe().replace(
         {
-            "data": {"source": "reuters-r8", "limit": 1500},
+            "data": {"source": "reuters-r8", "limit": 1000},
             "preprocessing": {"max_length": 32},
             "head": {"tune": "head"},
         }

@@ -27,6 +27,7 @@ CLEAR = {
     "bad": ("bad poor", "film story"),
     "trade": ("oil wheat", "market price"),
 }
+LIMIT = 600  # real texts of each split
 FLIPPED = 0.03
 
 
@@ -239,17 +240,17 @@ class TestChecks:
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return load_splits(Data(source="reuters-r8", limit=1000))
+    return load_splits(Data(source="reuters-r8", limit=LIMIT))
 
 
 @pytest.mark.slow
 class TestRealTexts:
     def test_flipped_labels_are_found(self, splits, tmp_path, record_property):
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1000}})
+        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": LIMIT}})
         embedded = embed_splits(splits, recipe, tmp_path / "ids", print)
         assert embedded is not None
         train = splits.datasets["train"]
-        for seed in range(3):
+        for seed in range(2):
             generator = np.random.default_rng(seed)
             labels = np.array(train["label"])
             flipped = generator.choice(len(labels), round(FLIPPED * len(labels)), replace=False)
@@ -268,7 +269,7 @@ class TestRealTexts:
             assert recall > 0.7
 
     def test_flipped_tags_are_found(self, tmp_path):
-        recipe = Recipe().replace({"data": {"source": "tweet-entities", "limit": 1200}})
+        recipe = Recipe().replace({"data": {"source": "tweet-entities", "limit": 800}})
         tagged = load_splits(recipe.data)
         embedded = embed_splits(tagged, recipe, tmp_path / "ids", print)
         assert embedded is not None
@@ -293,15 +294,15 @@ class TestRealTexts:
             assert recall > 0.7
 
     def test_clean_texts_raise_no_blocker_and_few_suspects(self, splits, tmp_path):
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1000}})
+        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": LIMIT}})
         probing = probe_splits(splits, recipe, tmp_path / "ids", print)
 
         assert not [finding for finding in probing.findings if finding.severity == "blocker"]
         assert len(probing.suspects) < 0.02 * sum(len(data) for data in splits.datasets.values())
-        assert len(probing.map) > 500
+        assert len(probing.map) > LIMIT / 2
 
     def test_copies_with_another_word_or_two_are_found_in_test(self, splits, tmp_path):
-        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": 1000}})
+        recipe = Recipe().replace({"data": {"source": "reuters-r8", "limit": LIMIT}})
         generator = np.random.default_rng(0)
         train, test = splits.datasets["train"], splits.datasets["test"]
         long = [at for at, text in enumerate(train["text"]) if len(text.split()) >= 30]
