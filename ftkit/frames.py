@@ -14,7 +14,7 @@ from ftkit.errors import DataError, show
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["keep_table", "name_classes"]
+__all__ = ["class_names", "keep_table", "name_classes"]
 
 
 def keep_table(value: Any, folder: Path) -> str:
@@ -73,6 +73,12 @@ def _dataset_to_arrow(dataset: Any) -> pa.Table:
             for name, feature in dataset.features.items()
         }
     )
+
+
+def class_names(feature: Any) -> tuple[str, ...]:
+    """Return the names of a ClassLabel by their ids, or of a list of them; () for other features."""
+    names = getattr(getattr(feature, "feature", feature), "names", None)
+    return tuple(names) if names else ()
 
 
 def name_classes(value: Any, feature: Any) -> Any:

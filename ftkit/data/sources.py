@@ -18,7 +18,7 @@ from ftkit.recipe import Data
 
 __all__ = ["fingerprint_source", "resolve_source"]
 
-READER_VERSION = 6  # raised when the same files would be read differently: older cached splits are then not used
+READER_VERSION = 7  # raised when the same files would be read differently: older cached splits are then not used
 BLOCK = 1 << 20
 
 
@@ -67,8 +67,6 @@ def fingerprint_source(settings: Data) -> str:
         digest.update(repr((sample.name, sorted(sample.files.items()))).encode())
     fields = dataclasses.asdict(settings)
     del fields["source"], fields["corrections"]
-    if not settings.slice_columns:
-        del fields["slice_columns"]  # data that were read before there was such a setting are the same
     if corrections := find_corrections(settings):
         _hash_path(corrections, digest)
     digest.update(repr((READER_VERSION, sorted(fields.items()))).encode())

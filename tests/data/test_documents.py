@@ -158,6 +158,24 @@ def test_uimas_spans_are_read_by_sentence_with_offsets_of_a_browser(tiny):
         load_splits(Data(source=str(tiny / "uima"), label_column="Tone"))
 
 
+def test_a_cas_as_json_is_read_as_the_same_in_xmi(tiny, tmp_path):
+    cassis = pytest.importorskip("cassis")
+    with (tiny / "uima" / "TypeSystem.xml").open("rb") as file:
+        types = cassis.load_typesystem(file)
+    for path in (tiny / "uima").glob("*.xmi"):
+        with path.open("rb") as file:
+            cas = cassis.load_cas_from_xmi(file, typesystem=types)
+        (tmp_path / f"{path.stem}.json").write_text(cas.to_json())
+    both = [load_splits(Data(source=str(source))) for source in (tiny / "uima", tmp_path)]
+    for split, data in both[0].datasets.items():
+        assert data["words"][:] == both[1].datasets[split]["words"][:]
+        assert data["tags"][:] == both[1].datasets[split]["tags"][:]
+    assert "UIMA JSON" in " ".join(both[1].decisions)
+    (tmp_path / "one.json").write_text('{"%TYPES": {')
+    with pytest.raises(DataError, match=r"one.json: expected a UIMA CAS as XMI or JSON, got"):
+        load_splits(Data(source=str(tmp_path / "one.json")))
+
+
 def test_a_library_that_is_not_there_is_named(tiny, load, monkeypatch):
     monkeypatch.setitem(sys.modules, "cassis", None)
     with pytest.raises(DataError, match=r"one.xmi: expected dkpro-cassis, which reads such files.*pip install"):

@@ -273,6 +273,28 @@ def test_a_json_list_is_read(load):
     assert [row["text"] for row in all_rows(splits)] == [row["text"] for row in rows]
 
 
+@pytest.mark.parametrize("kind", ["labels", "tags", "several"])
+def test_parquet_of_the_datasets_library_has_the_names_of_its_classes(tmp_path, kind):
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    names = ["O", "B-PER", "I-PER"] if kind == "tags" else ["world", "sports", "business"]
+    text = List(Value("string")) if kind == "tags" else Value("string")
+    one = ClassLabel(names=names)
+    features = Features({"tokens" if kind == "tags" else "text": text, "label": one if kind == "labels" else List(one)})
+    texts = [["Ada", "slept", str(at)] if kind == "tags" else f"text number {at}" for at in range(40)]
+    given = {"labels": lambda at: at % 4 - 1, "tags": lambda at: [1, 0, 0], "several": lambda at: [0, 1, 2][: at % 4]}[
+        kind
+    ]
+    rows = {next(iter(features)): texts, "label": [given(at) for at in range(40)]}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "train-00000-of-00001.parquet")
+    splits = load_splits(Data(source=str(tmp_path)))
+    assert list(splits.labels) == names
+    column = "tags" if kind == "tags" else "label"
+    for row, found in zip(splits.datasets["train"]["row"], splits.datasets["train"][column], strict=True):
+        assert found == given(row)
+    assert "classes named as the file says: label" in " ".join(splits.decisions)
+
+
 def test_parquet_is_read(tmp_path):
     import pandas
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ftkit.data.readers.conll import FEWEST_DOCUMENTS
-from ftkit.data.readers.pipelines import open_spacy, open_uima
+from ftkit.data.readers.pipelines import is_uima, open_spacy, open_uima
 from ftkit.data.readers.shards import join_documents
 from ftkit.data.readers.spans import WIDENED, Span, SpanTagger
 from ftkit.data.readers.splitfiles import split_of_name
@@ -299,14 +299,14 @@ def find_annotated(folder: Path) -> tuple[str, dict[str, list[Path]]]:
         Path(home) / name
         for home, _, names in os.walk(folder)
         for name in names
-        if name.endswith((".ann", ".tsv", "_conll", ".spacy", ".xmi")) and not name.startswith(".")
+        if name.endswith((".ann", ".tsv", "_conll", ".spacy", ".xmi", ".json")) and not name.startswith(".")
     )
     texts = [path.with_suffix(".txt") for path in files if path.suffix == ".ann"]
     for name, found in (
         ("brat", [path for path in texts if path.is_file()]),
         ("conll2012", [path for path in files if is_conll2012(path)]),
         ("spacy", [path for path in files if path.suffix == ".spacy"]),
-        ("uima", [path for path in files if path.suffix == ".xmi"]),
+        ("uima", [path for path in files if is_uima(path)]),
         ("webanno", [path for path in files if path.suffix == ".tsv" and looks_webanno(path)]),
     ):
         if found:
@@ -326,12 +326,13 @@ def single_format(path: Path) -> str:
         return "conll2012"
     if is_brat(path):
         return "brat"
-    if path.suffix in SUFFIXES:
-        return SUFFIXES[path.suffix]
+    if path.suffix == ".spacy":
+        return "spacy"
+    if is_uima(path):
+        return "uima"
     return "webanno" if path.suffix == ".tsv" and looks_webanno(path) else ""
 
 
-SUFFIXES = {".spacy": "spacy", ".xmi": "uima"}
 OPENERS: dict[str, Opener] = {
     "brat": open_brat,
     "conll2012": open_conll2012,

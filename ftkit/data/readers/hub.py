@@ -12,7 +12,7 @@ from typing import Any
 from ftkit.data.readers.records import Records, Row, open_records
 from ftkit.data.types import Notes, Reading
 from ftkit.errors import DataError, show
-from ftkit.frames import name_classes
+from ftkit.frames import class_names, name_classes
 from ftkit.paths import split_revision
 from ftkit.recipe import Data
 
@@ -64,7 +64,7 @@ def open_hub(source: str, settings: Data, notes: Notes) -> Reading:
         for split, name in names.items()
         if name
     }
-    orders = {name: _class_names(feature) for name, feature in splits[names["train"]].features.items()}
+    orders = {name: class_names(feature) for name, feature in splits[names["train"]].features.items()}
     return replace(open_records(tables, settings, notes, orders=orders), revision=revision)
 
 
@@ -101,12 +101,6 @@ def _load(source: str) -> tuple[Mapping[str, Any], str]:
 def _is_revision(wanted: str, found: str, *, cached: bool) -> bool:
     """Tell whether a commit is the one that was asked for: without the hub whatever lies in the cache is given."""
     return not cached or (re.fullmatch(r"[0-9a-f]{7,}", wanted) is not None and found.startswith(wanted))
-
-
-def _class_names(feature: Any) -> tuple[str, ...]:
-    """Return the names of a ClassLabel, or of a list of them; () for other features."""
-    names = getattr(getattr(feature, "feature", feature), "names", None)
-    return tuple(names) if names else ()
 
 
 def _rows(dataset: Any) -> Iterator[tuple[int, Row]]:

@@ -1,7 +1,8 @@
-"""Documents of two toolkits, read by their own libraries where these are installed: spaCy's DocBin and UIMA's XMI."""
+"""Documents of two toolkits, read by their own libraries where these are installed: spaCy's DocBin and UIMA's CAS."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -15,10 +16,12 @@ from ftkit.data.types import Example, Notes, Part, Reading
 from ftkit.errors import DataError, show
 from ftkit.recipe import Data
 
-__all__ = ["open_spacy", "open_uima"]
+__all__ = ["is_uima", "open_spacy", "open_uima"]
 
 SAMPLED = 200
 SURE = 0.5  # of a category
+HEAD = 4096  # bytes that tell what a JSON file is
+JSON_CAS = re.compile(rb'"%(TYPES|VIEWS|FEATURE_STRUCTURES)"')
 BASIC = (
     "Token",
     "Sentence",
@@ -75,17 +78,28 @@ def _spacy_labelled(path: Path) -> Iterator[Example]:
         yield Example(row, row + 1, doc.text, None, chosen[0] if len(chosen) == 1 else chosen)
 
 
+def is_uima(path: Path) -> bool:
+    """Tell whether a file is a CAS: XMI by its name, JSON by how it begins."""
+    if path.suffix != ".json":
+        return path.suffix == ".xmi"
+    with path.open("rb") as file:
+        return JSON_CAS.search(file.read(HEAD)) is not None
+
+
 def open_uima(documents: Mapping[str, Sequence[Path]], settings: Data, notes: Notes) -> Reading:
-    """Open XMI files of UIMA, as INCEpTION exports them; a sentence is an example, or a line where none are marked.
+    """Open XMI or JSON files of UIMA, as INCEpTION exports them.
+
+    A sentence is an example, or a line where none are marked.
 
     `label_column` names the type of the spans; else it is the one called NamedEntity, or the only one that is no part
-    of the text's own structure. Types are read from TypeSystem.xml beside the file or above it.
+    of the text's own structure. JSON says its types itself; those of XMI are read from TypeSystem.xml beside the file
+    or above it.
 
     Raises:
         DataError: dkpro-cassis isn't installed, a file is damaged, or it is not clear which type is meant.
     """
     for split, paths in documents.items():
-        notes.add(f"{split}: UIMA XMI, {len(paths):,} document(s).")
+        notes.add(f"{split}: UIMA {paths[0].suffix.removeprefix('.').upper()}, {len(paths):,} document(s).")
 
     def open_part(split: str, path: Path) -> Part:
         stream = partial(_uima_examples, path, split, settings, notes)
@@ -113,6 +127,9 @@ def _load_cas(path: Path) -> Any:
     cassis = _library("cassis", "dkpro-cassis", path)
     types = next((place / "TypeSystem.xml" for place in path.parents[:3] if (place / "TypeSystem.xml").is_file()), None)
     try:
+        if path.suffix == ".json":
+            with path.open("rb") as file:
+                return cassis.load_cas_from_json(file)
         system = None
         if types is not None:
             with types.open("rb") as file:
@@ -122,7 +139,7 @@ def _load_cas(path: Path) -> Any:
     except Exception as error:  # of lxml and cassis
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "Export it anew, with TypeSystem.xml beside it."
-        raise DataError(str(path), expected="a UIMA CAS as XMI", found=reason, remedy=remedy) from error
+        raise DataError(str(path), expected="a UIMA CAS as XMI or JSON", found=reason, remedy=remedy) from error
 
 
 def _choose_type(cas: Any, path: Path, wanted: str) -> str:

@@ -26,6 +26,7 @@ from ftkit.data.readers.spans import SpanTagger, holds_spans, read_spans
 from ftkit.data.readers.textfiles import TextFile, unreadable
 from ftkit.data.types import Example, Notes, Part, Reading, name_place
 from ftkit.errors import DataError, show
+from ftkit.frames import class_names, name_classes
 from ftkit.recipe import Data
 
 __all__ = ["Records", "open_jsonl", "open_parquet", "open_records"]
@@ -34,6 +35,7 @@ Row: TypeAlias = Mapping[str, Any]
 SAMPLED = 1000
 SPAN_FIELDS = ("label", "labels", "spans", "entities", "ner", "annotations")
 BLOCK = 1 << 20
+CLASSES = b'"ClassLabel"'  # in what the datasets library writes beside its tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +76,18 @@ def open_parquet(files: Mapping[str, Path], settings: Data, notes: Notes) -> Rea
     Raises:
         DataError: a file is not Parquet, or a column can't be made out.
     """
-    tables = {}
+    tables: dict[str, Records] = {}
+    orders: dict[str, tuple[str, ...]] = {}
     for split, path in files.items():
-        names = _parquet_names(path)
-        tables[split] = Records(path=path, rows=partial(_parquet_rows, path), unit="row", names=names)
-        notes.add(f"{path.name}: Parquet.")
-    return open_records(tables, settings, notes)
+        schema = _parquet_schema(path)
+        features = _read_features(schema)
+        rows = partial(_parquet_rows, path, features)
+        tables[split] = Records(path=path, rows=rows, unit="row", names=tuple(schema.names))
+        orders = orders or {name: class_names(feature) for name, feature in features.items()}
+        named = [name for name in features if class_names(features[name])]
+        told = f", classes named as the file says: {', '.join(named)}" if named else ""
+        notes.add(f"{path.name}: Parquet{told}.")
+    return open_records(tables, settings, notes, orders=orders)
 
 
 def open_records(
@@ -294,12 +302,12 @@ def _check_object(fields: Any, file: TextFile, line: int) -> Row:
     )
 
 
-def _parquet_names(path: Path) -> tuple[str, ...]:
+def _parquet_schema(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return tuple(pq.read_schema(path).names)
+        return pq.read_schema(path)
     except pa.ArrowInvalid as error:
         found = str(error).splitlines()[0]
         raise DataError(str(path), expected="a Parquet file", found=found, remedy="Check the download.") from error
@@ -307,7 +315,17 @@ def _parquet_names(path: Path) -> tuple[str, ...]:
         raise unreadable(path, error) from error
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def _read_features(schema: Any) -> Mapping[str, Any]:
+    """Return what the columns of a file of the `datasets` library mean, where it names classes; {} of any other."""
+    if CLASSES not in (schema.metadata or {}).get(b"huggingface", b""):
+        return {}
+    from datasets import Features
+
+    return dict(Features.from_arrow_schema(schema))
+
+
+def _parquet_rows(path: Path, features: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
+    """Yield the rows, with names for the ids of classes."""
     import pyarrow.parquet as pq
 
     number = 0
@@ -315,4 +333,5 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
         for batch in file.iter_batches(batch_size=SAMPLED):
             for fields in batch.to_pylist():
                 number += 1
-                yield number, fields
+                named = {name: name_classes(fields[name], feature) for name, feature in features.items()}
+                yield number, {**fields, **named}
