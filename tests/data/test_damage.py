@@ -51,7 +51,7 @@ def read(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(TINY)) for path in FILES])
 def test_damage_is_read_or_refused_in_a_sentence(path, tmp_path):
     draw = random.Random(str(path.relative_to(TINY)))
-    beside = path.parent if path.parent.name in ("brat", "webanno", "uima") else None
+    beside = path.parent if path.parent.name in ("brat", "webanno", "uima", "uima_json") else None
     for number in range(DAMAGES):
         folder = tmp_path / str(number)
         if beside:

@@ -25,7 +25,7 @@ def span(begin: int, end: int, kind: str) -> dict[str, object]:
 
 
 SPANS = [
-    (str(at), json.dumps([span(0, 3, "PER"), span(13, 17, "LOC")] if at % 2 else []), f"Ada{' ' * 5}is in Rome {at}.")
+    (str(at), ["[]", json.dumps([span(0, 3, "PER"), span(14, 18, "LOC")]), ""][at % 3], f"Ada{' ' * 5}is in Rome {at}.")
     for at in range(30)
 ]
 
@@ -39,7 +39,9 @@ def test_cells_of_spans_are_spans_of_the_text(cache: Path, tmp_path: Path, name:
             named = {
                 word: splits.labels[tag] for word, tag in zip(words, tags, strict=True) if splits.labels[tag] != "O"
             }
-            assert named == ({"Ada": "B-PER", "Rome": "B-LOC"} if row % 2 else {})
+            assert named == ({"Ada": "B-PER", "Rome": "B-LOC"} if row % 3 == 1 else {})
+    assert sum(map(len, splits.datasets.values())) == len(SPANS)
+    assert "10 empty cell(s) in label read as nothing marked" in " ".join(splits.decisions)
     assert "JSON in label" in " ".join(splits.decisions)
 
 
@@ -64,7 +66,9 @@ def test_a_cell_that_is_no_json_is_named_and_texts_in_brackets_are_texts(cache: 
 
 def test_other_splits_are_read_as_train(cache: Path, tmp_path: Path) -> None:
     write(tmp_path / "train.csv", SPANS)
-    write(tmp_path / "test.csv", [(text, at) for at, _, text in SPANS[:5]], ("text", "id"))
+    for header in (("text", "id"), ("text", "id", "label")):
+        rows = [(text, at, "")[: len(header)] for at, _, text in SPANS[:5]]
+        write(tmp_path / "test.csv", rows, header)
+        assert not load_splits(Data(source=str(tmp_path))).labelled["test"]
     splits = load_splits(Data(source=str(tmp_path)))
-    assert not splits.labelled["test"]
     assert splits.datasets["test"]["words"][0][:4] == ["Ada", "is", "in", "Rome"]

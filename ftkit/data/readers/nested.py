@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ftkit.data.readers.records import Records
 from ftkit.data.readers.spans import holds_spans
-from ftkit.data.types import name_place
+from ftkit.data.types import Notes, name_place
 from ftkit.errors import DataError, show
 
-__all__ = ["find_nested", "unfold"]
+__all__ = ["SPANS", "find_nested", "unfold"]
 
 SPANS, CHOICES = "spans", "choices"  # the latter is Label Studio's name of several labels of one text
 
@@ -48,7 +48,10 @@ def unfold(
     path: Path,
     names: Sequence[str],
     nested: Mapping[str, str],
-    cells: Callable[[], Iterator[tuple[int, int, list[str]]]],
+    cells: Callable[[Notes], Iterator[tuple[int, int, list[str]]]],
+    notes: Notes,
+    *,
+    judged: Collection[str],
 ) -> Records:
     """Return a table as rows of named fields, in which the nested cells are what they hold.
 
@@ -56,15 +59,27 @@ def unfold(
         path: of the table.
         names: (C,) of the columns.
         nested: see `find_nested`.
-        cells: starts a pass: (row from 0, line from 1, C cells).
+        cells: starts a pass: (row from 0, line from 1, C cells); the notes are told what is skipped.
+        notes: told after the first whole pass: a table is also looked at to find its columns.
+        judged: columns of spans in which an empty cell means that somebody looked and marked nothing.
     """
+    said: list[Notes] = []
 
     def rows() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for _, line, row in cells():
+        own = Notes()
+        for _, line, row in cells(own):
             fields: dict[str, Any] = dict(zip(names, row, strict=True))
             for name, kind in nested.items():
-                fields[name] = _unfold(fields[name], kind, f"{name_place(path, 'line', line)}, column {name!r}")
+                empty = name in judged and not fields[name].strip()
+                if empty:
+                    own.count(f"empty cell(s) in {name} read as nothing marked", name_place(path.name, "line", line))
+                place = f"{name_place(path, 'line', line)}, column {name!r}"
+                fields[name] = [] if empty else _unfold(fields[name], kind, place)
             yield line, fields
+        if not said:
+            said.append(own)
+            for what, (times, first) in own.counted.items():
+                notes.count(what, first, times)
 
     return Records(path=path, rows=rows, names=tuple(names))
 

@@ -21,7 +21,7 @@ from ftkit.data.readers.columns import (
     read_marks,
     tell_group_like,
 )
-from ftkit.data.readers.nested import find_nested, unfold
+from ftkit.data.readers.nested import SPANS, find_nested, unfold
 from ftkit.data.readers.records import Records, open_records
 from ftkit.data.readers.textfiles import TextFile
 from ftkit.data.types import Example, Label, Notes, Part, Reading
@@ -98,7 +98,9 @@ def _open_nested(
         own = sniff_dialect(file, DELIMITERS[format_name], settings, model=dialect) if tables else dialect
         notes.add(f"{file.path.name}: {_describe(own)}; JSON in {', '.join(nested)}.")
         known = {name: kind for name, kind in nested.items() if name in own.names}
-        tables[split] = unfold(file.path, own.names, known, partial(read_cells, file, own, notes))
+        judged = {name for name, kind in find_nested(own.names, _sample(file, own)).items() if kind == SPANS}
+        cells = partial(read_cells, file, own)
+        tables[split] = unfold(file.path, own.names, known, cells, notes, judged=judged & known.keys())
     return open_records(tables, settings, notes)
 
 
