@@ -73,8 +73,8 @@ def main(*, quick: bool = False) -> None:
     write_table(
         "comparison",
         "Comparison of runs",
-        f"![Accuracy of both, with intervals](docs/comparison.png)\n\nRecipe `{RECIPE}` on the first {MAX_LENGTH} tokens, only its output layer solved "
-        f"(`head`) and all layers trained (`full`); "
+        f"![Accuracy of both, with intervals](docs/comparison.png)\n\nRecipe `{RECIPE}` on the first {MAX_LENGTH} "
+        "tokens, only its output layer solved (`head`) and all layers trained (`full`); "
         f"{found['metric'].replace('_', ' ')} in percent on {found['examples']:,} test texts, with its interval. What "
         f"`ftkit compare` says of both, and then of the runs of `full`:\n\n{verdicts}",
         ["entry", "runs", "score", "interval"],
