@@ -172,6 +172,10 @@ class Record:
         """Return what a way found with these settings: known, or measured now, and kept."""
         return self.keep({"way": way, **settings}, lambda: run_way(module, way, settings))
 
+    def knows(self, settings: Mapping[str, Any]) -> bool:
+        """Tell whether something was found with these settings."""
+        return self._key(settings) in self._known
+
     def keep(self, settings: Mapping[str, Any], work: Callable[[], Result]) -> Result:
         """Return what was found with these settings: known, or by the work given, and kept."""
         key = self._key(settings)
