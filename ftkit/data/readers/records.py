@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from ftkit.data.readers.annotated import adapt_label_studio, adapt_prodigy, open_annotated
 from ftkit.data.readers.columns import (
     SENTENCE_WORDS,
+    Columns,
     choose_columns,
     name_columns,
     normalise,
@@ -104,55 +105,75 @@ def open_records(
     Raises:
         DataError: an empty table, or a column can't be made out.
     """
+    train: _Fields | None = None
     parts: list[Part] = []
-    fields: tuple[str, ...] = ()
-    task, pairs, chosen, spans = "text-classification", False, settings, ""
     for split, table in tables.items():
-        sample = [row for _, row in islice(table.rows(), SAMPLED)]
-        names = table.names or tuple(dict.fromkeys(name for row in sample for name in row))
-        if not sample:
-            raise DataError(
-                str(table.path), expected="rows", found="none", remedy="Check that it was saved completely."
-            )
-        need = not split.startswith("test")
-        values = [[row.get(name) for name in names] for row in sample]
-        wanted = chosen if parts else _prefer_words(names, values, settings)
-        if not parts and (spans := _find_spans(names, values, wanted)):
-            wanted = replace(wanted, label_column=spans)
-        told = "as in train" if parts else "spans of characters" if spans and not settings.label_column else "as set"
-        columns = choose_columns(names, values, wanted, where=str(table.path), need_label=need, set_by=told)
-        if not parts:
-            pairs, fields = columns.pair is not None, names
-            task = "token-classification" if spans or _holds_lists(values, columns.text) else task
-            chosen = name_columns(settings, names, columns)
-            if task == "text-classification":
-                tell_group_like(names, values, columns, str(table.path), notes)
-        notes.add(f"{table.path.name}: {columns.why}.")
-        used = (columns.text, columns.pair, columns.label, columns.group)
-        named = [None if index is None else names[index] for index in used]
-        named += [None if index is None else names[index] for index in columns.slices]
+        fields = _choose_fields(table, settings, train, notes, need_label=not split.startswith("test"))
+        train = train or fields
         tagger = SpanTagger(
             rule=settings.overlaps, notes=notes, split=base_split(split), name=table.path.name, unit=table.unit
         )
-        stream = (
-            partial(_span_examples, table, named, tagger)
-            if spans
-            else partial(
-                _examples, table, named, [name for _, name in columns.marks], tagging=task == "token-classification"
-            )
-        )
+        stream = partial(_span_examples, table, fields, tagger) if fields.spans else partial(_examples, table, fields)
         parts.append(Part(split=split, path=table.path, examples=stream, unit=table.unit))
-    order = (orders or {}).get(chosen.label_column, ())
+    assert train is not None  # there is always a split
     return Reading(
         parts=tuple(parts),
-        task=task,
-        pairs=pairs,
+        task="token-classification" if train.tagging else "text-classification",
+        pairs=train.columns.pair is not None,
         grouped=bool(settings.group_column),
         sliced=bool(settings.slice_names()),
-        label_order=order,
-        spans=bool(spans),
-        columns=fields,
+        label_order=(orders or {}).get(train.settings.label_column, ()),
+        spans=train.spans,
+        columns=train.names,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fields:
+    """What the fields of a table are taken for; those of train serve the other splits."""
+
+    names: tuple[str, ...]
+    columns: Columns
+    tagging: bool
+    spans: bool
+    settings: Data
+    """That name the columns."""
+
+    def name(self, index: int | None) -> str | None:
+        """Return the name of a column."""
+        return None if index is None else self.names[index]
+
+
+def _choose_fields(table: Records, settings: Data, train: _Fields | None, notes: Notes, *, need_label: bool) -> _Fields:
+    """Choose the fields by the first rows; beside train by their names there.
+
+    Raises:
+        DataError: there are no rows, or a column can't be made out.
+    """
+    sample = [row for _, row in islice(table.rows(), SAMPLED)]
+    names = table.names or tuple(dict.fromkeys(name for row in sample for name in row))
+    where = str(table.path)
+    if not sample:
+        raise DataError(where, expected="rows", found="none", remedy="Check that it was saved completely.")
+    values = [[row.get(name) for name in names] for row in sample]
+    wanted, told, spans = settings, "as set", ""
+    if train:
+        wanted, told = train.settings, "as in train"
+    else:
+        wanted = _prefer_words(names, values, settings)
+        spans = _find_spans(names, values, wanted)
+        if spans:
+            wanted = replace(wanted, label_column=spans)
+            told = told if settings.label_column else "spans of characters"
+    columns = choose_columns(names, values, wanted, where=where, need_label=need_label, set_by=told)
+    notes.add(f"{table.path.name}: {columns.why}.")
+    if train:
+        return replace(train, names=names, columns=columns)
+    tagging = bool(spans) or _holds_lists(values, columns.text)
+    if not tagging:
+        tell_group_like(names, values, columns, where, notes)
+    named = name_columns(settings, names, columns)
+    return _Fields(names=names, columns=columns, tagging=tagging, spans=bool(spans), settings=named)
 
 
 def _prefer_words(names: tuple[str, ...], values: list[list[Any]], settings: Data) -> Data:
@@ -189,8 +210,11 @@ def _holds_words(values: list[list[Any]], index: int) -> bool:
     return all(isinstance(word, str) for row in values if row[index] is not None for word in row[index])
 
 
-def _examples(table: Records, named: list[str | None], marks: list[str], *, tagging: bool) -> Iterator[Example]:
-    text, pair, label, group, *slices = named
+def _examples(table: Records, chosen: _Fields) -> Iterator[Example]:
+    columns, tagging = chosen.columns, chosen.tagging
+    text, pair, label = (chosen.name(at) for at in (columns.text, columns.pair, columns.label))
+    group, *slices = (chosen.name(at) for at in (columns.group, *columns.slices))
+    marks = [name for _, name in columns.marks]
     for row, (line, fields) in enumerate(table.rows()):
         value = fields.get(text) if text else None
         place = name_place(str(table.path), table.unit, line)
@@ -206,8 +230,10 @@ def _examples(table: Records, named: list[str | None], marks: list[str], *, tagg
         yield Example(row, line, words, second, tags, write_cell(fields, group), slices=parts)
 
 
-def _span_examples(table: Records, named: list[str | None], tagger: SpanTagger) -> Iterator[Example]:
-    text, _, label, group, *slices = named
+def _span_examples(table: Records, chosen: _Fields, tagger: SpanTagger) -> Iterator[Example]:
+    columns = chosen.columns
+    text, label = chosen.name(columns.text), chosen.name(columns.label)
+    group, *slices = (chosen.name(at) for at in (columns.group, *columns.slices))
     for row, (line, fields) in enumerate(table.rows()):
         source, given = fields.get(text or ""), fields.get(label) if label else None
         if not isinstance(source, str):
