@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -236,47 +236,69 @@ def open_caution(
         RunError: validation wasn't looked at.
     """
     asked = {"--min-confidence": min_confidence, "--accuracy": accuracy, "--sets": sets, "--beta": beta}
-    named = [name for name, value in asked.items() if value]
-    kinds = {"--accuracy": ("single_label",), "--sets": ("single_label",), "--beta": ("multi_label",)}
-    tagging, kind = task == "token-classification", problem_type
-    if len(named) > 1:
-        raise RecipeError("ftkit predict", expected="one of them", found=" and ".join(named))
-    if problem_type == "regression" or (tagging and not min_confidence) or kind not in kinds.get(named[0], (kind,)):
-        what = "tags" if tagging else kind
-        raise RecipeError(named[0], expected="labels that are told so", found=f"a run with {what}")
-    if tagging:
+    _check_asked([name for name, value in asked.items() if value], task=task, problem_type=problem_type)
+    if task == "token-classification":
         reason = f"entities with a word less sure than {min_confidence:g}"
         return Caution(labels=labels, several=False, threshold=min_confidence, reason=reason)
     known = _read_known(run, needed=not min_confidence)
     several = problem_type == "multi_label"
     caution = Caution(labels=labels, several=several, temperature=known.temperature)
     if min_confidence:
-        caution.threshold, caution.reason = min_confidence, f"less sure than {min_confidence:g}"
-        return caution
+        return replace(caution, threshold=min_confidence, reason=f"less sure than {min_confidence:g}")
     mended = apply_temperature(known.probabilities, known.temperature, several=several)
     on = f"{len(mended):,} texts of validation"
     if accuracy:
-        right = mended.argmax(axis=1) == np.asarray(known.gold)
-        caution.threshold = choose_threshold(mended.max(axis=1), right, accuracy)
-        caution.reason = (
-            f"less sure than {caution.threshold:.4f}, from which on {on} show an accuracy of {accuracy:g}"
-            if math.isfinite(caution.threshold)
-            else f"{on} show an accuracy of {accuracy:g} for no answer"
-        )
-    elif sets:
-        gold = np.asarray(known.gold, dtype=np.int64)
-        of_gold = mended[np.arange(len(gold)), gold]
-        own = class_quantiles(of_gold, gold, len(labels), sets)
-        pooled = class_quantiles(of_gold, np.zeros(len(gold), dtype=np.int64), 1, sets)[0]
-        unknown = [label for label, at in zip(labels, own, strict=True) if math.isinf(at)]
-        caution.quantiles = np.where(np.isinf(own), pooled, own)
-        caution.reason = f"the set isn't one label; sets are made by {on} to hold each label in {sets:g} of its texts"
-        if unknown:
-            caution.reason += f"; too few texts of {', '.join(unknown)}: for these it holds of all labels together"
-    else:
-        caution.thresholds = best_thresholds(mended, mark_labels(known.gold, len(labels)), beta=beta)
-        caution.reason = f"none; each label has a threshold of its own, chosen on {on}"
-    return caution
+        return _demand_accuracy(caution, mended, known.gold, accuracy, on)
+    if sets:
+        return _demand_sets(caution, mended, known.gold, sets, on)
+    thresholds = best_thresholds(mended, mark_labels(known.gold, len(labels)), beta=beta)
+    return replace(
+        caution, thresholds=thresholds, reason=f"none; each label has a threshold of its own, chosen on {on}"
+    )
+
+
+def _check_asked(named: Sequence[str], *, task: str, problem_type: str) -> None:
+    """Check that one thing is asked for, and that it means something for the task.
+
+    Raises:
+        RecipeError: it doesn't.
+    """
+    if len(named) > 1:
+        raise RecipeError("ftkit predict", expected="one of them", found=" and ".join(named))
+    kinds = {"--accuracy": ("single_label",), "--sets": ("single_label",), "--beta": ("multi_label",)}
+    tagging, fits = task == "token-classification", problem_type in kinds.get(named[0], (problem_type,))
+    if problem_type == "regression" or (tagging and named[0] != "--min-confidence") or not fits:
+        what = "tags" if tagging else problem_type
+        raise RecipeError(named[0], expected="labels that are told so", found=f"a run with {what}")
+
+
+def _demand_accuracy(
+    caution: Caution, mended: npt.NDArray[np.float64], gold: Sequence[Any], accuracy: float, on: str
+) -> Caution:
+    """Choose the confidence from which on the answers to (N, C) probabilities have an accuracy."""
+    right = mended.argmax(axis=1) == np.asarray(gold)
+    threshold = choose_threshold(mended.max(axis=1), right, accuracy)
+    reason = (
+        f"less sure than {threshold:.4f}, from which on {on} show an accuracy of {accuracy:g}"
+        if math.isfinite(threshold)
+        else f"{on} show an accuracy of {accuracy:g} for no answer"
+    )
+    return replace(caution, threshold=threshold, reason=reason)
+
+
+def _demand_sets(
+    caution: Caution, mended: npt.NDArray[np.float64], gold: Sequence[Any], share: float, on: str
+) -> Caution:
+    """Choose the quantiles by which sets of labels hold each label in a share of its texts; see `class_quantiles`."""
+    of_label, labels = np.asarray(gold, dtype=np.int64), caution.labels
+    of_gold = mended[np.arange(len(of_label)), of_label]
+    own = class_quantiles(of_gold, of_label, len(labels), share)
+    pooled = class_quantiles(of_gold, np.zeros(len(of_label), dtype=np.int64), 1, share)[0]
+    unknown = [label for label, at in zip(labels, own, strict=True) if math.isinf(at)]
+    reason = f"the set isn't one label; sets are made by {on} to hold each label in {share:g} of its texts"
+    if unknown:
+        reason += f"; too few texts of {', '.join(unknown)}: for these it holds of all labels together"
+    return replace(caution, quantiles=np.where(np.isinf(own), pooled, own), reason=reason)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ftkit.spreadsheets import read_table, write_table
 from ftkit.stages import head, preprocessing
 from ftkit.stages.evaluation.calibrating import calibrate, is_calibrated
 from ftkit.stages.evaluation.card import write_model_card
-from ftkit.stages.evaluation.outcomes import open_outcomes
+from ftkit.stages.evaluation.outcomes import Outcomes, open_outcomes
 from ftkit.stages.evaluation.slices import describe_examples, list_slices
 from ftkit.stages.evaluation.verdict import compare_baselines, describe_verdict, read_baselines
 from ftkit.stages.machine import find_device, lent_machine, recall_precision
@@ -84,11 +84,40 @@ def compute(run: Run) -> Scored:
             found="none",
             remedy="Score validation: -p evaluation.split=validation.",
         )
+    predictions, known = _answer_splits(run, encoded, split)
+    scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
+    content: dict[str, Any] = {
+        "task": splits.task,
+        "problem_type": splits.problem_type,
+        "split": split,
+        "examples": scores.examples,
+        "loss": predictions.loss,
+        **scores.to_json(),
+        "baselines": _score_baselines(run, encoded, split) if recipe.evaluation.baselines else {},
+        "confidence": recipe.evaluation.confidence,
+        "decisions": list(splits.decisions),
+    }
+    outcomes = open_outcomes(run, content)
+    _add_judgements(run, content, outcomes)
+    write_json(folder / "metrics.json", content)
+    _write_confusion(folder, scores)
+    _write_errors(folder, encoded, split)
+    calibrate(run, splits, known, outcomes)
+    facts = describe_examples(run, encoded, outcomes)
+    write_parquet(folder / FACTS, facts)
+    write_table(folder / "slices.csv", list_slices(facts, outcomes, confidence=recipe.evaluation.confidence))
+    write_model_card(run, content, splits)
+    return load(run)
+
+
+def _answer_splits(run: Run, encoded: Encoded, split: str) -> tuple[Predictions, list[Chunk]]:
+    """Return what the model says of the scored split, written down as it comes, and of validation for calibration."""
+    recipe, splits = run.recipe, encoded.splits
     device = find_device(recipe)
     precision = recall_precision(run, device)
     threads = int(read_json(run.path / "environment.json").get("threads", recipe.training.threads))
     model = head.load_model(str(run.path / "model"), splits.task).to(device)
-    writer = PredictionWriter(folder, encoded, split)
+    writer = PredictionWriter(run.folder("evaluation"), encoded, split)
     tune, new = recipe.head.tune, head.new_parameters(run)
     names, known = (split, *(["validation"] if is_calibrated(recipe, splits) else [])), list[Chunk]()
     with (
@@ -99,34 +128,17 @@ def compute(run: Run) -> Scored:
         for other in names[1:]:
             _predict(model, encoded, seen.encoded.datasets[other], other, recipe, seen.precision, known.append)
     writer.close()
-    scores = score_predictions(predictions, splits.datasets[split], splits, **_resampling(recipe))
-    content: dict[str, Any] = {
-        "task": splits.task,
-        "problem_type": splits.problem_type,
-        "split": split,
-        "examples": scores.examples,
-        "loss": predictions.loss,
-        **scores.to_json(),
-        "baselines": _score_baselines(run, encoded, split, precision) if recipe.evaluation.baselines else {},
-        "confidence": recipe.evaluation.confidence,
-        "decisions": list(splits.decisions),
-    }
-    outcomes = open_outcomes(run, content)
-    for name, difference in compare_baselines(outcomes, content, resamples=recipe.evaluation.resamples).items():
+    return predictions, known
+
+
+def _add_judgements(run: Run, content: dict[str, Any], outcomes: Outcomes) -> None:
+    """Add to the scores how they stand beside the baselines, the kinds of errors of entities, and the verdict."""
+    for name, difference in compare_baselines(outcomes, content, resamples=run.recipe.evaluation.resamples).items():
         content["baselines"][name]["difference"] = difference
     if outcomes.tag_scheme:
         kinds = count_kinds(*(outcomes.table[name].to_list() for name in ("gold", "predicted")))
         content |= {"entity_errors": kinds, "matchings": score_matchings(kinds)}
-    content["verdict"] = describe_verdict(content, read_json(run.path / "training" / "summary.json"), recipe)
-    write_json(folder / "metrics.json", content)
-    _write_confusion(folder, scores)
-    _write_errors(folder, encoded, split)
-    calibrate(run, splits, known, outcomes)
-    facts = describe_examples(run, encoded, outcomes)
-    write_parquet(folder / FACTS, facts)
-    write_table(folder / "slices.csv", list_slices(facts, outcomes, confidence=recipe.evaluation.confidence))
-    write_model_card(run, content, splits)
-    return load(run)
+    content["verdict"] = describe_verdict(content, read_json(run.path / "training" / "summary.json"), run.recipe)
 
 
 def load(run: Run) -> Scored:
@@ -261,12 +273,14 @@ def _predict(
     )
 
 
-def _score_baselines(run: Run, encoded: Encoded, split: str, precision: str) -> dict[str, Any]:
+def _score_baselines(run: Run, encoded: Encoded, split: str) -> dict[str, Any]:
     recipe, splits = run.recipe, encoded.splits
+    device = find_device(recipe)
+    precision = recall_precision(run, device)
     data = splits.datasets[split]
     majority = score_predictions(majority_predictions(splits, split), data, splits, **_resampling(recipe))
     picked = _pick(len(data), recipe.evaluation.baseline_examples, recipe.data.split_seed)
-    rows, model = encoded.datasets[split], head.load_head_model(run).to(find_device(recipe))
+    rows, model = encoded.datasets[split], head.load_head_model(run).to(device)
     kept = rows.select(np.flatnonzero(np.isin(read_column(rows, "text"), picked)))
     part = replace(encoded, datasets={split: kept})
     with reading_states(model, part, (split,), recipe, "head", head.new_parameters(run), precision) as seen:
