@@ -25,6 +25,7 @@ Documents: TypeAlias = Mapping[str, Sequence[Path]]
 Opener: TypeAlias = Callable[[Documents, Data, Notes], Reading]
 
 GOLD = re.compile(r".*(gold|auto|v\d+)_conll")
+LOOKED_AT = 20  # JSON files of a folder
 PART = 12  # fewest columns of CoNLL-2012
 WORD, POS, NAMES = 3, 4, 10
 BRACKET = re.compile(r"(?P<open>\(([^()*]+))?\*?(?P<close>\)?)")
@@ -306,12 +307,19 @@ def find_annotated(folder: Path) -> tuple[str, dict[str, list[Path]]]:
         ("brat", [path for path in texts if path.is_file()]),
         ("conll2012", [path for path in files if is_conll2012(path)]),
         ("spacy", [path for path in files if path.suffix == ".spacy"]),
-        ("uima", [path for path in files if is_uima(path)]),
+        ("uima", _find_uima(files)),
         ("webanno", [path for path in files if path.suffix == ".tsv" and looks_webanno(path)]),
     ):
         if found:
             return name, _by_split(folder, found)
     return "", {}
+
+
+def _find_uima(files: Sequence[Path]) -> list[Path]:
+    """Return the files of UIMA; of JSON files the first ones tell whether the others are looked at."""
+    others = [path for path in files if path.suffix == ".json"]
+    documents = [path for path in others if is_uima(path)] if any(map(is_uima, others[:LOOKED_AT])) else []
+    return [*(path for path in files if path.suffix == ".xmi"), *documents]
 
 
 def looks_webanno(path: Path) -> bool:
