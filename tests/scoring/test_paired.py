@@ -67,7 +67,7 @@ def test_the_test_by_exchange_is_that_of_scipy():
         return scores[0] - scores[1]
 
     expected = permutation_test(
-        guesses, difference, permutation_type="samples", n_resamples=2000, vectorized=True, random_state=0
+        guesses, difference, permutation_type="samples", n_resamples=600, vectorized=True, random_state=0
     ).pvalue
     assert panel.compare([0], [1]).p == pytest.approx(expected, abs=0.03)
 
@@ -134,6 +134,7 @@ def test_many_labels_are_compared_by_any_of_their_scores():
         assert Panel(tallies, metric, examples=150, resamples=100).compare([0], [1]).p < 0.01
 
 
+@pytest.mark.slow
 def test_of_1000_pairs_without_a_difference_at_most_a_twentieth_is_told_apart():
     generator = np.random.default_rng(0)
     false = 0
@@ -144,6 +145,7 @@ def test_of_1000_pairs_without_a_difference_at_most_a_twentieth_is_told_apart():
     assert false <= 50
 
 
+@pytest.mark.slow
 def test_the_other_test_errs_as_often_as_it_says():
     generator = np.random.default_rng(5)
     values = [
@@ -157,6 +159,7 @@ def test_the_other_test_errs_as_often_as_it_says():
     assert sum(value <= 0.5 for value in values) >= binom.ppf(0.001, 400, 0.5)
 
 
+@pytest.mark.slow
 def test_of_leaderboards_of_ten_without_a_difference_at_most_a_twentieth_has_a_false_verdict():
     generator = np.random.default_rng(11)
     false = 0
@@ -168,6 +171,7 @@ def test_of_leaderboards_of_ten_without_a_difference_at_most_a_twentieth_has_a_f
     assert false <= 50
 
 
+@pytest.mark.slow
 def test_a_difference_is_found_as_often_as_the_adequacy_table_promises():
     examples, score, correlation = 1000, 0.9, 0.5
     difference = detectable_difference("accuracy", examples, examples, score=score, confidence=0.95)
@@ -195,6 +199,7 @@ def draw_seeds(generator, examples, counts, *, spread):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "spread"), [((5, 5), 0.1), ((3, 3), 0.2), ((5, 1), 0.1), ((5, 5), 0.0)])
 def test_recipes_of_several_seeds_without_a_difference_are_seldom_told_apart(counts, spread):
     generator = np.random.default_rng(1)
@@ -205,6 +210,7 @@ def test_recipes_of_several_seeds_without_a_difference_are_seldom_told_apart(cou
     assert sum(value <= 0.05 for value in values) <= binom.ppf(0.999, 300, 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_the_interval_of_a_difference_holds_it_as_often_as_it_says(metric):
     generator = np.random.default_rng(9)
@@ -236,6 +242,7 @@ def test_seeds_and_examples_drawn_together_vary_as_the_formula_says():
     assert found.error == pytest.approx(np.std(drawn) * math.sqrt(6 / 5), rel=0.12)
 
 
+@pytest.mark.slow
 def test_the_interval_of_several_seeds_holds_the_truth_and_keeps_to_what_a_score_can_be():
     generator = np.random.default_rng(6)
     truth = draw_seeds(generator, 400_000, (1,), spread=0.0).mean()
