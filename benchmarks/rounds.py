@@ -139,6 +139,7 @@ def write_table(
 def describe_machine(peers: Sequence[str] = ()) -> str:
     """Return date, processor and versions in one line."""
     import psutil
+    import torch
 
     from ftkit.run import _environment
 
@@ -146,8 +147,8 @@ def describe_machine(peers: Sequence[str] = ()) -> str:
     versions = [f"{name} {found['versions'][name]}" for name in ("torch", "transformers")]
     versions += [f"{name} {_peer_version(name)}" for name in peers]
     return (
-        f"{time.strftime('%Y-%m-%d')}, {found['processor']}, {psutil.cpu_count(logical=False)} cores, "
-        f"Python {found['python']}, {', '.join(versions)}"
+        f"{time.strftime('%Y-%m-%d')}, {found['processor']} with {torch.backends.cpu.get_cpu_capability()}, "
+        f"{psutil.cpu_count(logical=False)} cores, Python {found['python']}, {', '.join(versions)}"
     )
 
 
