@@ -20,7 +20,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("untimed")  # a busy machine is no error
+# a busy or slow machine is no error
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
