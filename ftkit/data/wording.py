@@ -94,8 +94,10 @@ def find_wording(sentences: Iterable[Sequence[str]], *, spans: bool = False) -> 
     >>> [found.after[0], "," in found.after, "#" in found.before]
     ["'s", True, False]
     """
+    if spans:
+        return Wording(unicode=True)
     kept = list(islice(sentences, READ))
-    if spans or is_unspaced(["".join(words) for words in kept]):
+    if is_unspaced(["".join(words) for words in kept]):
         return Wording(unicode=True)
     counts = Counter(word for words in kept for word in words)
     pieces = {

@@ -65,9 +65,9 @@ class TagStats:
         before, opened = "", ""  # type of the word before; type of the entity that is still open
         last = -1
         for position in [at for at, tag in enumerate(tags) if tag != OUTSIDE] + [len(tags)]:
-            if position > last + 1 and opened:  # what lies between are words outside
-                self._note_unclosed(line, last)
-            if position > last + 1:
+            if position > last + 1:  # what lies between are words outside
+                if opened:
+                    self._note_unclosed(line, last)
                 before = opened = ""
             last = position
             letter, kind = _parse(tags[position]) if position < len(tags) else ("", "")

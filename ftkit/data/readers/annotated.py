@@ -266,7 +266,7 @@ def _prodigy_tasks(
                 continue
         if answers:
             meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
-            group, *slices = (write_cell({**meta, **row}, name) for name in known)
+            group, *slices = (write_cell(row, name) or write_cell(meta, name) for name in known)
             yield Task(line, text, answers, group, slices)
 
 
