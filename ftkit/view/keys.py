@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 import ipywidgets as widgets
 
 __all__ = ["Keys"]
+
+PAUSE = 1.0  # seconds without a letter after which the field is emptied
 
 
 class Keys:
@@ -19,7 +24,6 @@ class Keys:
 
     Attributes:
         field: the widget; it is given the keys again after each click.
-        handled: what was typed and acted on last.
     """
 
     def __init__(self, placeholder: str, tooltip: str) -> None:
@@ -31,7 +35,10 @@ class Keys:
             style={"description_width": "initial"},
         )
         self.field.observe(self._type, "value")
-        self.handled = ""
+        self._handled = ""  # what stands in the field and was acted on
+        self._emptied = ""  # what was taken out of it last
+        self._late_until = 0.0
+        self._emptying: asyncio.TimerHandle | None = None
         self._acts: dict[str, Callable[[], None]] = {}
 
     def bind(self, acts: Mapping[str, tuple[str, Callable[[], None]]], **more: Callable[[], None]) -> dict[str, Any]:
@@ -51,15 +58,35 @@ class Keys:
         return button
 
     def _type(self, change: dict[str, Any]) -> None:
-        """Act on the letters that are new in the field, and empty it."""
+        """Act on the letters that are new in the field, and empty it once nobody has typed for a while.
+
+        A browser sends what stands in a field, not letters, and only when its last message was answered: a field
+        emptied while somebody types would lose what was typed meanwhile.
+        """
         typed = change["new"]
+        if self._emptying:
+            self._emptying.cancel()
         if not typed:
+            self._handled = ""
             return
-        # A letter typed before the browser has emptied the field comes with those that were acted on already.
-        fresh = typed.removeprefix(self.handled) or typed
-        self.handled = typed
-        self.field.value = ""
-        for letter in fresh:
+        more = typed.startswith(self._emptied) and typed != self._emptied
+        late = more and not self._handled and monotonic() < self._late_until
+        known = self._emptied if late else os.path.commonprefix([self._handled, typed])
+        if late:  # typed before the browser had emptied the field: it will
+            self._emptied = typed
+        self._handled = "" if late else typed
+        for letter in typed[len(known) :]:
             act = self._acts.get(letter) or self._acts.get(letter.lower())
             if act:
                 act()
+        self._empty_later()
+
+    def _empty_later(self) -> None:
+        try:
+            self._emptying = asyncio.get_running_loop().call_later(PAUSE, self._empty)
+        except RuntimeError:  # no loop: nobody types
+            self._empty()
+
+    def _empty(self) -> None:
+        self._emptied, self._late_until = self._handled or self._emptied, monotonic() + PAUSE
+        self.field.value = ""
