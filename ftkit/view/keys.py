@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
@@ -71,11 +70,12 @@ class Keys:
             return
         more = typed.startswith(self._emptied) and typed != self._emptied
         late = more and not self._handled and monotonic() < self._late_until
-        known = self._emptied if late else os.path.commonprefix([self._handled, typed])
+        known = self._emptied if late else self._handled
+        taken_back = self._handled.startswith(typed)
         if late:  # typed before the browser had emptied the field: it will
             self._emptied = typed
         self._handled = "" if late else typed
-        for letter in typed[len(known) :]:
+        for letter in "" if taken_back else typed.removeprefix(known):
             act = self._acts.get(letter) or self._acts.get(letter.lower())
             if act:
                 act()
