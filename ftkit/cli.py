@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,7 @@ from ftkit.data.exports import TOOLS, annotate_prediction, write_annotations
 from ftkit.data.samples.catalogue import fetch_sample, find_sample
 from ftkit.data.texts import FORMATS, open_output, read_texts, write_predictions
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
-from ftkit.files import write_json
+from ftkit.files import read_json, write_json
 from ftkit.lab import choose_folder, lay_out, lay_out_run, start_lab
 from ftkit.paths import RUNS, anchor_paths, last_run, locate_run
 from ftkit.recipe import STAGES, Recipe, parse_assignment, read_recipe, write_recipe
@@ -284,6 +285,37 @@ def compare(
 
 
 @app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP", help="A TOML file: a recipe and what of it is varied.")],
+    workers: Annotated[int, typer.Option(metavar="N", help="Trials at a time; else one on each core.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Go on although the inspection found a blocker.")] = False,
+) -> None:
+    """Try many settings of one recipe, and tell which is best, or that it can't be told.
+
+    Each trial is an ordinary run in FOLDER/trials; what is done is not done again, also after a crash. The best by
+    validation are run again with further seeds and compared on test; FOLDER/best.toml repeats what is recommended.
+    """
+    from ftkit.sweeps.file import read_sweep
+
+    wanted = read_sweep(file / "sweep.toml" if file.is_dir() else file)
+    from ftkit.batch.sweep_report import describe_swept, shown_standing
+    from ftkit.batch.sweeping import run_sweep
+
+    typer.echo(f"{wanted.folder}: {wanted.recipe.data.source}, {wanted.describe()}")
+    with shown_standing() as show:
+        swept = run_sweep(wanted, progress=open_progress(), show=show, force=force, workers=workers)
+    if swept.ending and swept.ending.comparison:
+        from ftkit.batch.report import comparison_tables
+        from ftkit.console import print_table
+
+        print_table(comparison_tables(swept.ending.comparison)[0])
+    typer.echo(describe_swept(swept))
+    if swept.stopped:
+        raise typer.Exit(STOPPED_EXIT)
+    raise typer.Exit(1 if swept.failed or swept.failures or swept.ending is None else 0)
+
+
+@app.command()
 def samples(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Samples to fetch.")] = None,
 ) -> None:
@@ -470,7 +502,11 @@ def status(
     run: RunName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing it until it ends.")] = False,
 ) -> None:
-    """Tell how a run stands."""
+    """Tell how a run or a sweep stands."""
+    from ftkit.sweeps.standing import find_sweep
+
+    if (folder := find_sweep(run)) is not None:
+        raise typer.Exit(_show_sweep(folder, follow=follow))
     from ftkit.batch.report import describe_status
 
     opened = find_run(run)
@@ -606,6 +642,28 @@ def _do_run(plan: Plan, progress: Progress, *, until: str, force: bool, again: b
     if outcome.state != "done":
         _complain(describe_outcome(outcome))
     return outcome.exit_code, outcome if outcome.state == "done" else None
+
+
+def _show_sweep(folder: Path, *, follow: bool) -> int:
+    """Show how a sweep stands, and return the exit code."""
+    from ftkit.batch.pipeline import is_held
+    from ftkit.batch.sweep_report import POLL, shown_standing, standing_table
+    from ftkit.console import print_table
+    from ftkit.sweeps.standing import look_at_sweep
+
+    if follow:
+        with shown_standing() as show:
+            while is_held(folder):
+                show(look_at_sweep(folder))
+                time.sleep(POLL)
+    standing = look_at_sweep(folder)
+    print_table(standing_table(standing))
+    ended = (folder / "ending.json").is_file()
+    if not ended and not is_held(folder):
+        typer.echo(f"Nobody works on it. Go on with: ftkit sweep {shlex.quote(str(folder / 'sweep.toml'))}")
+    for sentence in read_json(folder / "ending.json")["sentences"] if ended else ():
+        typer.echo(sentence)
+    return 0 if ended or not follow else 1
 
 
 def _go_on(opened: Run) -> None:

@@ -45,6 +45,8 @@ __all__ = ["Worker", "check_parameters", "main", "name_cell", "run_notebook"]
 
 INTERRUPT_PATIENCE = 5.0  # seconds from an interrupt to the kill
 ORPHAN_PATIENCE = 120.0  # seconds a training without a parent has for its checkpoint
+TURN = ".turn"
+TURN_POLL = 0.1  # seconds
 KERNEL_STARTS = 3  # kernels started at the same instant can race for a port
 AUTOSAVE = 10  # seconds between two saves inside a cell
 NO_ERROR_TYPE = {"", "CellExecutionError"}
@@ -199,9 +201,10 @@ def main(arguments: Sequence[str]) -> int:
     def begin(left: int) -> None:
         """Fork the kernels while no other thread runs, and only then watch the parent."""
         if left > 1 and can_preload():  # a single kernel imports what it needs itself
-            OwnKernelManager.spares = fork_spares(left, closing=[reports.fileno()])
+            OwnKernelManager.spares = fork_spares(left, closing=[reports.fileno(), *turn])
         threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
 
+    turn = _await_turn(Path(run_dir))
     worker = Worker(Run.open(run_dir), Path(notebooks), reports, force=FORCE in rest, begin=begin)
 
     def end(*_: object) -> None:
@@ -213,6 +216,25 @@ def main(arguments: Sequence[str]) -> int:
     reports.flush()
     kill_descendants(os.getpid())
     return code
+
+
+def _await_turn(folder: Path) -> list[int]:
+    """Wait until no other process executes this run, and return the descriptor that says so to others.
+
+    One whose parent was killed still writes a checkpoint.
+    """
+    with suppress(ImportError):
+        import fcntl
+
+        held = os.open(folder / TURN, os.O_RDWR | os.O_CREAT, 0o666)
+        ends = time.monotonic() + 2 * ORPHAN_PATIENCE
+        while time.monotonic() < ends:
+            with suppress(BlockingIOError):
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(TURN_POLL)
+        return [held]
+    return []
 
 
 def _watch_parent(worker: Worker) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import ftkit
 from ftkit import archive
+from ftkit.batch.children import Start, start_program
 from ftkit.batch.messages import (
     BLOCKED_EXIT,
     FORCE,
@@ -37,7 +35,7 @@ from ftkit.run import Run, StageStatus
 from ftkit.stages.findings import Finding, find_blockers
 from ftkit.stages.training.stage import hold
 
-__all__ = ["Outcome", "run_recipe"]
+__all__ = ["Outcome", "hold_folder", "is_held", "run_recipe"]
 
 POLL = 0.25  # seconds between two looks at the run
 GRACE = 5.0  # seconds from the child's last report to its end
@@ -84,6 +82,8 @@ def run_recipe(
     choices: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress | None = None,
     notebooks: Path | None = None,
+    start: Start = start_program,
+    interrupts: Callable[[], int] = lambda: 0,
 ) -> Outcome:
     """Execute the stages of a recipe in a run folder; stages that are unchanged are left as they are.
 
@@ -99,6 +99,8 @@ def run_recipe(
         choices: number format, attention and threads that are taken instead of being chosen by timing.
         progress: shows how far it is; None: plain lines on standard output.
         notebooks: folder of the stages' notebooks; None: those of ftkit.
+        start: starts the process that executes them.
+        interrupts: asked several times a second how often the run was interrupted by other means than signals.
 
     Raises:
         RecipeError: there is no such stage.
@@ -107,13 +109,13 @@ def run_recipe(
     if until not in STAGES:
         raise RecipeError("--until", expected="a stage", found=repr(until), remedy=nearest(until, STAGES))
     stages = STAGES[: STAGES.index(until) + 1]
-    with _hold(run_dir), progress or LineProgress() as shown:
+    with hold_folder(run_dir), progress or LineProgress() as shown:
         run = Run.create(run_dir, recipe)
         remember_run(run.path)
         run.write_environment(**{name: choices[name] for name in choices if name != "versions"}, repeated=bool(choices))
         if again:
             _forget(run, stages)
-        child = _Child(run, notebooks or notebooks_dir(), stages, force)
+        child = _Child(run, notebooks or notebooks_dir(), stages, force, start, interrupts)
         with _signals_to(child, shown):
             child.watch(shown)
     return _conclude(run, child)
@@ -126,27 +128,18 @@ class _Child:
     run: Run
     notebooks: Path
     stages: tuple[str, ...]
-    force: bool = False
+    force: bool
+    start: Start
+    wanted: Callable[[], int]
     reports: dict[str, StageReport] = field(default_factory=dict)
     interrupts: int = 0
 
     def __post_init__(self) -> None:
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.log = self.run.folder("notebooks") / LOG
-        command = [sys.executable, "-P", "-m", "ftkit.batch.execute", str(self.run.path), str(self.notebooks)]
-        command += [FORCE] if self.force else []
-        with self.log.open("wb") as log:
-            # Its own session: Ctrl-C in the terminal reaches this process alone, never the kernel.
-            self.process = subprocess.Popen(
-                [*command, *self.stages],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                env=_environment(),
-                start_new_session=True,
-            )
+        options = [FORCE] if self.force else []
+        arguments = [str(self.run.path.absolute()), str(self.notebooks), *options, *self.stages]
+        self.process = self.start(arguments, self.log)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def watch(self, progress: Progress) -> None:
@@ -162,6 +155,8 @@ class _Child:
                     report, begun = new, time.time() if new.state == "running" else begun
                     self.reports[new.stage] = new
                     self._note_forced(new, progress)
+            if self.wanted() > self.interrupts:
+                self.interrupt()
             if report is not None:
                 progress(self._snapshot(report, time.time() - begun, watch))
         self._end()
@@ -298,8 +293,8 @@ def _signals_to(child: _Child, progress: Progress) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hold(run_dir: Path) -> Iterator[None]:
-    """Make the folder and keep a second `ftkit run` out of it."""
+def hold_folder(run_dir: Path) -> Iterator[None]:
+    """Make a folder of a run or a sweep, and keep a second program out of it."""
     from filelock import FileLock, Timeout
 
     try:
@@ -319,6 +314,17 @@ def _hold(run_dir: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a process is at work in a folder that `hold_folder` keeps."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _busy(run_dir: Path) -> RunError:
@@ -341,11 +347,3 @@ def _forget(run: Run, stages: tuple[str, ...]) -> None:
                 shutil.rmtree(run.path / "training" / name, ignore_errors=True)
     for stage in stages:
         run.set_status(stage, StageStatus())
-
-
-def _environment() -> dict[str, str]:
-    """Let child and kernels import this very ftkit, also from a checkout that is not installed."""
-    home = Path(ftkit.__file__).resolve().parents[1]
-    known = os.environ.get("PYTHONPATH", "")
-    path = known if home.name == "site-packages" else os.pathsep.join(part for part in (str(home), known) if part)
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["SpareKernel", "can_preload", "fork_spares"]
+__all__ = ["MODULES", "SpareKernel", "can_preload", "fork_spares"]
 
 MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "matplotlib.backends.backend_agg", "pandas",

@@ -102,6 +102,7 @@ class Steering(TrainerCallback):
         first_step: steps of an earlier phase, added to the numbers shown.
         later_steps: steps of the phases to come.
         keep: `best`: the weights of the best evaluation are kept; `last`: those of the last one.
+        keep_answers: is told what the weights that are kept say of validation.
 
     Attributes:
         tuner: the trainer that it steers; it says so itself.
@@ -124,8 +125,9 @@ class Steering(TrainerCallback):
         first_step: int = 0,
         later_steps: int = 0,
         keep: str = "best",
+        keep_answers: Callable[[Any], None] = lambda answers: None,
     ) -> None:
-        self.keep = keep
+        self.keep, self.keep_answers = keep, keep_answers
         self.log, self.mailbox, self.meter, self.metric = log, mailbox, meter, metric
         self.evaluations, self.patience, self.first_step, self.later_steps = (
             evaluations,
@@ -193,11 +195,13 @@ class Steering(TrainerCallback):
         scores = {name.removeprefix("eval_"): value for name, value in metrics.items()}
         value, loss = scores.get(self.metric), scores.pop("loss", None)
         details = {name: scores.pop(name) for name in ("per_label", "examples") if name in scores}
+        answers = scores.pop("answers", None)
         better = self.keep == "last" or (
             value is not None and (self.best is None or _beats(value, self.best, self.metric))
         )
         if better:
             self.best, self.best_step, self.stale = value, state.global_step, 0
+            self.keep_answers(answers)
         else:
             self.stale += 1
         self.log.append(

@@ -26,6 +26,7 @@ from ftkit.speed.process import peak_memory
 from ftkit.speed.switch import is_plain
 from ftkit.stages import head, preprocessing
 from ftkit.stages.machine import find_device, prepare_machine, recall_choices, speed_up
+from ftkit.stages.training.answers import save_answers
 from ftkit.stages.training.checkpoints import (
     load_best,
     load_phase,
@@ -105,7 +106,7 @@ def fit(run: Run, mailbox: Mailbox, log: EventLog, *, resume: bool) -> dict[str,
             model, done, held = load_phase(folder, model)
             continue
         later = sum(item.steps for item in phases[number + 1 :])
-        steering = _make_steering(recipe, encoded, log, mailbox, meter, done, later)
+        steering = _make_steering(run, encoded, log, mailbox, meter, done, later)
         events = read_events(folder / "events.jsonl") if resume else []
         steering.stale = _count_stale(events, after=done)
         if number:
@@ -200,11 +201,11 @@ def _count_labels(encoded: Encoded) -> list[int]:
 
 
 def _make_steering(
-    recipe: Recipe, encoded: Encoded, log: EventLog, mailbox: Mailbox, meter: Meter, first: int, later: int
+    run: Run, encoded: Encoded, log: EventLog, mailbox: Mailbox, meter: Meter, first: int, later: int
 ) -> Steering:
     from ftkit.model.steering import Steering
 
-    splits, settings = encoded.splits, recipe.training
+    splits, settings = encoded.splits, run.recipe.training
     metric = choose_metric(
         settings.metric, task=splits.task, problem_type=splits.problem_type, tag_scheme=splits.tag_scheme
     )
@@ -218,6 +219,7 @@ def _make_steering(
         first_step=first,
         later_steps=later,
         keep=_choose_kept(settings, len(splits.datasets["validation"])),
+        keep_answers=partial(save_answers, run, splits),
     )
 
 
@@ -335,6 +337,7 @@ def _score_validation(
         **{name: interval.value for name, interval in scores.metrics.items()},
         "per_label": [{name: row[name] for name in ("label", "f1", "support")} for row in frequent],
         "examples": exemplars.to_json(),
+        "answers": predictions,
     }
 
 

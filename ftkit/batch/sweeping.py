@@ -1,0 +1,356 @@
+"""A sweep from the shell: Optuna proposes, workers make the runs, the end is told honestly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ftkit.batch.children import starter
+from ftkit.batch.pipeline import hold_folder, run_recipe
+from ftkit.batch.progress import Progress
+from ftkit.batch.report import describe_outcome
+from ftkit.batch.trial import STOP, Task, do_task
+from ftkit.errors import RunError
+from ftkit.files import write_text
+from ftkit.model.control import post_command
+from ftkit.model.events import EventReader
+from ftkit.recipe import write_recipe
+from ftkit.run import Run
+from ftkit.scoring.metrics import choose_metric, higher_is_better
+from ftkit.stages.findings import find_blockers
+from ftkit.sweeps.ending import Ending, conclude, final_folder, is_final_done, write_best
+from ftkit.sweeps.file import Sweep, write_sweep
+from ftkit.sweeps.ranking import make_recipe, rank_trials, trial_folder, write_trials
+from ftkit.sweeps.standing import Standing, stand
+from ftkit.sweeps.study import Result, Study, Trial, open_study
+
+__all__ = ["Swept", "run_sweep"]
+
+POLL = 0.25  # seconds between two looks
+SHARED_UNTIL = "preprocessing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """How a sweep ended.
+
+    Attributes:
+        sweep: what was tried.
+        trials: all of them.
+        stopped: it was put down, and can go on.
+        ending: what the finalists came to; None where there are none yet.
+        failures: of runs of finalists.
+    """
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+    stopped: bool
+    ending: Ending | None = None
+    failures: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> list[Trial]:
+        """Return the trials that failed."""
+        return [trial for trial in self.trials if trial.state == "failed"]
+
+
+def run_sweep(
+    sweep: Sweep,
+    *,
+    progress: Progress,
+    show: Callable[[Standing], None] = lambda standing: None,
+    force: bool = False,
+    executor: Executor | None = None,
+    workers: int = 0,
+) -> Swept:
+    """Try what a sweep file asks for; trials that are done are not run again.
+
+    Ctrl-C (or SIGTERM) suspends the trials under way after a checkpoint, and ends. The same call goes on from there,
+    also after a crash.
+
+    Args:
+        sweep: what is tried.
+        progress: shows the stages that all trials share.
+        show: is told several times a second how the sweep stands.
+        force: go on although the inspection found a blocker.
+        executor: where trials are made; None: processes of this machine.
+        workers: trials that the executor makes at a time.
+
+    Raises:
+        RunError: the folder holds another sweep, is in use, or what all trials share can't be made.
+    """
+    with hold_folder(sweep.folder):
+        stop = sweep.folder / STOP
+        stop.unlink(missing_ok=True)
+        base = _make_base(sweep, progress, force=force)
+        metric = _find_metric(base)
+        study = open_study(sweep, direction="maximize" if higher_is_better(metric) else "minimize")
+        lanes = _split_cores(workers or sweep.workers) if executor is None else [()] * max(1, workers)
+        with _signals_to(stop, progress), executor or ThreadPoolExecutor(len(lanes), "trial") as pool:
+            crew = _Crew(sweep, base, pool, lanes, stop, study, metric, show)
+            try:
+                crew.search()
+                crew.run_finals()
+            except BaseException:
+                stop.touch()
+                raise
+        trials = tuple(study.trials())
+        write_trials(sweep, trials)
+        stopped = stop.exists()
+        stop.unlink(missing_ok=True)
+        ending = None if stopped else conclude(sweep, trials)
+        if ending:
+            write_best(sweep, ending)
+        failures = tuple(crew.failures)
+        return Swept(sweep=sweep, trials=trials, stopped=stopped, ending=ending, failures=failures)
+
+
+@dataclass
+class _Crew:
+    """Workers, and what each is at."""
+
+    sweep: Sweep
+    base: Run
+    pool: Executor
+    lanes: Sequence[tuple[int, ...]]
+    stop: Path
+    study: Study
+    metric: str
+    show: Callable[[Standing], None]
+    begun: float = field(default_factory=time.monotonic)
+    running: dict[Future[Result | None], _Job] = field(default_factory=dict)
+    waiting: deque[_Job] = field(default_factory=deque)
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._free, self._proposed = list(self.lanes), 0
+        self._took: list[float] = []
+        self._finals = False
+
+    def search(self) -> None:
+        """Propose and try, until there is nothing left to try, or it is put down."""
+        for trial in self.study.trials():
+            self._proposed += trial.state != "waiting"
+            if trial.state == "running":
+                self._enqueue(trial)
+                self._settle(trial.number)
+        while self._fill() or self.running:
+            self._look()
+            for job, result in self._collect():
+                if result is not None:
+                    self.study.keep(job.number, result)
+                    self._follow_up(job, result)
+            self.show(self.stand())
+
+    def run_finals(self) -> None:
+        """Run the best settings again with seeds that nothing was chosen by, and score them on test."""
+        ranked = rank_trials(self.study.trials())[: self.sweep.finalists]
+        if self.stop.exists() or len(ranked) < 2:
+            return
+        self._finals = True
+        first = max(self.sweep.seeds) + 1
+        for seed in range(first, first + self.sweep.final_seeds):
+            for item in ranked:
+                folder = final_folder(self.sweep, item.trial.number, seed)
+                if not is_final_done(self.sweep, item.trial, seed):
+                    self.waiting.append(_Job(item.trial, seed, folder, until="evaluation"))
+        while self._fill(propose=False) or self.running:
+            for job, result in self._collect():
+                if result is not None and result.state == "failed":
+                    self.failures.append(f"{job.folder}: {result.error}")
+            self.show(self.stand())
+
+    def stand(self) -> Standing:
+        """Return how the sweep stands."""
+        jobs = [(job.trial.number, job.seed, job.folder) for job in self.running.values()]
+        finals = len(self.waiting) if self._finals else None
+        return stand(self.sweep, self.study.trials(), jobs, took=self._took, finals=finals, workers=len(self.lanes))
+
+    def _fill(self, *, propose: bool = True) -> bool:
+        """Give each free worker something to do; False where there is nothing."""
+        while self._free and not self.stop.exists():
+            if not self.waiting and not (propose and self._propose()):
+                break
+            job = self.waiting.popleft()
+            job.lane, job.begun = self._free.pop(), time.monotonic()
+            self.running[self.pool.submit(do_task, self._make_task(job))] = job
+        return bool(self.running)
+
+    def _propose(self) -> bool:
+        size, spent = self.sweep.size, (time.monotonic() - self.begun) / 60
+        if (size is not None and self._proposed >= size) or (self.sweep.minutes and spent >= self.sweep.minutes):
+            return False
+        self._enqueue(self.study.ask())
+        self._proposed += 1
+        return True
+
+    def _enqueue(self, trial: Trial) -> None:
+        """Line up the seeds of a trial; where a trial may be given up, its first one comes alone."""
+        left = trial.left(self.sweep.seeds)
+        if self.sweep.pruning and not trial.results:
+            left = left[:1]
+        self.waiting.extend(_Job(trial, seed, trial_folder(self.sweep, trial.number, seed)) for seed in left)
+
+    def _make_task(self, job: _Job) -> Task:
+        return Task(
+            recipe=make_recipe(self.sweep, job.trial.values, job.seed).to_mapping(),
+            folder=str(job.folder),
+            base=str(self.base.path),
+            stop=str(self.stop),
+            until=job.until,
+            seed=job.seed,
+            cores=job.lane,
+        )
+
+    def _collect(self) -> Iterator[tuple[_Job, Result | None]]:
+        """Yield the jobs that have ended, and free their workers."""
+        done, _ = wait(self.running, timeout=POLL, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = self.running.pop(future)
+            self._free.append(job.lane)
+            self._took.append(time.monotonic() - job.begun)
+            result = future.result()
+            if result is None and job.pruned:
+                result = Result(seed=job.seed, state="pruned", score=job.newest, metric=self.metric)
+            yield job, result
+
+    def _look(self) -> None:
+        """Read the evaluations of the trials under way, and put down those that are hopeless."""
+        if not self.sweep.pruning:
+            return
+        for job in self.running.values():
+            if job.until == "evaluation" or job.seed != self.sweep.seeds[0] or job.pruned:
+                continue
+            for score in job.new_scores(self.metric):
+                if self.study.is_hopeless(job.number, job.evaluations, score):
+                    job.pruned = True
+                    post_command(job.folder, "suspend")
+                    break
+
+    def _follow_up(self, job: _Job, result: Result) -> None:
+        """Line up the further seeds of a trial that was not given up, and end one that has all its results."""
+        if result.state == "done" and self.sweep.pruning and job.seed == self.sweep.seeds[0]:
+            trial = self.study.trials()[job.number]
+            self.waiting.extendleft(
+                _Job(trial, seed, trial_folder(self.sweep, job.number, seed)) for seed in trial.left(self.sweep.seeds)
+            )
+        self._settle(job.number)
+
+    def _settle(self, number: int) -> None:
+        """End a trial that has the results of all its seeds, or was given up."""
+        trial = self.study.trials()[number]
+        states = {result.state for result in trial.results.values()}
+        if "pruned" in states:
+            self.study.tell(number, "pruned", None)
+        elif not trial.left(self.sweep.seeds) and trial.state == "running":
+            state = "failed" if "failed" in states else "done"
+            ranked = rank_trials([replace(trial, state="done")]) if state == "done" else []
+            self.study.tell(number, state if ranked else "failed", ranked[0].score if ranked else None)
+        write_trials(self.sweep, self.study.trials())
+
+
+@dataclass
+class _Job:
+    """One run to be made."""
+
+    trial: Trial
+    seed: int
+    folder: Path
+    until: str = "training"
+    lane: tuple[int, ...] = ()
+    begun: float = 0.0
+    pruned: bool = False
+    evaluations: int = 0
+    newest: float | None = None
+    reader: EventReader | None = None
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    def new_scores(self, metric: str) -> Iterator[float]:
+        """Yield the scores on validation that are new in the log."""
+        self.reader = self.reader or EventReader(self.folder / "training" / "events.jsonl")
+        for event in self.reader.read_new():
+            if event["kind"] == "evaluation" and (metrics := event.get("metrics")):
+                value = metrics.get(metric)
+                if value is not None:
+                    self.evaluations, self.newest = self.evaluations + 1, float(value)
+                    yield self.newest
+
+
+def _make_base(sweep: Sweep, progress: Progress, *, force: bool) -> Run:
+    """Make what all trials share: the inspection and the preprocessing of the recipe that they vary.
+
+    Raises:
+        RunError: it can't be made, or the inspection forbids a training.
+    """
+    (sweep.folder / "trials").mkdir(exist_ok=True)
+    write_text(sweep.folder / "base.toml", write_recipe(sweep.recipe))
+    write_text(sweep.folder / "sweep.toml", write_sweep(sweep))
+    outcome = run_recipe(
+        sweep.recipe,
+        sweep.folder / "base",
+        until=SHARED_UNTIL,
+        force=force,
+        progress=progress,
+        start=starter(),
+        interrupts=lambda: 0,
+    )
+    if outcome.state != "done":
+        raise RunError(describe_outcome(outcome))
+    if (blockers := find_blockers(outcome.run)) and not force:
+        raise RunError(
+            f"{outcome.run.path}: no trial was begun",
+            expected="data that can be trained on",
+            found="; ".join(one.detail for one in blockers),
+            remedy="Mend the data, or go on with --force.",
+        )
+    return outcome.run
+
+
+def _find_metric(base: Run) -> str:
+    """Return the metric that trials are chosen by."""
+    from ftkit.stages.chain import read_splits
+
+    splits = read_splits(base)
+    return choose_metric(
+        base.recipe.training.metric,
+        task=splits.task,
+        problem_type=splits.problem_type,
+        tag_scheme=splits.tag_scheme,
+    )
+
+
+def _split_cores(workers: int) -> list[tuple[int, ...]]:
+    """Return the cores of each worker: two trainings that share all cores wait for each other at each barrier."""
+    from ftkit.speed.precision import count_cores
+
+    known = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    count = workers or count_cores()
+    return [tuple(known[at::count]) for at in range(count)] if len(known) >= count else [()] * count
+
+
+@contextlib.contextmanager
+def _signals_to(stop: Path, progress: Progress) -> Iterator[None]:
+    """Turn Ctrl-C, SIGTERM and a closed terminal into an orderly end of all trials."""
+
+    def end(*_: object) -> None:
+        if not stop.exists():
+            progress.print("Ending: trainings under way write a checkpoint first.")
+            stop.touch()
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), end) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

@@ -1,0 +1,175 @@
+"""How a sweep stands: what is done, what runs, what is best so far, and how long the rest will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from ftkit.errors import show
+from ftkit.model.events import EventReader
+from ftkit.paths import RUNS, work_folder
+from ftkit.run import Run
+from ftkit.sweeps.file import Sweep, read_sweep
+from ftkit.sweeps.ranking import Ranked, rank_trials, trial_folder
+from ftkit.sweeps.space import Values
+from ftkit.sweeps.study import Trial, read_study
+
+__all__ = ["Running", "Standing", "describe_values", "find_sweep", "look_at_sweep", "stand"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A trial under way.
+
+    Attributes:
+        number: of the trial.
+        seed: of this run.
+        folder: of this run.
+        stage: that it is at; empty before the first.
+        step: of the training; 0 before.
+        steps: in all; 0 where it isn't known yet.
+        score: newest on validation; None before the first.
+    """
+
+    number: int
+    seed: int
+    folder: Path
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A sweep at one moment.
+
+    Attributes:
+        sweep: what is tried.
+        trials: all so far.
+        ranked: those that are finished, the best first.
+        running: runs under way.
+        left: runs still to be begun; None where only time bounds them.
+        seconds_left: estimate, from what the runs so far took; None before the first.
+    """
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+    ranked: tuple[Ranked, ...]
+    running: tuple[Running, ...]
+    left: int | None
+    seconds_left: float | None
+
+    def summary(self) -> str:
+        """Return it in one line: "12 runs done, 1 failed, 2 running, 12 left"."""
+        states = Counter(result.state for trial in self.trials for result in trial.results.values())
+        parts = [f"{states['done']} {'run' if states['done'] == 1 else 'runs'} done"]
+        parts += [f"{states[name]} {name}" for name in ("failed", "pruned") if states[name]]
+        parts += [f"{len(self.running)} running"] if self.running else []
+        parts += [f"{self.left} left"] if self.left else []
+        return ", ".join(parts)
+
+
+def stand(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    jobs: Sequence[tuple[int, int, Path]],
+    *,
+    took: Sequence[float] = (),
+    finals: int | None = None,
+    workers: int = 1,
+) -> Standing:
+    """Return how a sweep stands.
+
+    Args:
+        sweep: what is tried.
+        trials: all so far.
+        jobs: trial, seed and folder of each run under way.
+        took: seconds that runs took from their beginning to their end.
+        finals: runs of finalists that are still to be begun; None while settings are tried.
+        workers: runs at a time.
+    """
+    begun = sum(len(trial.results) for trial in trials) + len(jobs)
+    given_up = sum(len(trial.left(sweep.seeds)) for trial in trials if trial.state == "pruned")
+    total = None if sweep.size is None else sweep.size * len(sweep.seeds)
+    left = None if total is None else max(0, total - begun - given_up)
+    left = left if finals is None else finals
+    seconds = None
+    if took and left is not None:
+        seconds = fmean(took) * (left + len(jobs) / 2) / workers
+    return Standing(
+        sweep=sweep,
+        trials=tuple(trials),
+        ranked=tuple(rank_trials(trials)),
+        running=tuple(_look_at(number, seed, folder) for number, seed, folder in jobs),
+        left=left,
+        seconds_left=seconds,
+    )
+
+
+def look_at_sweep(folder: Path) -> Standing:
+    """Return how the sweep in a folder stands, whoever works on it.
+
+    Raises:
+        RunError: there is none.
+        RecipeError: its file is damaged.
+    """
+    sweep = read_sweep(folder / "sweep.toml")
+    trials = read_study(folder, sweep.storage).trials()
+    asked = [
+        (trial.number, seed, trial_folder(sweep, trial.number, seed))
+        for trial in trials
+        if trial.state == "running"
+        for seed in trial.left(sweep.seeds)
+    ]
+    finals = [
+        (int(path.name.partition("-")[0]), int(path.name.rpartition("seed")[2]), path)
+        for path in sorted((folder / "finals").glob("*-seed*"))
+    ]
+    standing = stand(sweep, trials, [*asked, *finals])
+    return replace(standing, running=tuple(run for run in standing.running if run.stage))
+
+
+def find_sweep(name: str) -> Path | None:
+    """Return the folder of a sweep given by its path, by its file, or by its name in runs/; None if it is none."""
+    path = Path(name).expanduser()
+    places = (path.parent if path.suffix == ".toml" else path, work_folder() / RUNS / name)
+    return next((place for place in places if (place / "sweep.toml").is_file()), None)
+
+
+def describe_values(values: Values) -> str:
+    """Return the values of a trial in few words.
+
+    >>> describe_values({"training.optimizer": "sgd", "training.learning_rate": 0.01})
+    'optimizer=sgd, learning_rate=0.01'
+    """
+    parts = []
+    for field, value in values.items():
+        said = f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else show(value)
+        parts.append(f"{field.rpartition('.')[2]}={said}")
+    return ", ".join(parts)
+
+
+def _look_at(number: int, seed: int, folder: Path) -> Running:
+    """Read from its folder how far a run is."""
+    if not (folder / "recipe.toml").is_file():
+        return Running(number=number, seed=seed, folder=folder)
+    states = Run.open(folder).status()
+    stage = next((name for name, status in states.items() if status.state == "running"), "")
+    if stage != "training":
+        return Running(number=number, seed=seed, folder=folder, stage=stage)
+    events = EventReader(folder / "training" / "events.jsonl").read_new()
+    steps = [event for event in events if event["kind"] == "step"]
+    scores = [event["metrics"] for event in events if event["kind"] == "evaluation" and event.get("metrics")]
+    return Running(
+        number=number,
+        seed=seed,
+        folder=folder,
+        stage=stage,
+        step=int(steps[-1]["step"]) if steps else 0,
+        steps=int(steps[-1].get("steps_total") or 0) if steps else 0,
+        score=next(iter(scores[-1].values())) if scores else None,
+    )
