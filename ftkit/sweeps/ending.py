@@ -243,7 +243,5 @@ def _describe_luck(sweep: Sweep, finalists: Sequence[Finalist], ranked: Sequence
         told.append(f"with {plural(len(again.runs), 'further seed')} it has {again.again:.4f}")
     if len(ranked) > 1 and (luck := estimate_luck(sweep, ranked)) is not None:
         amount = describe_amount(metric, luck)
-        told.append(
-            f"the bootstrap finds that being the best of them inflates it by {amount}"
-        )
+        told.append(f"the bootstrap finds that being the best of them inflates it by {amount}")
     return [f"{said} on validation in the search; {', and '.join(told)}."] if told else []
