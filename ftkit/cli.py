@@ -288,6 +288,12 @@ def compare(
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP", help="A TOML file: a recipe and what of it is varied.")],
     workers: Annotated[int, typer.Option(metavar="N", help="Trials at a time; else one on each core.", min=0)] = 0,
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers make the trials.")
+    ] = "",
+    cluster: Annotated[
+        str, typer.Option(metavar="KIND", help="Begin a Dask cluster: local, slurm, ssh:HOST,HOST or kubernetes.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Go on although the inspection found a blocker.")] = False,
 ) -> None:
     """Try many settings of one recipe, and tell which is best, or that it can't be told.
@@ -303,7 +309,15 @@ def sweep(
 
     typer.echo(f"{wanted.folder}: {wanted.recipe.data.source}, {wanted.describe()}")
     with shown_standing() as show:
-        swept = run_sweep(wanted, progress=open_progress(), show=show, force=force, workers=workers)
+        swept = run_sweep(
+            wanted,
+            progress=open_progress(),
+            show=show,
+            force=force,
+            workers=workers,
+            scheduler=scheduler,
+            cluster=cluster,
+        )
     if swept.ending and swept.ending.comparison:
         from ftkit.batch.report import comparison_tables
         from ftkit.console import print_table

@@ -55,7 +55,8 @@ def starter(cores: Sequence[int] = ()) -> Start:
     Args:
         cores: numbers of those it may use; none: all.
     """
-    return partial(start_fork if can_preload() else start_program, cores=cores)
+    can_fork = can_preload() and not multiprocessing.current_process().daemon  # as the workers of Dask are
+    return partial(start_fork if can_fork else start_program, cores=cores)
 
 
 def start_program(arguments: Sequence[str], log: Path, *, cores: Sequence[int] = ()) -> subprocess.Popen[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from ftkit.batch.children import starter
 from ftkit.batch.pipeline import hold_folder, run_recipe
 from ftkit.batch.progress import Progress
 from ftkit.batch.report import describe_outcome
-from ftkit.batch.trial import STOP, Task, do_task
+from ftkit.batch.teams import Team, open_team
+from ftkit.batch.trial import STOP, Made, Task, do_task, take_files
 from ftkit.errors import RunError
 from ftkit.files import write_text
 from ftkit.model.control import post_command
@@ -67,8 +67,9 @@ def run_sweep(
     progress: Progress,
     show: Callable[[Standing], None] = lambda standing: None,
     force: bool = False,
-    executor: Executor | None = None,
     workers: int = 0,
+    scheduler: str = "",
+    cluster: str = "",
 ) -> Swept:
     """Try what a sweep file asks for; trials that are done are not run again.
 
@@ -80,8 +81,9 @@ def run_sweep(
         progress: shows the stages that all trials share.
         show: is told several times a second how the sweep stands.
         force: go on although the inspection found a blocker.
-        executor: where trials are made; None: processes of this machine.
-        workers: trials that the executor makes at a time.
+        workers: trials at a time; 0: as the sweep says.
+        scheduler: address of a Dask scheduler whose workers make the trials; see `teams.open_team`.
+        cluster: kind of a cluster that is begun for it.
 
     Raises:
         RunError: the folder holds another sweep, is in use, or what all trials share can't be made.
@@ -92,9 +94,13 @@ def run_sweep(
         base = _make_base(sweep, progress, force=force)
         metric = _find_metric(base)
         study = open_study(sweep, direction="maximize" if higher_is_better(metric) else "minimize")
-        lanes = _split_cores(workers or sweep.workers) if executor is None else [()] * max(1, workers)
-        with _signals_to(stop, progress), executor or ThreadPoolExecutor(len(lanes), "trial") as pool:
-            crew = _Crew(sweep, base, pool, lanes, stop, study, metric, show)
+        with (
+            open_team(workers or sweep.workers, scheduler=scheduler, cluster=cluster) as team,
+            _signals_to(stop, progress),
+        ):
+            for note in team.notes:
+                progress.print(note)
+            crew = _Crew(sweep, base, team, stop, study, metric, show, progress.print)
             try:
                 crew.search()
                 crew.run_finals()
@@ -118,20 +124,21 @@ class _Crew:
 
     sweep: Sweep
     base: Run
-    pool: Executor
-    lanes: Sequence[tuple[int, ...]]
+    team: Team
     stop: Path
     study: Study
     metric: str
     show: Callable[[Standing], None]
+    say: Callable[[str], None]
     begun: float = field(default_factory=time.monotonic)
-    running: dict[Future[Result | None], _Job] = field(default_factory=dict)
+    running: dict[Future[Made], _Job] = field(default_factory=dict)
     waiting: deque[_Job] = field(default_factory=deque)
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._free, self._proposed = list(self.lanes), 0
+        self._proposed = 0
         self._took: list[float] = []
+        self._said: set[str] = set()
         self._finals = False
 
     def search(self) -> None:
@@ -171,16 +178,16 @@ class _Crew:
         """Return how the sweep stands."""
         jobs = [(job.trial.number, job.seed, job.folder) for job in self.running.values()]
         finals = len(self.waiting) if self._finals else None
-        return stand(self.sweep, self.study.trials(), jobs, took=self._took, finals=finals, workers=len(self.lanes))
+        return stand(self.sweep, self.study.trials(), jobs, took=self._took, finals=finals, workers=self.team.size)
 
     def _fill(self, *, propose: bool = True) -> bool:
         """Give each free worker something to do; False where there is nothing."""
-        while self._free and not self.stop.exists():
+        while len(self.running) < self.team.size and not self.stop.exists():
             if not self.waiting and not (propose and self._propose()):
                 break
             job = self.waiting.popleft()
-            job.lane, job.begun = self._free.pop(), time.monotonic()
-            self.running[self.pool.submit(do_task, self._make_task(job))] = job
+            job.begun = time.monotonic()
+            self.running[self.team.executor.submit(do_task, self._make_task(job))] = job
         return bool(self.running)
 
     def _propose(self) -> bool:
@@ -206,20 +213,40 @@ class _Crew:
             stop=str(self.stop),
             until=job.until,
             seed=job.seed,
-            cores=job.lane,
+            shares=self.team.shares,
         )
 
     def _collect(self) -> Iterator[tuple[_Job, Result | None]]:
         """Yield the jobs that have ended, and free their workers."""
         done, _ = wait(self.running, timeout=POLL, return_when=FIRST_COMPLETED)
+        if not self.team.is_there():
+            raise RunError(
+                str(self.sweep.folder),
+                expected="the scheduler of the cluster",
+                found="none: it ended, or can't be reached",
+                remedy="What is done is kept: the same command goes on.",
+            )
         for future in done:
             job = self.running.pop(future)
-            self._free.append(job.lane)
             self._took.append(time.monotonic() - job.begun)
-            result = future.result()
+            result = self._take(future, job)
             if result is None and job.pruned:
                 result = Result(seed=job.seed, state="pruned", score=job.newest, metric=self.metric)
             yield job, result
+
+    def _take(self, future: Future[Made], job: _Job) -> Result | None:
+        """Return what came of a job; a worker that was lost again and again failed it."""
+        try:
+            made = future.result()
+        except CancelledError:
+            return None
+        except Exception as error:
+            return Result(seed=job.seed, state="failed", error=f"{type(error).__name__}: {error}")
+        take_files(made, job.folder)
+        if made.note and made.note not in self._said:
+            self._said.add(made.note)
+            self.say(made.note)
+        return made.result
 
     def _look(self) -> None:
         """Read the evaluations of the trials under way, and put down those that are hopeless."""
@@ -264,7 +291,6 @@ class _Job:
     seed: int
     folder: Path
     until: str = "training"
-    lane: tuple[int, ...] = ()
     begun: float = 0.0
     pruned: bool = False
     evaluations: int = 0
@@ -327,15 +353,6 @@ def _find_metric(base: Run) -> str:
         problem_type=splits.problem_type,
         tag_scheme=splits.tag_scheme,
     )
-
-
-def _split_cores(workers: int) -> list[tuple[int, ...]]:
-    """Return the cores of each worker: two trainings that share all cores wait for each other at each barrier."""
-    from ftkit.speed.precision import count_cores
-
-    known = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    count = workers or count_cores()
-    return [tuple(known[at::count]) for at in range(count)] if len(known) >= count else [()] * count
 
 
 @contextlib.contextmanager

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import platform
+import tarfile
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from ftkit.batch.children import starter
 from ftkit.batch.pipeline import Outcome, run_recipe
 from ftkit.batch.planning import Plan
 from ftkit.batch.progress import Snapshot
 from ftkit.batch.seeds import share_stages
-from ftkit.errors import FtkitError
+from ftkit.batch.teams import HERE, lent_cores
+from ftkit.errors import FtkitError, RunError
 from ftkit.recipe import Recipe
 from ftkit.run import Run, read_json
 from ftkit.sweeps.study import Result
 
-__all__ = ["STOP", "Task", "do_task"]
+__all__ = ["STOP", "Made", "Task", "do_task", "take_files"]
 
 STOP = "stop"
 """A file of this name in the folder of a sweep puts down all of its trials."""
@@ -37,7 +43,7 @@ class Task:
         stop: file whose presence puts it down.
         until: the last stage to do.
         seed: that it is done with.
-        cores: numbers of those it may use; none: all.
+        shares: host to the trials that it makes at a time.
         choices: what was chosen by timing for the sweep.
     """
 
@@ -47,35 +53,97 @@ class Task:
     stop: str
     until: str
     seed: int
-    cores: tuple[int, ...] = ()
+    shares: Mapping[str, int] = field(default_factory=dict)
     choices: Mapping[str, Any] = field(default_factory=dict)
 
 
-def do_task(task: Task) -> Result | None:
-    """Make the run of a task, or go on with it.
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What came of a task.
 
-    Returns:
-        What became of it; None where it was put down, and can go on.
+    Attributes:
+        result: None where it was put down, and can go on.
+        files: the run, packed, where the worker doesn't see the folder of the sweep.
+        note: what was fetched or made elsewhere.
     """
+
+    result: Result | None
+    files: bytes = b""
+    note: str = ""
+
+
+def do_task(task: Task) -> Made:
+    """Make the run of a task, or go on with it."""
+    if (Path(task.base) / "recipe.toml").is_file():
+        return Made(result=_do_here(task))
+    with tempfile.TemporaryDirectory(prefix="ftkit-trial-") as folder:
+        here = Path(folder)
+        away = replace(task, folder=str(here / Path(task.folder).name), base="", stop=str(here / STOP))
+        result = _do_here(away)
+        note = (
+            f"made on {platform.node()}, which doesn't see {Path(task.base).parent}: data, encoder and states were "
+            "fetched or made there, and the run was sent back"
+        )
+        return Made(result=result, files=_pack(Path(away.folder)), note=note)
+
+
+def take_files(made: Made, folder: Path) -> None:
+    """Unpack a run that was made where its folder can't be seen; what is there already is replaced.
+
+    Raises:
+        RunError: a name leads out of the folder.
+    """
+    if not made.files:
+        return
+    with tarfile.open(fileobj=io.BytesIO(made.files)) as packed:
+        try:
+            packed.extractall(folder, filter="data")
+        except tarfile.TarError as error:
+            raise RunError(str(folder), expected="the files of a run", found=str(error)) from error
+
+
+def _do_here(task: Task) -> Result | None:
     recipe, folder, stop = Recipe.from_mapping(task.recipe), Path(task.folder), Path(task.stop)
     try:
-        share_stages(Run.open(task.base), Plan(recipe, folder))
-        for _ in range(ATTEMPTS):
-            outcome = run_recipe(
-                recipe,
-                folder,
-                until=task.until,
-                force=True,  # what the inspection found was told before the first trial
-                choices=task.choices,
-                progress=_Silence(),
-                start=starter(task.cores),
-                interrupts=lambda: int(stop.exists()),
-            )
-            if outcome.state != "failed" or outcome.cell:
-                break
+        if task.base:
+            share_stages(Run.open(task.base), Plan(recipe, folder))
+        with lent_cores(task.shares.get(_find_host(task.shares), 1)) as cores:
+            for _ in range(ATTEMPTS):
+                outcome = run_recipe(
+                    recipe,
+                    folder,
+                    until=task.until,
+                    force=True,  # what the inspection found was told before the first trial
+                    choices=task.choices,
+                    progress=_Silence(),
+                    start=starter(cores),
+                    interrupts=lambda: int(stop.exists()),
+                )
+                if outcome.state != "failed" or outcome.cell:
+                    break
     except FtkitError as error:
         return Result(seed=task.seed, state="failed", error=str(error))
     return describe_result(outcome, task.seed)
+
+
+def _find_host(shares: Mapping[str, int]) -> str:
+    """Return this machine as the sweep calls it."""
+    if HERE in shares:
+        return HERE
+    from distributed import get_worker
+
+    return urlsplit(get_worker().address).hostname or HERE
+
+
+def _pack(folder: Path) -> bytes:
+    """Return a run as an archive, without what only a training that goes on needs."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and "checkpoints" not in name.parts and not path.name.startswith("."):
+                archive.add(path, str(name), recursive=False)
+    return packed.getvalue()
 
 
 def describe_result(outcome: Outcome, seed: int) -> Result | None:

@@ -216,3 +216,74 @@ class TestPutDownAndGoneOnWith:
         after = stamps(done.sweep)
         assert kept
         assert {path: after[path] for path in kept} == kept
+
+
+class TestOtherWorkers:
+    TEXT = 'finalists = 0\nseeds = [1, 2]\n[fields]\n"training.epochs" = [1.0, 2.0]\n'
+
+    def scores(self, done: Swept) -> list[float | None]:
+        return [trial.results[seed].score for trial in done.trials for seed in (1, 2)]
+
+    @pytest.fixture
+    def workers(self, tmp_path: Path):
+        """A scheduler and two workers on loopback, each a process of its own."""
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        dask = [sys.executable, "-m", "dask"]
+        file = tmp_path / "scheduler.json"
+        options = {"cwd": tmp_path, "env": env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        asked = [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--dashboard-address",
+            "127.0.0.1:0",
+            "--scheduler-file",
+            str(file),
+        ]
+        processes = [subprocess.Popen([*dask, "scheduler", *asked], **options)]
+        hired = [*dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--host", "127.0.0.1"]
+        processes += [
+            subprocess.Popen([*hired, "--dashboard-address", "127.0.0.1:0", "--name", f"w{at}"], **options)
+            for at in range(2)
+        ]
+        ends = time.monotonic() + PATIENCE
+        while not file.is_file():
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"], processes
+        for process in processes:
+            for below in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+                below.kill()
+            process.kill()
+            process.wait()
+
+    def test_workers_that_run_elsewhere_find_the_same_scores(self, make_sweep, workers):
+        here, _ = swept(make_sweep(self.TEXT, "here"))
+        address, _ = workers
+        there, printed = swept(make_sweep(self.TEXT, "there"), scheduler=address)
+        assert self.scores(there) == self.scores(here)
+        assert "2 workers on 127.0.0.1, 2 trials at a time" in printed
+        assert "dashboard: http://127.0.0.1:" in printed
+
+    def test_a_worker_that_is_killed_costs_no_trial(self, make_sweep, workers, tmp_path):
+        address, processes = workers
+        killed = []
+
+        def kill_one(standing: Any) -> None:
+            if not killed and any(run.stage == "training" for run in standing.running):
+                killed.append(processes[1])
+                for below in psutil.Process(processes[1].pid).children(recursive=True):
+                    below.kill()
+                processes[1].kill()
+
+        text = self.TEXT.replace("2.0", "40.0")
+        done = run_sweep(
+            read_sweep(make_sweep(text)), progress=LineProgress(StringIO()), show=kill_one, scheduler=address
+        )
+        assert killed
+        assert [trial.state for trial in done.trials] == ["done", "done"]
+
+    def test_a_scheduler_that_is_not_there_is_said(self, make_sweep):
+        with pytest.raises(RunError, match="--scheduler tcp://127.0.0.1:9: expected a scheduler with workers"):
+            swept(make_sweep(self.TEXT), scheduler="tcp://127.0.0.1:9")
