@@ -295,6 +295,7 @@ def sweep(
         str, typer.Option(metavar="KIND", help="Begin a Dask cluster: local, slurm, ssh:HOST,HOST or kubernetes.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Go on although the inspection found a blocker.")] = False,
+    notebook: Annotated[bool, typer.Option("--notebook/--no-notebook", help="Execute the notebook too.")] = True,
 ) -> None:
     """Try many settings of one recipe, and tell which is best, or that it can't be told.
 
@@ -326,6 +327,10 @@ def sweep(
     typer.echo(describe_swept(swept))
     if swept.stopped:
         raise typer.Exit(STOPPED_EXIT)
+    if notebook:
+        from ftkit.batch.notebook import execute_sweep
+
+        typer.echo(f"  pictures   {execute_sweep(wanted.folder)}")
     raise typer.Exit(1 if swept.failed or swept.failures or swept.ending is None else 0)
 
 

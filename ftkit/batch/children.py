@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol, TypeAlias
 import ftkit
 from ftkit.batch.preload import MODULES, can_preload
 
-__all__ = ["Child", "Start", "start_fork", "start_program", "starter"]
+__all__ = ["Child", "Start", "child_environment", "start_fork", "start_program", "starter"]
 
 
 class Child(Protocol):
@@ -76,7 +76,7 @@ def start_program(arguments: Sequence[str], log: Path, *, cores: Sequence[int] =
             stderr=file,
             text=True,
             encoding="utf-8",
-            env=_environment(),
+            env=child_environment(),
             start_new_session=True,
         )
     _bind(process.pid, cores)
@@ -102,7 +102,7 @@ class Fork:
         context.set_forkserver_preload(list(MODULES))
         asked, ours = context.Pipe(duplex=False)
         theirs, told = context.Pipe(duplex=False)
-        environment = _environment() | {"PWD": str(Path.cwd())}
+        environment = child_environment() | {"PWD": str(Path.cwd())}
         self._process = context.Process(
             target=_execute, args=(list(arguments), str(log), list(cores), environment, asked, told), name="ftkit"
         )
@@ -175,7 +175,7 @@ def _bind(pid: int, cores: Sequence[int]) -> None:
         os.sched_setaffinity(pid, cores)
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Let child and kernels import this very ftkit, also from a checkout that is not installed."""
     home = Path(ftkit.__file__).resolve().parents[1]
     known = os.environ.get("PYTHONPATH", "")

@@ -1,4 +1,4 @@
-"""The notebook that is about several runs, executed headless beside them."""
+"""The notebooks that are about several runs, executed headless beside them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ftkit.comparison.saving import comparison_folder
 from ftkit.comparison.types import Comparison
 from ftkit.resources import notebooks_dir
 
-__all__ = ["COMPARISON", "execute_comparison"]
+__all__ = ["COMPARISON", "SWEEP", "execute_comparison", "execute_sweep"]
 
 COMPARISON = "06_comparison.ipynb"
+SWEEP = "07_sweep.ipynb"
 
 
 def execute_comparison(comparison: Comparison, *, seeds: str = "auto") -> Path:
@@ -31,3 +32,16 @@ def execute_comparison(comparison: Comparison, *, seeds: str = "auto") -> Path:
     parameters = {"runs": shlex.join(paths), "metric": comparison.metric, "seeds": seeds, "folder": str(folder)}
     run_notebook(notebooks_dir() / COMPARISON, folder / COMPARISON, parameters)
     return folder / COMPARISON
+
+
+def execute_sweep(folder: Path) -> Path:
+    """Execute the notebook that looks at a sweep, and return where it lies.
+
+    Args:
+        folder: of the sweep.
+
+    Raises:
+        RunError: the notebook failed, or lacks a parameter.
+    """
+    run_notebook(notebooks_dir() / SWEEP, folder / SWEEP, {"sweep": str(folder)})
+    return folder / SWEEP

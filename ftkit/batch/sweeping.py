@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,8 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ftkit.batch.children import starter
-from ftkit.batch.pipeline import hold_folder, run_recipe
+from ftkit.batch.children import child_environment, starter
+from ftkit.batch.pipeline import hold_folder, is_held, run_recipe
 from ftkit.batch.progress import Progress
 from ftkit.batch.report import describe_outcome
 from ftkit.batch.teams import Team, open_team
@@ -21,17 +23,18 @@ from ftkit.errors import RunError
 from ftkit.files import write_text
 from ftkit.model.control import post_command
 from ftkit.model.events import EventReader
+from ftkit.paths import work_folder
 from ftkit.recipe import write_recipe
 from ftkit.run import Run
 from ftkit.scoring.metrics import choose_metric, higher_is_better
 from ftkit.stages.findings import find_blockers
 from ftkit.sweeps.ending import Ending, conclude, final_folder, is_final_done, write_best
-from ftkit.sweeps.file import Sweep, write_sweep
+from ftkit.sweeps.file import Sweep, read_sweep, write_sweep
 from ftkit.sweeps.ranking import make_recipe, rank_trials, trial_folder, write_trials
-from ftkit.sweeps.standing import Standing, stand
+from ftkit.sweeps.standing import Standing, choose_sweep, stand
 from ftkit.sweeps.study import Result, Study, Trial, open_study
 
-__all__ = ["Swept", "run_sweep"]
+__all__ = ["Begun", "Swept", "begin_sweep", "run_sweep"]
 
 POLL = 0.25  # seconds between two looks
 SHARED_UNTIL = "preprocessing"
@@ -116,6 +119,58 @@ def run_sweep(
             write_best(sweep, ending)
         failures = tuple(crew.failures)
         return Swept(sweep=sweep, trials=trials, stopped=stopped, ending=ending, failures=failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A sweep that a process of its own works on, or nobody."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def is_alive(self) -> bool:
+        """Tell whether somebody works on it."""
+        return (self.process is not None and self.process.poll() is None) or is_held(self.folder)
+
+    def stop(self) -> None:
+        """Put it down; trainings under way write a checkpoint first."""
+        (self.folder / STOP).touch()
+
+
+def begin_sweep(name: str = "", definition: str = "", *, start: bool = False, workers: int = 0) -> Begun:
+    """Find the sweep of a notebook, and start it there as `ftkit sweep` would: it outlives the notebook.
+
+    Args:
+        name: of a sweep file, of the folder of a sweep, or in runs/; empty: the newest in runs/.
+        definition: content of a sweep file, which is then written as NAME.toml.
+        start: do what is not done yet; else it is only looked at.
+        workers: trials at a time; 0: as the sweep says.
+
+    Raises:
+        RecipeError: the definition says something that can't be done.
+        RunError: there is no such sweep.
+    """
+    if definition.strip():
+        file = work_folder() / f"{(Path(name).stem if name else 'sweep')}.toml"
+        write_text(file, definition)
+    else:
+        file = choose_sweep(name)
+    folder = read_sweep(file).folder
+    if not start or is_held(folder):
+        return Begun(folder=folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "ftkit.cli", "sweep", str(file), "--workers", str(workers)]
+    with (folder / "sweep.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=work_folder(),
+            env=child_environment(),
+            start_new_session=True,
+        )
+    return Begun(folder=folder, process=process)
 
 
 @dataclass

@@ -32,8 +32,11 @@ __all__ = [
     "final_folder",
     "is_final_done",
     "list_finals",
+    "read_sentences",
     "write_best",
 ]
+
+ENDING = "ending.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +142,7 @@ def write_best(sweep: Sweep, ending: Ending) -> Path:
     said = "\n".join(f"# {sentence}" for sentence in ending.sentences)
     write_text(path, f"{said}\n\n{write_recipe(loosen_paths(recipe, sweep.folder))}")
     write_json(
-        sweep.folder / "ending.json",
+        sweep.folder / ENDING,
         {
             "chosen": ending.chosen.ranked.trial.number,
             "told_apart": ending.told_apart,
@@ -160,6 +163,12 @@ def write_best(sweep: Sweep, ending: Ending) -> Path:
         },
     )
     return path
+
+
+def read_sentences(folder: Path) -> list[str]:
+    """Return what the sweep in a folder came to, in words; empty where it has not ended."""
+    path = folder / ENDING
+    return [str(said) for said in read_json(path)["sentences"]] if path.is_file() else []
 
 
 def best_recipe(sweep: Sweep, ending: Ending) -> Recipe:

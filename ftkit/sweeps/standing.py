@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from ftkit.errors import show
+from ftkit.errors import RunError, show
 from ftkit.model.events import EventReader
 from ftkit.paths import RUNS, work_folder
 from ftkit.run import Run
@@ -17,7 +17,7 @@ from ftkit.sweeps.ranking import Ranked, rank_trials, trial_folder
 from ftkit.sweeps.space import Values
 from ftkit.sweeps.study import Trial, read_study
 
-__all__ = ["Running", "Standing", "describe_values", "find_sweep", "look_at_sweep", "stand"]
+__all__ = ["Running", "Standing", "choose_sweep", "describe_values", "find_sweep", "look_at_sweep", "stand"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,34 @@ def find_sweep(name: str) -> Path | None:
     path = Path(name).expanduser()
     places = (path.parent if path.suffix == ".toml" else path, work_folder() / RUNS / name)
     return next((place for place in places if (place / "sweep.toml").is_file()), None)
+
+
+def choose_sweep(name: str = "") -> Path:
+    """Return the file of a sweep: its own, or the one in its folder.
+
+    Args:
+        name: a sweep file, the folder of a sweep, or its name in runs/; empty: the newest in runs/.
+
+    Raises:
+        RunError: there is none.
+    """
+    if name:
+        path = Path(name).expanduser()
+        places = (path, work_folder() / path)
+        if (file := next((place for place in places if place.suffix == ".toml" and place.is_file()), None)) is not None:
+            return file
+        if (folder := find_sweep(name)) is not None:
+            return folder / "sweep.toml"
+    there = sorted((work_folder() / RUNS).glob("*/sweep.toml"), key=lambda path: -path.stat().st_mtime)
+    if not name and there:
+        return there[0]
+    known = ", ".join(path.parent.name for path in there)
+    raise RunError(
+        name or str(work_folder() / RUNS),
+        expected="a sweep",
+        found="none",
+        remedy=f"Sweeps here: {known}." if known else "Begin one: ftkit sweep SWEEP.toml, or define it in 07_sweep.",
+    )
 
 
 def describe_values(values: Values) -> str:

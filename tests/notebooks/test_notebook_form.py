@@ -13,12 +13,12 @@ from IPython.core.inputtransformer2 import TransformerManager
 from papermill.inspection import inspect_notebook
 
 from ftkit.batch.messages import NOTEBOOK_SECTIONS, notebook_name
-from ftkit.batch.notebook import COMPARISON
+from ftkit.batch.notebook import COMPARISON, SWEEP
 from ftkit.recipe import SECTIONS, STAGES, Setting, describe_settings
 from ftkit.resources import notebooks_dir
 
 NOTEBOOKS = [notebook_name(stage) for stage in STAGES]
-ALL = [*NOTEBOOKS, COMPARISON]
+ALL = [*NOTEBOOKS, COMPARISON, SWEEP]
 MOST_LINES = 12
 LONG_CHOICES = 8  # more are not listed in a comment
 FORBIDDEN = (
@@ -214,14 +214,15 @@ def test_it_opens_the_run_with_its_own_sections_and_makes_its_own_stage(name):
     assert made in source
 
 
-def test_the_parameters_of_a_comparison_are_one_line_each_and_their_pictures_lie_beside_it():
-    tagged = [cell for cell in code_cells(COMPARISON) if is_parameters(cell)]
+@pytest.mark.parametrize("name", [COMPARISON, SWEEP])
+def test_the_parameters_of_many_runs_are_one_line_each_and_their_pictures_lie_beside_them(name):
+    tagged = [cell for cell in code_cells(name) if is_parameters(cell)]
     lines = [line for line in tagged[0].source.splitlines() if line and line != "# seldom changed"]
-    assert [line.partition(":")[0] for line in lines] == list(inspect_notebook(str(notebooks_dir() / COMPARISON)))
+    assert [line.partition(":")[0] for line in lines] == list(inspect_notebook(str(notebooks_dir() / name)))
     for line in lines:
         assert re.fullmatch(r"\w+: (str|int|float|bool) = [^=#|]+?  # [^=]+", line), line
         assert len(line) <= 120
-    for cell in code_cells(COMPARISON):
+    for cell in code_cells(name):
         for shown in re.findall(r"plots\.show\(.*", cell.source):
             assert 'home / "' in shown
             assert '.png", ' in shown

@@ -29,7 +29,7 @@ LABELS = ("<b>bad</b><img src=x onerror=window.hacked=1>", "</td><script>window.
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let views believe that somebody looks at them in a browser."""
-    for module in ("atlas", "comparison", "errors", "review", "form", "tokens", "tryout"):
+    for module in ("atlas", "comparison", "errors", "review", "form", "sweeps", "tokens", "tryout"):
         monkeypatch.setattr(f"ftkit.view.{module}.somebody_watches", lambda: True)
 
 
