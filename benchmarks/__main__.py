@@ -24,6 +24,7 @@ ALL = (
     "few",
     "scores",
     "comparison",
+    "sweep",
     "board",
     "gpu",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -129,8 +129,7 @@ def look_at_sweep(folder: Path) -> Standing:
         (int(path.name.partition("-")[0]), int(path.name.rpartition("seed")[2]), path)
         for path in sorted((folder / "finals").glob("*-seed*"))
     ]
-    standing = stand(sweep, trials, [*asked, *finals])
-    return replace(standing, running=tuple(run for run in standing.running if run.stage))
+    return stand(sweep, trials, [job for job in (*asked, *finals) if _look_at(*job).stage])
 
 
 def find_sweep(name: str) -> Path | None:
