@@ -142,7 +142,7 @@ def begin_sweep(name: str = "", definition: str = "", *, start: bool = False, wo
 
     Args:
         name: of a sweep file, of the folder of a sweep, or in runs/; empty: the newest in runs/.
-        definition: content of a sweep file, which is then written as NAME.toml.
+        definition: content of a sweep file, which is then written to NAME.toml, or sweep.toml without a name.
         start: do what is not done yet; else it is only looked at.
         workers: trials at a time; 0: as the sweep says.
 
@@ -151,7 +151,7 @@ def begin_sweep(name: str = "", definition: str = "", *, start: bool = False, wo
         RunError: there is no such sweep.
     """
     if definition.strip():
-        file = work_folder() / f"{(Path(name).stem if name else 'sweep')}.toml"
+        file = work_folder() / (name if name.endswith(".toml") else f"{name or 'sweep'}.toml")
         write_text(file, definition)
     else:
         file = choose_sweep(name)

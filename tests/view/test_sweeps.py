@@ -139,7 +139,7 @@ def test_a_run_is_chosen_and_its_training_shown_with_text_escaped(sweep, watched
     assert "<img" not in browser.head.value
     assert "head, Make it" in browser.head.value
     assert f"ftkit lab {trial_folder(sweep, 2, 1)}" in browser.head.value
-    assert browser.picture.value.startswith(b"\x89PNG")
+    assert bytes(browser.picture.value).startswith(b"\x89PNG")
 
 
 def test_headless_the_runs_are_a_table(sweep, capsys):
