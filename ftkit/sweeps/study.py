@@ -22,6 +22,7 @@ __all__ = ["Result", "Study", "Trial", "open_study", "read_study"]
 JOURNAL = "study.journal"
 NAME = "sweep"
 IDENTITY = "ftkit"
+FEWEST_SCORES = 4  # different ones, below which no share of their variance says anything
 RESULT = "seed"  # key of the result of a seed, with its number behind
 
 
@@ -132,11 +133,14 @@ class Study:
 
         Empty where there are too few finished trials, or all have one score.
         """
-        from optuna.importance import get_param_importances
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
+        scores = {trial.value for trial in self._study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"}
+        if len(scores) < FEWEST_SCORES:
+            return {}
         try:
-            return dict(get_param_importances(self._study))
-        except (RuntimeError, ValueError):
+            return dict(get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0)))
+        except (RuntimeError, ValueError):  # only some trials have all fields, or none of them varied
             return {}
 
     def _find(self, number: int) -> optuna.Trial:

@@ -218,7 +218,7 @@ class SweepBoard:
         self.bar.max = max(1, done + len(standing.running) + (standing.left or 0))
         self.bar.value = done
         self.said.value = markup.block(markup.text(standing.summary(), 300))
-        self.body.value = best_table(standing).to_html()
+        self.body.value = markup.block(best_table(standing).to_html())
 
 
 class TrialBrowser:

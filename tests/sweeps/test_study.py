@@ -105,6 +105,25 @@ class TestDrawing:
         assert study.trials()[number].state == "pruned"
 
 
+class TestWhatMatters:
+    def test_a_field_that_decides_has_most_of_the_variance(self, grid):
+        study = open_study(replace(grid, dimensions=(*grid.dimensions, Choice("training.warmup", (0.0, 0.1, 0.2)))))
+        for _ in range(12):
+            trial = study.ask()
+            good = 0.4 * (trial.values["training.optimizer"] == "sgd") + 0.01 * float(trial.values["training.epochs"])
+            study.tell(trial.number, "done", good + float(trial.values["training.warmup"]) / 100)
+        found = read_study(grid.folder).importances()
+        assert found["training.optimizer"] > 0.9
+        assert sum(found.values()) == pytest.approx(1)
+
+    def test_of_few_trials_or_equal_scores_nothing_is_said(self, grid):
+        study = open_study(grid)
+        assert study.importances() == {}
+        for _ in range(4):
+            study.tell(study.ask().number, "done", 0.5)
+        assert study.importances() == {}
+
+
 class TestTheTable:
     def test_one_row_a_run_with_its_place_and_error(self, grid):
         study = open_study(grid)
