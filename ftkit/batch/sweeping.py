@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ftkit.batch.children import child_environment, starter
 from ftkit.batch.pipeline import hold_folder, is_held, run_recipe
@@ -20,7 +21,7 @@ from ftkit.batch.report import describe_outcome
 from ftkit.batch.teams import Team, open_team
 from ftkit.batch.trial import STOP, Made, Task, do_task, take_files
 from ftkit.errors import RunError
-from ftkit.files import write_text
+from ftkit.files import read_json, write_text
 from ftkit.model.control import post_command
 from ftkit.model.events import EventReader
 from ftkit.paths import work_folder
@@ -37,6 +38,7 @@ from ftkit.sweeps.study import Result, Study, Trial, open_study
 __all__ = ["Begun", "Swept", "begin_sweep", "run_sweep"]
 
 POLL = 0.25  # seconds between two looks
+CHOICES = ("precision", "precision_reason", "device")  # what one timing decides for all trials
 SHARED_UNTIL = "preprocessing"
 
 
@@ -195,6 +197,7 @@ class _Crew:
         self._took: list[float] = []
         self._said: set[str] = set()
         self._finals = False
+        self._choices: dict[str, Any] = {}
 
     def search(self) -> None:
         """Propose and try, until there is nothing left to try, or it is put down."""
@@ -269,7 +272,19 @@ class _Crew:
             until=job.until,
             seed=job.seed,
             shares=self.team.shares,
+            choices=self._find_choices(),
         )
+
+    def _find_choices(self) -> dict[str, Any]:
+        """Return the number format of the first trial that was finished: all others are to compute in it too."""
+        for trial in () if self._choices else self.study.trials():
+            for seed, result in trial.results.items():
+                path = trial_folder(self.sweep, trial.number, seed) / "environment.json"
+                if result.state == "done" and path.is_file():
+                    known = read_json(path)
+                    self._choices = {name: known[name] for name in CHOICES if name in known}
+                    return self._choices
+        return self._choices
 
     def _collect(self) -> Iterator[tuple[_Job, Result | None]]:
         """Yield the jobs that have ended, and free their workers."""

@@ -80,6 +80,9 @@ def test_a_sweep_shares_what_does_not_differ_and_ends_with_a_recipe(make_sweep):
         shared = Path("notebooks/01_inspection.ipynb")
         assert (run / shared).stat().st_ino == (folder / "base" / shared).stat().st_ino
     assert {read_recipe(run / "recipe.toml").training.seed for run in runs} == {3, 4}
+    known = [json.loads((run / "environment.json").read_text()) for run in sorted((folder / "finals").iterdir())]
+    assert all(item["repeated"] for item in known)  # one number format for all, not one timing for each
+    assert len({item["precision"] for item in known}) == 1
     table = read_table(folder / "trials.csv")
     assert table["state"].tolist() == ["done"] * 4
     assert table["score"].between(0, 1).all()
