@@ -97,6 +97,8 @@ def run_sweep(
         stop = sweep.folder / STOP
         stop.unlink(missing_ok=True)
         base = _make_base(sweep, progress, force=force)
+        if base is None:
+            return Swept(sweep=sweep, trials=(), stopped=True)
         metric = _find_metric(base)
         study = open_study(sweep, direction="maximize" if higher_is_better(metric) else "minimize")
         with (
@@ -193,7 +195,7 @@ class _Crew:
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._proposed = 0
+        self._proposed, self._before = 0, self.study.spent
         self._took: list[float] = []
         self._said: set[str] = set()
         self._finals = False
@@ -249,12 +251,16 @@ class _Crew:
         return bool(self.running)
 
     def _propose(self) -> bool:
-        size, spent = self.sweep.size, (time.monotonic() - self.begun) / 60
+        size, spent = self.sweep.size, self._spent() / 60
         if (size is not None and self._proposed >= size) or (self.sweep.minutes and spent >= self.sweep.minutes):
             return False
         self._enqueue(self.study.ask())
         self._proposed += 1
         return True
+
+    def _spent(self) -> float:
+        """Return the seconds of the search, those of earlier calls too."""
+        return self._before + time.monotonic() - self.begun
 
     def _enqueue(self, trial: Trial) -> None:
         """Line up the seeds of a trial; where a trial may be given up, its first one comes alone."""
@@ -325,8 +331,8 @@ class _Crew:
         for job in self.running.values():
             if job.until == "evaluation" or job.seed != self.sweep.seeds[0] or job.pruned:
                 continue
-            for score in job.new_scores(self.metric):
-                if self.study.is_hopeless(job.number, job.evaluations, score):
+            for evaluation, score in job.new_scores(self.metric, self.sweep.recipe.training.evaluations):
+                if self.study.is_hopeless(job.number, evaluation, score):
                     job.pruned = True
                     post_command(job.folder, "suspend")
                     break
@@ -350,6 +356,7 @@ class _Crew:
             state = "failed" if "failed" in states else "done"
             ranked = rank_trials([replace(trial, state="done")]) if state == "done" else []
             self.study.tell(number, state if ranked else "failed", ranked[0].score if ranked else None)
+        self.study.note_spent(self._spent())
         write_trials(self.sweep, self.study.trials())
 
 
@@ -363,7 +370,6 @@ class _Job:
     until: str = "training"
     begun: float = 0.0
     pruned: bool = False
-    evaluations: int = 0
     newest: float | None = None
     reader: EventReader | None = None
 
@@ -371,19 +377,18 @@ class _Job:
     def number(self) -> int:
         return self.trial.number
 
-    def new_scores(self, metric: str) -> Iterator[float]:
-        """Yield the scores on validation that are new in the log."""
+    def new_scores(self, metric: str, per_epoch: int) -> Iterator[tuple[int, float]]:
+        """Yield the scores on validation that are new in the log, and which evaluation of a training each is."""
         self.reader = self.reader or EventReader(self.folder / "training" / "events.jsonl")
         for event in self.reader.read_new():
-            if event["kind"] == "evaluation" and (metrics := event.get("metrics")):
-                value = metrics.get(metric)
-                if value is not None:
-                    self.evaluations, self.newest = self.evaluations + 1, float(value)
-                    yield self.newest
+            value = event.get("metrics", {}).get(metric) if event["kind"] == "evaluation" else None
+            if value is not None:
+                self.newest = float(value)
+                yield max(1, round(event["epoch"] * per_epoch)), self.newest
 
 
-def _make_base(sweep: Sweep, progress: Progress, *, force: bool) -> Run:
-    """Make what all trials share: the inspection and the preprocessing of the recipe that they vary.
+def _make_base(sweep: Sweep, progress: Progress, *, force: bool) -> Run | None:
+    """Make what all trials share, the inspection and the preprocessing of their recipe; None where it was put down.
 
     Raises:
         RunError: it can't be made, or the inspection forbids a training.
@@ -400,6 +405,8 @@ def _make_base(sweep: Sweep, progress: Progress, *, force: bool) -> Run:
         start=starter(),
         interrupts=lambda: 0,
     )
+    if outcome.state == "stopped":
+        return None
     if outcome.state != "done":
         raise RunError(describe_outcome(outcome))
     if (blockers := find_blockers(outcome.run)) and not force:
@@ -430,9 +437,10 @@ def _signals_to(stop: Path, progress: Progress) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM and a closed terminal into an orderly end of all trials."""
 
     def end(*_: object) -> None:
-        if not stop.exists():
-            progress.print("Ending: trainings under way write a checkpoint first.")
-            stop.touch()
+        again = stop.exists()
+        progress.print("Killed." if again else "Ending: trainings write a checkpoint first. Again to kill at once.")
+        with stop.open("ab") as file:
+            file.write(b"!")  # as many as there were interrupts
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), end) for name in names}

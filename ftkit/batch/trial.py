@@ -6,15 +6,17 @@ import io
 import platform
 import tarfile
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ftkit.batch.children import starter
-from ftkit.batch.pipeline import Outcome, run_recipe
+from ftkit.batch.pipeline import Outcome, is_held, run_recipe
 from ftkit.batch.planning import Plan
 from ftkit.batch.progress import Snapshot
 from ftkit.batch.seeds import share_stages
@@ -27,8 +29,9 @@ from ftkit.sweeps.study import Result
 __all__ = ["STOP", "Made", "Task", "do_task", "take_files"]
 
 STOP = "stop"
-"""A file of this name in the folder of a sweep puts down all of its trials."""
+"""A file of this name in the folder of a sweep puts down all of its trials; one of two bytes kills them."""
 
+WAIT = 0.5  # seconds between two looks at a run that others work on
 ATTEMPTS = 3  # of a run whose process was killed; an error of its own it would only repeat
 
 
@@ -107,6 +110,8 @@ def _do_here(task: Task) -> Result | None:
     try:
         if task.base:
             share_stages(Run.open(task.base), Plan(recipe, folder))
+        while folder.is_dir() and is_held(folder) and not stop.exists():  # by a worker that its own sweep has lost
+            time.sleep(WAIT)
         with lent_cores(task.shares.get(_find_host(task.shares), 1)) as cores:
             for _ in range(ATTEMPTS):
                 outcome = run_recipe(
@@ -117,13 +122,17 @@ def _do_here(task: Task) -> Result | None:
                     choices=task.choices,
                     progress=_Silence(),
                     start=starter(cores),
-                    interrupts=lambda: int(stop.exists()),
+                    interrupts=partial(_count_interrupts, stop),
                 )
                 if outcome.state != "failed" or outcome.cell:
                     break
     except FtkitError as error:
         return Result(seed=task.seed, state="failed", error=str(error))
     return describe_result(outcome, task.seed)
+
+
+def _count_interrupts(stop: Path) -> int:
+    return max(1, stop.stat().st_size) if stop.exists() else 0
 
 
 def _find_host(shares: Mapping[str, int]) -> str:

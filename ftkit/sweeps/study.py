@@ -22,6 +22,7 @@ __all__ = ["Result", "Study", "Trial", "open_study", "read_study"]
 JOURNAL = "study.journal"
 NAME = "sweep"
 IDENTITY = "ftkit"
+SPENT = "seconds"
 FEWEST_SCORES = 4  # different ones, below which no share of their variance says anything
 RESULT = "seed"  # key of the result of a seed, with its number behind
 
@@ -120,9 +121,19 @@ class Study:
             evaluation: counted from 1.
             score: on validation then.
         """
-        asked = self._find(number)
-        asked.report(score, evaluation)
+        asked, known = self._find(number), self._study.get_trials(deepcopy=False)[number].intermediate_values
+        if evaluation not in known:  # a training that goes on says again what it had said
+            asked.report(score, evaluation)
         return asked.should_prune()
+
+    @property
+    def spent(self) -> float:
+        """Return the seconds that were searched so far."""
+        return float(self._study.user_attrs.get(SPENT, 0.0))
+
+    def note_spent(self, seconds: float) -> None:
+        """Note how long was searched, so that a bound in time holds over several calls."""
+        self._study.set_user_attr(SPENT, round(seconds, 1))
 
     def trials(self) -> list[Trial]:
         """Return all trials in the order they were proposed."""

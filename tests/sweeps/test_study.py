@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,11 @@ class TestAGrid:
         later.tell(0, "done", 0.6)
         assert read_study(grid.folder).trials()[0].state == "done"
         assert rank_trials(later.trials())[0].score == pytest.approx(0.6)
+
+    def test_the_time_that_was_spent_is_remembered(self, grid):
+        assert open_study(grid).spent == 0
+        open_study(grid).note_spent(61.23)
+        assert open_study(grid).spent == pytest.approx(61.2)
 
     def test_another_sweep_in_the_folder_is_refused(self, grid):
         open_study(grid)
@@ -101,6 +107,9 @@ class TestDrawing:
             study.tell(number, "done", good)
         number = study.ask().number
         assert study.is_hopeless(number, 1, 0.3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert open_study(replace(grid, sampler="random", trials=9, pruning=True)).is_hopeless(number, 1, 0.3)
         study.tell(number, "pruned", None)
         assert study.trials()[number].state == "pruned"
 
