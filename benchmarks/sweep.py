@@ -11,11 +11,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rounds import Record, Result, answer, write_table
+from benchmarks.rounds import Record, Result, answer, count_rounds, middle, spread, write_table
 from benchmarks.work import FEW, make_folder
 
 RECIPE = "reuters_topics"
-ROUNDS = 3
 OPTIMIZERS, RATES, SEEDS = ["adamw", "sgd", "adagrad"], [1e-3, 1e-2, 1e-1], [13, 14, 15]
 TEMPLATE = """recipe = "{recipe}"
 folder = "{folder}"
@@ -38,6 +37,7 @@ def sweep(settings: dict[str, Any]) -> Result:
     from ftkit.sweeps.file import read_sweep
 
     home = make_folder()
+    home.mkdir()
     took = []
     for name, optimizers, rates, seeds in (
         ("first", OPTIMIZERS[:1], RATES[:1], [1]),
@@ -83,17 +83,15 @@ def main(*, quick: bool = False) -> None:
     """Measure in turns and write the table."""
     record, found = Record("sweep", quick=quick), {"": [], "local": []}
     changed = f"data.limit = {FEW}\npreprocessing.max_length = 64\n" if quick else ""
-    for number in range(1 if quick else ROUNDS):
+    for number in range(count_rounds(quick)):
         for cluster, measured in found.items():
             settings = {"recipe": RECIPE, "changed": changed, "cluster": cluster, "round": number}
             measured.append(record.measure("benchmarks.sweep", "sweep", settings))
     same = {str(item["scores"]) for measured in found.values() for item in measured}
     rows = []
     for cluster, measured in found.items():
-        ordered = sorted(item["seconds"] for item in measured)
-        middle, stages = ordered[len(ordered) // 2], sorted(item["stages"] for item in measured)[len(ordered) // 2]
         name = "a Dask cluster on this machine" if cluster else "processes of this machine"
-        rows.append([name, f"{middle:.0f} ({ordered[0]:.0f} to {ordered[-1]:.0f})", f"{stages:.0f}"])
+        rows.append([name, spread(measured, "seconds", 0), f"{middle(measured, 'stages'):.0f}"])
     runs = found[""][0]["runs"]
     write_table(
         "sweep",

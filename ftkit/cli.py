@@ -24,7 +24,7 @@ from ftkit.data.exports import TOOLS, annotate_prediction, write_annotations
 from ftkit.data.samples.catalogue import fetch_sample, find_sample
 from ftkit.data.texts import FORMATS, open_output, read_texts, write_predictions
 from ftkit.errors import DataError, FtkitError, RecipeError, RunError, nearest
-from ftkit.files import read_json, write_json
+from ftkit.files import write_json
 from ftkit.lab import choose_folder, lay_out, lay_out_run, start_lab
 from ftkit.paths import RUNS, anchor_paths, last_run, locate_run
 from ftkit.recipe import STAGES, Recipe, parse_assignment, read_recipe, write_recipe
@@ -668,6 +668,7 @@ def _show_sweep(folder: Path, *, follow: bool) -> int:
     from ftkit.batch.pipeline import is_held
     from ftkit.batch.sweep_report import POLL, shown_standing, standing_table
     from ftkit.console import print_table
+    from ftkit.sweeps.ending import read_sentences
     from ftkit.sweeps.standing import look_at_sweep
 
     if follow:
@@ -677,10 +678,10 @@ def _show_sweep(folder: Path, *, follow: bool) -> int:
                 time.sleep(POLL)
     standing = look_at_sweep(folder)
     print_table(standing_table(standing))
-    ended = (folder / "ending.json").is_file()
+    ended = read_sentences(folder)
     if not ended and not is_held(folder):
         typer.echo(f"Nobody works on it. Go on with: ftkit sweep {shlex.quote(str(folder / 'sweep.toml'))}")
-    for sentence in read_json(folder / "ending.json")["sentences"] if ended else ():
+    for sentence in ended:
         typer.echo(sentence)
     return 0 if ended or not follow else 1
 

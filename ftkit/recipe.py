@@ -26,6 +26,7 @@ __all__ = [
     "describe_settings",
     "parse_assignment",
     "read_recipe",
+    "read_toml",
     "read_value",
     "write_recipe",
 ]
@@ -565,13 +566,27 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: the file is missing, is not TOML, or has an unknown or invalid setting.
     """
+    content = read_toml(path, "recipe", remedy="Give a path, or a shipped name.")
+    return Recipe.from_mapping(content, where=str(path))
+
+
+def read_toml(path: Path, noun: str, *, remedy: str) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Args:
+        path: of the file.
+        noun: what it is to be, named where it is missing.
+        remedy: where it is missing.
+
+    Raises:
+        RecipeError: the file is missing, or is not TOML.
+    """
     try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(f"{path}: there is no such recipe", remedy="Give a path, or a shipped name.") from error
+        raise RecipeError(f"{path}: there is no such {noun}", remedy=remedy) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RecipeError(str(path), expected="a TOML file", found=str(error)) from error
-    return Recipe.from_mapping(sections, where=str(path))
 
 
 def write_recipe(recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol, TypeAlias
 import ftkit
 from ftkit.batch.preload import MODULES, can_preload
 
-__all__ = ["Child", "Start", "child_environment", "start_fork", "start_program", "starter"]
+__all__ = ["Child", "Fork", "Start", "child_environment", "start_program", "starter"]
 
 
 class Child(Protocol):
@@ -56,7 +56,7 @@ def starter(cores: Sequence[int] = ()) -> Start:
         cores: numbers of those it may use; none: all.
     """
     can_fork = can_preload() and not multiprocessing.current_process().daemon  # as the workers of Dask are
-    return partial(start_fork if can_fork else start_program, cores=cores)
+    return partial(Fork if can_fork else start_program, cores=cores)
 
 
 def start_program(arguments: Sequence[str], log: Path, *, cores: Sequence[int] = ()) -> subprocess.Popen[str]:
@@ -83,21 +83,16 @@ def start_program(arguments: Sequence[str], log: Path, *, cores: Sequence[int] =
     return process
 
 
-def start_fork(arguments: Sequence[str], log: Path, *, cores: Sequence[int] = ()) -> Fork:
-    """Fork the server that has everything imported; started where it does not run.
+class Fork:
+    """A fork of the server that has everything imported, in the form of `subprocess.Popen`.
 
     Args:
         arguments: of `ftkit.batch.execute`.
         log: file for its standard error.
         cores: numbers of those it may use; none: all.
     """
-    return Fork(arguments, log, cores)
 
-
-class Fork:
-    """A fork of the server, in the form of `subprocess.Popen`."""
-
-    def __init__(self, arguments: Sequence[str], log: Path, cores: Sequence[int]) -> None:
+    def __init__(self, arguments: Sequence[str], log: Path, *, cores: Sequence[int] = ()) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(MODULES))
         asked, ours = context.Pipe(duplex=False)
@@ -123,7 +118,7 @@ class Fork:
 
     def poll(self) -> int | None:
         """Return the exit code; None while it runs."""
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end.
@@ -132,7 +127,7 @@ class Fork:
             subprocess.TimeoutExpired: it still runs.
         """
         self._process.join(timeout)
-        if (code := self._process.exitcode) is None:
+        if (code := self.returncode) is None:
             raise subprocess.TimeoutExpired("ftkit.batch.execute", timeout or 0.0)
         return code
 

@@ -35,7 +35,7 @@ from ftkit.run import Run, StageStatus
 from ftkit.stages.findings import Finding, find_blockers
 from ftkit.stages.training.stage import hold
 
-__all__ = ["Outcome", "hold_folder", "is_held", "run_recipe"]
+__all__ = ["Outcome", "hold_folder", "is_held", "run_recipe", "signals_handled"]
 
 POLL = 0.25  # seconds between two looks at the run
 GRACE = 5.0  # seconds from the child's last report to its end
@@ -277,6 +277,18 @@ def _signals_to(child: _Child, progress: Progress) -> Iterator[None]:
             progress.print("Ending. Again to kill at once.")
         child.interrupt()
 
+    try:
+        with signals_handled(end):
+            yield
+    finally:
+        if child.process.poll() is None:  # an error of ours: leave nothing behind
+            child.interrupt()
+            child.interrupt()
+
+
+@contextlib.contextmanager
+def signals_handled(end: Callable[..., None]) -> Iterator[None]:
+    """Call something at Ctrl-C, SIGTERM and a closed terminal; outside the main thread nothing can be."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -287,9 +299,6 @@ def _signals_to(child: _Child, progress: Progress) -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
-        if child.process.poll() is None:  # an error of ours: leave nothing behind
-            child.interrupt()
-            child.interrupt()
 
 
 @contextlib.contextmanager

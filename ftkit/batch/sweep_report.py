@@ -51,14 +51,13 @@ def standing_table(standing: Standing) -> Table:
     for trial in standing.trials:
         for result in trial.results.values():
             if result.state == "failed":
-                place = ", ".join(part for part in (result.stage, result.cell) if part)
                 add_row(
                     table,
                     f"{trial.number:03d}",
                     str(result.seed),
                     describe_values(trial.values),
                     "",
-                    f"failed{f' in {place}' if place else ''}: {result.error}",
+                    f"failed{f' in {result.place}' if result.place else ''}: {result.error}",
                 )
     return table
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.batch.children import child_environment, starter
-from ftkit.batch.pipeline import hold_folder, is_held, run_recipe
+from ftkit.batch.pipeline import hold_folder, is_held, run_recipe, signals_handled
 from ftkit.batch.progress import Progress
 from ftkit.batch.report import describe_outcome
 from ftkit.batch.teams import Team, open_team
@@ -32,12 +31,13 @@ from ftkit.stages.findings import find_blockers
 from ftkit.sweeps.ending import Ending, conclude, final_folder, is_final_done, write_best
 from ftkit.sweeps.file import Sweep, read_sweep, write_sweep
 from ftkit.sweeps.ranking import make_recipe, rank_trials, trial_folder, write_trials
-from ftkit.sweeps.standing import Standing, choose_sweep, stand
+from ftkit.sweeps.standing import Standing, choose_sweep, look_at_run, stand
 from ftkit.sweeps.study import Result, Study, Trial, open_study
 
 __all__ = ["Begun", "Swept", "begin_sweep", "run_sweep"]
 
 POLL = 0.25  # seconds between two looks
+SHOW_EVERY = 1.0  # seconds between two looks at all trials
 CHOICES = ("precision", "precision_reason", "device")  # what one timing decides for all trials
 SHARED_UNTIL = "preprocessing"
 
@@ -198,7 +198,7 @@ class _Crew:
         self._proposed, self._before = 0, self.study.spent
         self._took: list[float] = []
         self._said: set[str] = set()
-        self._finals = False
+        self._finals, self._shown = False, 0.0
         self._choices: dict[str, Any] = {}
 
     def search(self) -> None:
@@ -214,7 +214,7 @@ class _Crew:
                 if result is not None:
                     self.study.keep(job.number, result)
                     self._follow_up(job, result)
-            self.show(self.stand())
+            self._show()
 
     def run_finals(self) -> None:
         """Run the best settings again with seeds that nothing was chosen by, and score them on test."""
@@ -232,13 +232,18 @@ class _Crew:
             for job, result in self._collect():
                 if result is not None and result.state == "failed":
                     self.failures.append(f"{job.folder}: {result.error}")
-            self.show(self.stand())
+            self._show()
 
-    def stand(self) -> Standing:
-        """Return how the sweep stands."""
-        jobs = [(job.trial.number, job.seed, job.folder) for job in self.running.values()]
+    def _show(self) -> None:
+        """Show how the sweep stands, but not in each of the short waits: the logs of all trials are read for it."""
+        if self.running and time.monotonic() - self._shown < SHOW_EVERY:
+            return
+        self._shown = time.monotonic()
+        running = [look_at_run(job.number, job.seed, job.folder) for job in self.running.values()]
         finals = len(self.waiting) if self._finals else None
-        return stand(self.sweep, self.study.trials(), jobs, took=self._took, finals=finals, workers=self.team.size)
+        self.show(
+            stand(self.sweep, self.study.trials(), running, took=self._took, finals=finals, workers=self.team.size)
+        )
 
     def _fill(self, *, propose: bool = True) -> bool:
         """Give each free worker something to do; False where there is nothing."""
@@ -403,7 +408,6 @@ def _make_base(sweep: Sweep, progress: Progress, *, force: bool) -> Run | None:
         force=force,
         progress=progress,
         start=starter(),
-        interrupts=lambda: 0,
     )
     if outcome.state == "stopped":
         return None
@@ -442,10 +446,5 @@ def _signals_to(stop: Path, progress: Progress) -> Iterator[None]:
         with stop.open("ab") as file:
             file.write(b"!")  # as many as there were interrupts
 
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), end) for name in names}
-    try:
+    with signals_handled(end):
         yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)

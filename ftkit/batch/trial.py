@@ -23,7 +23,8 @@ from ftkit.batch.seeds import share_stages
 from ftkit.batch.teams import HERE, lent_cores
 from ftkit.errors import FtkitError, RunError
 from ftkit.recipe import Recipe
-from ftkit.run import Run, read_json
+from ftkit.run import Run
+from ftkit.sweeps.ranking import read_result
 from ftkit.sweeps.study import Result
 
 __all__ = ["STOP", "Made", "Task", "do_task", "take_files"]
@@ -162,18 +163,6 @@ def describe_result(outcome: Outcome, seed: int) -> Result | None:
     if outcome.state != "done":
         return Result(seed=seed, state="failed", stage=outcome.stage, cell=outcome.cell, error=outcome.error)
     return read_result(outcome.run, seed)
-
-
-def read_result(run: Run, seed: int) -> Result:
-    """Return the score on validation that a trained run has, and what it cost."""
-    summary = read_json(run.path / "training" / "summary.json")
-    return Result(
-        seed=seed,
-        state="done",
-        score=summary["best"],
-        metric=summary["metric"],
-        seconds=float(summary["seconds_with_evaluation"]),
-    )
 
 
 class _Silence:

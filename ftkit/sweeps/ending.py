@@ -19,7 +19,7 @@ from ftkit.scoring.metrics import higher_is_better
 from ftkit.scoring.paired import describe_amount
 from ftkit.sweeps.file import Sweep
 from ftkit.sweeps.luck import estimate_luck
-from ftkit.sweeps.ranking import Ranked, make_recipe, rank_trials
+from ftkit.sweeps.ranking import Ranked, make_recipe, rank_trials, read_result
 from ftkit.sweeps.standing import describe_values
 from ftkit.sweeps.study import Trial
 from ftkit.words import describe_duration, plural
@@ -82,22 +82,23 @@ def final_folder(sweep: Sweep, number: int, seed: int) -> Path:
 
 def is_final_done(sweep: Sweep, trial: Trial, seed: int) -> bool:
     """Tell whether a finalist has its scores with a further seed."""
-    folder = final_folder(sweep, trial.number, seed)
-    if not (folder / "status.json").is_file():
-        return False
-    run = Run.open(folder)
-    return run.status()["evaluation"].state == "done" and run.recipe == make_recipe(sweep, trial.values, seed)
+    run = _open_scored(final_folder(sweep, trial.number, seed))
+    return run is not None and run.recipe == make_recipe(sweep, trial.values, seed)
 
 
 def list_finals(folder: Path) -> dict[int, list[Run]]:
     """Return the finished runs of finalists by the number of their trial."""
     found: dict[int, list[Run]] = {}
     for path in sorted((folder / "finals").glob("*-seed*")):
-        if (match := re.fullmatch(r"(\d+)-seed\d+", path.name)) and (path / "status.json").is_file():
-            run = Run.open(path)
-            if run.status()["evaluation"].state == "done":
-                found.setdefault(int(match[1]), []).append(run)
+        if (match := re.fullmatch(r"(\d+)-seed\d+", path.name)) and (run := _open_scored(path)):
+            found.setdefault(int(match[1]), []).append(run)
     return found
+
+
+def _open_scored(folder: Path) -> Run | None:
+    """Open a run that has its scores; None where it has none yet."""
+    run = Run.open(folder) if (folder / "status.json").is_file() else None
+    return run if run and run.status()["evaluation"].state == "done" else None
 
 
 def conclude(sweep: Sweep, trials: Sequence[Trial]) -> Ending | None:
@@ -130,7 +131,7 @@ def conclude(sweep: Sweep, trials: Sequence[Trial]) -> Ending | None:
         sentences=(
             *_describe_choice(finalists, rivals, chosen),
             *_describe_luck(sweep, finalists, ranked),
-            *(compared.describe_seeds(_entry_of(compared, item)) for item in finalists if item is chosen),
+            compared.describe_seeds(_entry_of(compared, chosen)),
         ),
     )
 
@@ -177,13 +178,13 @@ def best_recipe(sweep: Sweep, ending: Ending) -> Recipe:
 
 
 def _make_finalist(ranked: Ranked, runs: Sequence[Run]) -> Finalist:
-    summaries = [read_json(run.path / "training" / "summary.json") for run in runs]
-    scores = [float(summary["best"]) for summary in summaries if summary["best"] is not None]
+    results = [read_result(run, run.recipe.training.seed) for run in runs]
+    scores = [float(result.score) for result in results if result.score is not None]
     return Finalist(
         ranked=ranked,
         runs=tuple(runs),
         again=fmean(scores) if scores else None,
-        seconds=fmean(float(item["seconds_with_evaluation"]) for item in summaries) if summaries else ranked.seconds,
+        seconds=fmean(result.seconds for result in results) if results else ranked.seconds,
     )
 
 

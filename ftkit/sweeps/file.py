@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ftkit.errors import RecipeError, nearest, show
 from ftkit.paths import RUNS, anchor_paths
-from ftkit.recipe import SECTIONS, Recipe, read_recipe
+from ftkit.recipe import SECTIONS, Recipe, read_recipe, read_toml
 from ftkit.resources import find_recipe
 from ftkit.sweeps.space import Choice, Dimension, Range, read_dimensions
 from ftkit.words import plural
@@ -169,12 +168,7 @@ def write_sweep(sweep: Sweep) -> str:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"{path}: there is no such sweep", remedy="Give the path of a TOML file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RecipeError(str(path), expected="a TOML file", found=str(error)) from error
+    content = read_toml(path, "sweep", remedy="Give the path of a TOML file.")
     for name, value in content.items():
         if name not in KINDS:
             raise RecipeError(f"{path}: unknown key {name!r}", remedy=nearest(name, KINDS))

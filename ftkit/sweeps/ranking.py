@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from ftkit.comparison.aligning import SEEDS
 from ftkit.recipe import Recipe, Scalar
+from ftkit.run import Run, read_json
 from ftkit.scoring.metrics import higher_is_better
 from ftkit.spreadsheets import write_table
 from ftkit.sweeps.file import Sweep
 from ftkit.sweeps.space import to_sections
-from ftkit.sweeps.study import Trial
+from ftkit.sweeps.study import Result, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ranked", "make_recipe", "rank_trials", "trial_folder", "trials_table", "write_trials"]
+__all__ = ["Ranked", "make_recipe", "rank_trials", "read_result", "trial_folder", "trials_table", "write_trials"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,18 @@ def trial_folder(sweep: Sweep, number: int, seed: int) -> Path:
     return sweep.folder / "trials" / name
 
 
+def read_result(run: Run, seed: int) -> Result:
+    """Return the score on validation that a trained run has, and what it cost."""
+    summary = read_json(run.path / "training" / "summary.json")
+    return Result(
+        seed=seed,
+        state="done",
+        score=summary["best"],
+        metric=summary["metric"],
+        seconds=float(summary["seconds_with_evaluation"]),
+    )
+
+
 def trials_table(sweep: Sweep, trials: Sequence[Trial]) -> pd.DataFrame:
     """Return one row for each run of each trial: trial, seed, run, the values, state, metric, score, seconds, error."""
     import pandas as pd
@@ -93,7 +106,6 @@ def trials_table(sweep: Sweep, trials: Sequence[Trial]) -> pd.DataFrame:
     for trial in trials:
         for seed in sweep.seeds:
             result = trial.results.get(seed)
-            place = ", ".join(part for part in (result.stage, result.cell) if part) if result else ""
             rows.append(
                 {
                     "trial": trial.number,
@@ -104,7 +116,7 @@ def trials_table(sweep: Sweep, trials: Sequence[Trial]) -> pd.DataFrame:
                     "metric": result.metric if result else "",
                     "score": result.score if result else None,
                     "seconds": result.seconds if result else None,
-                    "error": f"{place}: {result.error}" if result and place else result.error if result else "",
+                    "error": result.said if result else "",
                 }
             )
     names = ["trial", "seed", "run", *(item.field for item in sweep.dimensions)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from ftkit.errors import RunError, show
 from ftkit.model.events import EventReader
@@ -17,7 +19,16 @@ from ftkit.sweeps.ranking import Ranked, rank_trials, trial_folder
 from ftkit.sweeps.space import Values
 from ftkit.sweeps.study import Trial, read_study
 
-__all__ = ["Running", "Standing", "choose_sweep", "describe_values", "find_sweep", "look_at_sweep", "stand"]
+__all__ = [
+    "Running",
+    "Standing",
+    "choose_sweep",
+    "describe_values",
+    "find_sweep",
+    "look_at_run",
+    "look_at_sweep",
+    "stand",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +87,7 @@ class Standing:
 def stand(
     sweep: Sweep,
     trials: Sequence[Trial],
-    jobs: Sequence[tuple[int, int, Path]],
+    running: Sequence[Running],
     *,
     took: Sequence[float] = (),
     finals: int | None = None,
@@ -87,24 +98,24 @@ def stand(
     Args:
         sweep: what is tried.
         trials: all so far.
-        jobs: trial, seed and folder of each run under way.
+        running: runs under way.
         took: seconds that runs took from their beginning to their end.
         finals: runs of finalists that are still to be begun; None while settings are tried.
         workers: runs at a time.
     """
-    begun = sum(len(trial.results) for trial in trials) + len(jobs)
+    begun = sum(len(trial.results) for trial in trials) + len(running)
     given_up = sum(len(trial.left(sweep.seeds)) for trial in trials if trial.state == "pruned")
     total = None if sweep.size is None else sweep.size * len(sweep.seeds)
     left = None if total is None else max(0, total - begun - given_up)
     left = left if finals is None else finals
     seconds = None
     if took and left is not None:
-        seconds = fmean(took) * (left + len(jobs) / 2) / workers
+        seconds = fmean(took) * (left + len(running) / 2) / workers
     return Standing(
         sweep=sweep,
         trials=tuple(trials),
         ranked=tuple(rank_trials(trials)),
-        running=tuple(_look_at(number, seed, folder) for number, seed, folder in jobs),
+        running=tuple(running),
         left=left,
         seconds_left=seconds,
     )
@@ -129,7 +140,7 @@ def look_at_sweep(folder: Path) -> Standing:
         (int(path.name.partition("-")[0]), int(path.name.rpartition("seed")[2]), path)
         for path in sorted((folder / "finals").glob("*-seed*"))
     ]
-    return stand(sweep, trials, [job for job in (*asked, *finals) if _look_at(*job).stage])
+    return stand(sweep, trials, [run for job in (*asked, *finals) if (run := look_at_run(*job)).stage])
 
 
 def find_sweep(name: str) -> Path | None:
@@ -180,23 +191,39 @@ def describe_values(values: Values) -> str:
     return ", ".join(parts)
 
 
-def _look_at(number: int, seed: int, folder: Path) -> Running:
-    """Read from its folder how far a run is."""
+def look_at_run(number: int, seed: int, folder: Path) -> Running:
+    """Read from its folder how far a run is.
+
+    Args:
+        number: of its trial.
+        seed: of the run.
+        folder: of the run; it need not exist yet.
+    """
+    known = Running(number=number, seed=seed, folder=folder)
     if not (folder / "recipe.toml").is_file():
-        return Running(number=number, seed=seed, folder=folder)
+        return known
     states = Run.open(folder).status()
     stage = next((name for name, status in states.items() if status.state == "running"), "")
-    if stage != "training":
-        return Running(number=number, seed=seed, folder=folder, stage=stage)
-    events = EventReader(folder / "training" / "events.jsonl").read_new()
-    steps = [event for event in events if event["kind"] == "step"]
-    scores = [event["metrics"] for event in events if event["kind"] == "evaluation" and event.get("metrics")]
-    return Running(
-        number=number,
-        seed=seed,
-        folder=folder,
-        stage=stage,
-        step=int(steps[-1]["step"]) if steps else 0,
-        steps=int(steps[-1].get("steps_total") or 0) if steps else 0,
-        score=next(iter(scores[-1].values())) if scores else None,
-    )
+    return replace(known, stage=stage, **_watch(folder).look() if stage == "training" else {})
+
+
+class _Watch:
+    """Keeps the newest numbers of a growing log, of which only what is new is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._reader = EventReader(folder / "training" / "events.jsonl")
+        self._newest: dict[str, Any] = {}
+
+    def look(self) -> dict[str, Any]:
+        """Return step, steps in all, and the newest score, as far as they are known."""
+        for event in self._reader.read_new():
+            if event["kind"] == "step":
+                self._newest |= {"step": int(event["step"]), "steps": int(event.get("steps_total") or 0)}
+            elif event["kind"] == "evaluation" and event.get("metrics"):
+                self._newest["score"] = next(iter(event["metrics"].values()))
+        return self._newest
+
+
+@lru_cache(maxsize=256)
+def _watch(folder: Path) -> _Watch:
+    return _Watch(folder)

@@ -51,6 +51,16 @@ class Result:
     cell: str = ""
     error: str = ""
 
+    @property
+    def place(self) -> str:
+        """Return where it failed: "training, Train"; empty if it isn't known."""
+        return ", ".join(part for part in (self.stage, self.cell) if part)
+
+    @property
+    def said(self) -> str:
+        """Return where and why it failed: "training, Train: no memory"."""
+        return f"{self.place}: {self.error}" if self.place else self.error
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:

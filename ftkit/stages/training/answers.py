@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.types import join_texts
 from ftkit.files import write_parquet
 from ftkit.model.inference import read_column
 from ftkit.model.scoring import Predictions, name_predictions, number_groups
@@ -20,7 +19,7 @@ ANSWERS = "validation.parquet"
 
 
 def save_answers(run: Run, splits: Splits, predictions: Predictions | None) -> None:
-    """Write training/validation.parquet: row, text, group where there are groups, gold, predicted; labels by name.
+    """Write training/validation.parquet: row, group where there are groups, gold, predicted; labels by name.
 
     Args:
         run: whose training it is.
@@ -36,7 +35,6 @@ def save_answers(run: Run, splits: Splits, predictions: Predictions | None) -> N
     table = pd.DataFrame(
         {
             "row": read_column(data, "row"),
-            "text": [join_texts(data[at]) for at in range(len(data))],
             "gold": [_name(value, splits.labels) for value in column],
             "predicted": name_predictions(predictions, splits),
         }
